@@ -1,0 +1,133 @@
+"""Files merge left to right, overrides win, and every mistake is one clear sentence."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsal_dist.config import RunConfig, load_config
+from tsal_dist.config.load import all_keys, build_config
+from tsal_dist.errors import ConfigError
+
+
+def write(folder, name, text):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_later_files_win_and_keep_what_they_do_not_mention(tmp_path):
+    first = write(tmp_path, "first.toml", "[train]\nsteps = 9000\nseed = 3\n[train.optim]\nlr = 0.5\n")
+    later = write(tmp_path, "later.toml", "[train]\nsteps = 8000\n")
+    config = load_config([first, later])
+    assert (config.train.steps, config.train.seed, config.train.optim.lr) == (8000, 3, 0.5)
+
+
+def test_overrides_win_over_files(tmp_path):
+    file = write(tmp_path, "a.toml", "[train.optim]\nlr = 0.5\n")
+    assert load_config([file], ["train.optim.lr=1e-4"]).train.optim.lr == 1e-4
+
+
+def test_a_run_is_named_after_its_last_file(tmp_path):
+    files = [write(tmp_path, "base.toml", ""), write(tmp_path, "night.toml", "")]
+    assert load_config(files).run.name == "night"
+    assert load_config(files, ["run.name=mine"]).run.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("train.recipe=supervised", "supervised"),
+        ('train.recipe="supervised"', "supervised"),
+        ("train.recipe = supervised ", "supervised"),
+    ],
+)
+def test_a_word_needs_no_quotes(override, value):
+    assert load_config([], [override]).train.recipe == value
+
+
+def test_one_folder_needs_no_brackets():
+    assert load_config([], ["data.labelled=shards/a"]).data.labelled == ("shards/a",)
+    assert load_config([], ['data.labelled=["shards/a", "shards/b"]']).data.labelled == (
+        "shards/a",
+        "shards/b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.optim.lrr=1", ["train.optim.lrr", "train.optim.lr"]),
+        ("train.lr=1", ["train.lr", "train.optim.lr"]),
+        ("modell.points=1", ["modell", "model"]),
+        ("train.recipe=tsl", ["train.recipe", "tsl", "supervised"]),
+        ("train.steps=many", ["train.steps", "many", "integer"]),
+        ("train.optim.lr=-1", ["train.optim.lr", "-1", "greater than 0"]),
+        ("train=3", ["train = 3"]),
+        ("data.labelled=[1]", ["data.labelled.0", "1"]),
+        ("train.steps", ["section.key=value"]),
+        ("=3", ["section.key=value"]),
+        ("train.optim.lr=nan", ["train.optim.lr", "finite"]),
+    ],
+)
+def test_a_mistake_names_the_key_the_value_and_the_way_out(override, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config([], [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path):
+    write(tmp_path, "demo.toml", "")
+    with pytest.raises(ConfigError, match=r"Did you mean .*demo\.toml"):
+        load_config([tmp_path / "dmo.toml"])
+
+
+@pytest.mark.parametrize("text", ["[train", "a = ", "\x00"])
+def test_broken_toml_names_the_file(tmp_path, text):
+    with pytest.raises(ConfigError, match="broken.toml is not valid TOML"):
+        load_config([write(tmp_path, "broken.toml", text)])
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with pytest.raises(ConfigError, match="is a folder"):
+        load_config([tmp_path])
+
+
+def test_the_resolved_config_survives_json():
+    config = load_config([], ["train.steps=7", "train.burn_in_steps=3", "data.labelled=x"])
+    assert build_config(json.loads(config.model_dump_json())) == config
+
+
+def parsed_or_refused(override):
+    """A RunConfig or a ConfigError; anything else is a defect."""
+    try:
+        return load_config([], [override])
+    except ConfigError as error:
+        return error
+
+
+@given(st.text(max_size=60))
+def test_no_override_breaks_the_parser(text):
+    assert str(parsed_or_refused(text))
+
+
+@given(st.sampled_from(sorted(all_keys())), st.text(max_size=20))
+def test_no_value_breaks_the_parser(key, value):
+    result = parsed_or_refused(f"{key}={value}")
+    assert isinstance(result, RunConfig) or key.split(".")[0] in str(result)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"), [("2", "2"), (".25", ".25"), ("0.25", "0.25"), ("node", "node"), ('"2"', "2")]
+)
+def test_a_teacher_spec_needs_no_quotes(text, spec):
+    assert float_or_word(load_config([], [f"runtime.teachers={text}"]).runtime.teachers) == float_or_word(
+        spec
+    )
+
+
+def float_or_word(text):
+    return text if text.isalpha() else float(text)

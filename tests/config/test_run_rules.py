@@ -1,0 +1,48 @@
+"""Values that are fine alone and wrong together are refused with value, rule and remedy."""
+
+import pytest
+
+from tsal_dist.config import load_config
+from tsal_dist.config.load import all_keys, section_of
+from tsal_dist.config.run import RunConfig
+from tsal_dist.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["train.burn_in_steps=30000"], ["burn_in_steps (30000)", "20000"]),
+        (["train.loss.ramp_up=0.8", "train.loss.ramp_down=0.3"], ["ramp_up (0.8)", "0.3"]),
+        (["train.unlabelled_batch=7"], ["(7)", "multiple", "Use 8"]),
+        (["data.labelled=x", "data.validation=x"], ["'x'", "split of its own"]),
+        (['train.sources.use=["track"]'], ["track", "Add 'heatmap'"]),
+        (["runtime.queue.low_water_rows=4096"], ["low_water_rows (4096)", "parked"]),
+        (["runtime.queue.segment_rows=9999"], ["segment_rows (9999)"]),
+        (["runtime.deadlines.silent_s=300"], ["silent_s (300.0)", "group_s"]),
+        (["runtime.role=teacher"], ["'teacher'", "detached"]),
+        (
+            ["train.recipe=mean_teacher", "runtime.student.kind=deepspeed", "runtime.student.zero_stage=3"],
+            ["mean_teacher", "stage 0, 1 or 2"],
+        ),
+        (["runtime.topology=inline", "runtime.student.kind=deepspeed"], ["inline", "DeepSpeed"]),
+    ],
+)
+def test_rules_across_sections(overrides, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config([], overrides)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_the_defaults_break_no_rule():
+    assert load_config() == RunConfig()
+
+
+def test_every_setting_is_documented_under_itself():
+    silent = []
+    for key in all_keys():
+        section = RunConfig
+        for part in key.split(".")[:-1]:
+            section = section_of(section.model_fields[part].annotation)
+        if not section.model_fields[key.split(".")[-1]].description:
+            silent.append(key)
+    assert silent == []

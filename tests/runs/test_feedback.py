@@ -1,0 +1,153 @@
+"""The student says which labels it agrees with least, and the teacher labels those clips again sooner."""
+
+import math
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.loops.short_runs import short_config, train
+from tsal_dist.data.clips import build_clips
+from tsal_dist.data.order import EpochOrder
+from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.loops.build import open_data
+from tsal_dist.loops.feedback import WishedClips, Wishes, disagreement
+from tsal_dist.pseudo.consumer import Consumer
+from tsal_dist.pseudo.plan import load_plans
+from tsal_dist.pseudo.planner import Planner
+from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.topic import inspect_topic
+
+STEERED = ("train.teacher.priority=0.5", "train.steps=14", "runtime.log.evaluate_every=14")
+
+
+def test_disagreement_is_the_weighted_distance_in_sigmas():
+    points = torch.zeros(4, 2, 2)
+    target = torch.zeros(4, 2, 2)
+    target[0, 0] = torch.tensor([3.0, 4.0])  # 5 px
+    target[1, 1] = torch.tensor([0.0, 100.0])
+    weight = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    found = disagreement(points, SimpleNamespace(points_NK2=target, weight_NK=weight), 2.0, clip_frames=2)
+    assert found[0] == pytest.approx(5 / 2 / 2), "a point without weight says nothing"
+    assert math.isnan(found[1]), "nor does a clip without any"
+
+
+def test_the_highest_notes_are_granted_first_and_once():
+    wishes = Wishes(None, None, rank=0, world=1)
+    wishes.hear([(2, 4, 0.5), (2, 7, 2.0), (2, 1, 0.5)], 2)
+    wishes.hear([(4, 4, 3.0)], 4)
+    assert wishes.grant(2) == [4, 7], "the last note of a clip holds"
+    assert wishes.grant(2) == [1]
+    assert wishes.grant(2) == []
+
+
+def test_notes_count_from_their_step_on():
+    """A run that was cut short left notes of steps that its successor has yet to come to."""
+    wishes = Wishes(None, None, rank=0, world=1)
+    wishes.hear([(4, 7, 2.0), (2, 1, 0.5)], 2)
+    assert wishes.grant(9) == [1]
+    wishes.hear([], 4)
+    assert wishes.grant(9) == [7]
+
+
+def test_each_rank_grants_its_own_clips():
+    first, second = (Wishes(None, None, rank, world=2) for rank in range(2))
+    for wishes in (first, second):
+        wishes.hear([(2, 4, 0.5), (2, 7, 2.0), (2, 1, 0.5), (2, 2, 9.0)], 2)
+    assert (first.grant(9), second.grant(9)) == ([2, 4], [7, 1])
+
+
+class Usual:
+    """Clips 0, 1, 2 and so on, one at a time."""
+
+    def __init__(self):
+        self.clips = SimpleNamespace(ref=lambda sample: sample, num_frames=1, stride=1)
+        self.next = 0
+
+    def __next__(self):
+        self.next += 1
+        return [self.next - 1]
+
+
+class Pool:
+    def submit(self, request):
+        return request.sample_id
+
+    def take(self, ticket):
+        return ticket
+
+
+def test_a_clip_with_a_high_score_comes_earlier_and_more_often():
+    wishes = Wishes(None, None, rank=0, world=1)
+    stream = WishedClips(Usual(), Pool(), wishes, batch=4, most=2)
+    seen = [next(stream)]
+    for _ in range(5):
+        # The student trains on what was labelled and finds clip 90 hard each time, every other one easy.
+        wishes.hear([(0, 90, 8.0), *((0, sample, 0.1) for sample in seen[-1] if sample != 90)], 0)
+        seen.append(next(stream))
+    assert seen[0] == [0, 1, 2, 3], "without notes, the usual order"
+    assert all(batch[0] == 90 for batch in seen[1:])
+    assert Counter(sample for batch in seen for sample in batch)[90] == 5
+    usual = [sample for batch in seen for sample in batch[-2:]]
+    assert usual == sorted(usual), "half of what is labelled keeps to the usual order"
+
+
+def labelled_clips(folder, clip_frames=4):
+    """Per step what was trained on: the clips of each planned row range."""
+    topic = inspect_topic_of(folder, "labels")
+    consumer = Consumer(topic, 0, Staleness(1.0))
+    steps = []
+    for plan in load_plans(folder / "metrics" / "plan.jsonl"):
+        ids = consumer.fetch(plan).columns["sample_id"]
+        steps.append([int(sample) // clip_frames for sample in ids[::clip_frames]])
+    consumer.close()
+    return steps
+
+
+def inspect_topic_of(folder, name):
+    return inspect_topic(PosixStore(folder / "queue" / name))
+
+
+def notes(folder):
+    """All notes in the order they were sent: student's step, clip, score."""
+    topic = inspect_topic_of(folder, "feedback")
+    planner = Planner(topic, "test", Staleness(1.0))
+    planner.tick()
+    plan = planner.plan(0, planner.pending_rows, 1, replay=False)
+    consumer = Consumer(topic, 0, Staleness(1.0))
+    rows = consumer.fetch(plan).columns
+    consumer.close()
+    planner.close()
+    return list(
+        zip(rows["teacher_step"].tolist(), rows["sample_id"].tolist(), rows["score"].tolist(), strict=True)
+    )
+
+
+@pytest.mark.ranks
+def test_a_run_labels_what_the_student_asked_for(faces, tmp_path):
+    """Two clips per step, one of them by wish: the highest note that was not granted yet."""
+    folder = train(faces, tmp_path / "run", *STEERED)
+    sent, waiting, granted = notes(folder), {}, 0
+    assert all(np.isfinite(score) and score > 0 for *_, score in sent)
+    for step, clips in enumerate(labelled_clips(folder), start=2):
+        if step % 2 == 0:  # where the student publishes
+            waiting |= {clip: score for at, clip, score in sent if at == step}
+        if waiting:
+            best = min(waiting, key=lambda clip: (-waiting[clip], clip))
+            assert clips[0] == best, f"step {step}"
+            del waiting[best]
+            granted += 1
+    assert granted >= 8
+
+
+@pytest.mark.ranks
+def test_without_a_share_nothing_is_asked_and_nothing_changes(faces, tmp_path):
+    folder = train(faces, tmp_path / "run")
+    assert not (folder / "queue" / "feedback").exists()
+    clips = build_clips(open_data(short_config(faces, tmp_path)).unlabelled, "all", 4, 1)
+    order = EpochOrder(clips.clips_per_shard_S, clips.fingerprint, 3, 0, 32)
+    expected = order.ids(np.arange(len(clips))).tolist()
+    found = [clip for step in labelled_clips(folder) for clip in step]
+    assert found[: len(expected)] == expected[: len(found)]

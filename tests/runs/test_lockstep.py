@@ -1,0 +1,99 @@
+"""Two roles in two processes that take turns compute what one process does, to the bit."""
+
+import pytest
+
+from tests.checkpoint.equality import equal
+from tests.loops.short_runs import metrics, plans, saved, short_config, student_of, train
+from tests.runs.jobs import QUICK, committed, kill, log_text, worker_pid
+from tsal_dist.config import load_config
+from tsal_dist.errors import ConfigError, PeerLost
+
+LOCKSTEP = ("runtime.topology=split", "runtime.lockstep=true")
+GATED = ("train.gate.enabled=true", "train.gate.slack=0", "runtime.teacher_cycle=2", "train.burn_in_steps=3")
+"""A gate that may close, and cycles that begin between two versions: short plans and late labels."""
+
+
+def in_order(state):
+    """Without what names files of a queue of its own."""
+    if isinstance(state, dict):
+        state = {name: value for name, value in state.items() if name != "reader"}
+    return {name: in_order(state[name]) for name in sorted(state)} if isinstance(state, dict) else state
+
+
+def assert_same(first, second):
+    """Both roles' whole state, what was written down, and which rows each step was trained on."""
+    for role in ("student", "teacher"):
+        one, other = saved(first, role), saved(second, role)
+        assert one.keys() == other.keys()
+        for part in one.keys() - {"planner"}:  # it names files of its own queue
+            assert equal(in_order(one[part]), in_order(other[part])), f"{role}: {part}"
+        assert metrics(first, role) == metrics(second, role)
+    assert plans(first) == plans(second)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    "settings", [(), GATED, ("train.teacher.priority=0.5",)], ids=["plain", "gated", "with feedback"]
+)
+def test_lockstep_equals_inline(faces, tmp_path, settings):
+    inline = train(faces, tmp_path / "inline", *settings)
+    split = train(faces, tmp_path / "split", *LOCKSTEP, *settings, world=2)
+    assert_same(inline, split)
+
+
+@pytest.mark.ranks
+@pytest.mark.slow
+def test_two_teachers_and_two_students_equal_two_inline_processes(faces, tmp_path):
+    halves = ("train.labelled_batch=2", "train.unlabelled_batch=4")
+    inline = train(faces, tmp_path / "inline", *halves, world=2)
+    split = train(faces, tmp_path / "split", *LOCKSTEP, *halves, "runtime.teachers=2", world=4)
+    assert_same(inline, split)
+
+
+def test_roles_of_unlike_size_are_refused(faces, tmp_path):
+    from tsal_dist.loops.lockstep import check_seats
+
+    check_seats(2, 2)
+    with pytest.raises(ConfigError, match="as many teachers as students, and there are 1 and 2"):
+        check_seats(2, 1)
+    with pytest.raises(ConfigError, match="Use topology 'split'"):
+        short_config(
+            faces, tmp_path, "runtime.lockstep=true", "runtime.topology=detached", "runtime.role=student"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
+    """Under torchrun, which starts both roles again: each finds where the other stands."""
+    longer = ("train.steps=40", "train.optim.warmup_steps=4")
+    inline = train(faces, tmp_path / "inline", *QUICK, *longer, "runtime.topology=inline")
+    folder = tmp_path / "split"
+    job = jobs.torchrun(faces, folder, 2, *longer, *LOCKSTEP, restarts=1)
+    job.until(lambda: committed(folder), "a checkpoint")
+    kill(worker_pid(folder, role))
+    assert job.finish() == 0, job.output
+    assert "resumed from step" in log_text(folder, "student")
+    assert equal(student_of(inline), student_of(folder))
+
+
+def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
+    """A teacher that has left, and one that never was there."""
+    from tsal_dist.dist.shutdown import StopFlag
+    from tsal_dist.exchange.beat import DONE, Heart, Watch
+    from tsal_dist.exchange.posix import PosixStore
+    from tsal_dist.loops.lockstep import Caller
+    from tsal_dist.loops.student_run import TEACHER_PEER, Company
+
+    store = PosixStore(tmp_path)
+    config = load_config()
+    for silent_s, leave, message in (
+        (0.2, False, "teacher 0 has never been seen"),
+        (9.0, True, "teacher 0 has left"),
+    ):
+        heart = Heart(store, "student", 0, 1)
+        company = Company(heart, lambda: None, None, None, Watch(store, [TEACHER_PEER], silent_s))
+        if leave:
+            Heart(store, "teacher", 0, 1).beat(DONE, 0)
+        with pytest.raises(PeerLost, match=f"waits for the teacher to teach, .*: {message}"):
+            Caller(store, config, company, StopFlag()).before_step(0)

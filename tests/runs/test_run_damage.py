@@ -1,0 +1,111 @@
+"""Broken segments and a full disk: nothing wrong is learnt, nothing is lost, and a clear line says what happened."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+from tests.loops.short_runs import words
+from tests.runs.jobs import QUICK, last_numbers, log_text, student_step
+from tsal_dist.config import load_config
+from tsal_dist.errors import ExitCode
+from tsal_dist.loops.open_run import open_run
+
+pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+LONG = ("train.steps=4000",)
+
+
+def segments(folder):
+    """Published segments, the newest last."""
+    return sorted(
+        (folder / "queue" / "labels" / "p").rglob("*.parquet"), key=lambda path: path.stat().st_mtime_ns
+    )
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    path.write_bytes(bytes(data))
+
+
+def tear(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_unread(student, teacher, run, acts):
+    """Damage the newest segments while nobody reads them."""
+    student.send(signal.SIGSTOP)
+    known = len(segments(run))
+    teacher.until(lambda: len(segments(run)) >= known + len(acts) + 1, "more segments")
+    teacher.send(signal.SIGSTOP)
+    time.sleep(0.1)
+    for path, act in zip(segments(run)[known:], acts, strict=False):
+        act(path)
+    for job in (teacher, student):
+        job.send(signal.SIGCONT)
+
+
+def test_damaged_segments_are_set_aside_and_many_of_them_end_the_run(faces, jobs, tmp_path):
+    run = tmp_path / "run"
+    more = (*LONG, "runtime.queue.segment_rows=8", "runtime.queue.high_water_rows=512")
+    student, teacher = (jobs.role(faces, run, role, *more) for role in ("student", "teacher"))
+    student.until(lambda: last_numbers(run, "student").get("queue/delivered", 0) > 0, "first labels")
+    damage_unread(student, teacher, run, [flip, tear])
+    at = student_step(run)
+    student.until(lambda: last_numbers(run, "student")["queue/quarantined"] >= 16, "quarantine")
+    student.until(lambda: student_step(run) > at + 4, "steps after it")
+    aside = [
+        path for path in (run / "queue/labels").rglob("*") if "quarantine" in str(path) and path.is_file()
+    ]
+    assert aside, "with their reason beside them"
+
+    damage_unread(student, teacher, run, [flip] * 24)
+    assert student.finish() == ExitCode.FAILED
+    assert re.search(r"\d+ of \d+ segments in .*labels were damaged, the last because", student.output)
+    assert "Look at the disk or the network" in student.output.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def small_queue(faces, tmp_path):
+    """A run directory whose queue lies on a disk of two megabytes."""
+    run = tmp_path / "run"
+    open_run(load_config([], words(faces, run, *QUICK, *LONG)), "new")
+    (run / "queue").mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", run / "queue"]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here; root can")
+    yield run
+    subprocess.run(["umount", "--lazy", run / "queue"], check=True)
+
+
+def fill(path):
+    """Take all the space there is."""
+    with open(path, "wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_parks_the_teacher_and_nobody_else(faces, jobs, small_queue):
+    run, filler = small_queue, small_queue / "queue" / "filler"
+    student, teacher = (jobs.role(faces, run, role, *LONG) for role in ("student", "teacher"))
+    student.until(lambda: last_numbers(run, "student").get("queue/delivered", 0) > 0, "first labels")
+    fill(filler)
+    teacher.until(lambda: "labels wait:" in log_text(run, "teacher"), "word of the full disk")
+    at = student_step(run)
+    student.until(lambda: student_step(run) > at + 20, "steps beside a full disk")
+    (line,) = [line for line in log_text(run, "teacher").splitlines() if "labels wait:" in line]
+    assert "the disk is full; free some space, nothing that was committed is lost" in line
+    assert not [path for path in (run / "queue" / "labels" / "tmp").rglob("*") if path.is_file()]
+
+    known = last_numbers(run, "student")["queue/committed"]
+    filler.unlink()
+    student.until(lambda: last_numbers(run, "student")["queue/committed"] > known, "labels again")
+    for job in (student, teacher):
+        job.send(signal.SIGTERM)
+    assert student.finish() == teacher.finish() == ExitCode.REQUEUE
+    assert last_numbers(run, "student")["queue/quarantined"] == 0

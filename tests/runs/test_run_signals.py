@@ -1,0 +1,75 @@
+"""Asked to leave, a run saves and says so, whatever it was doing; taken up again, it ends."""
+
+import signal
+
+import pytest
+
+from tests.checkpoint.equality import equal
+from tests.loops.short_runs import metrics, plans, saved, train
+from tests.runs.jobs import beat, committed, last_numbers, log_text, notes, student_step
+from tsal_dist.errors import ExitCode
+
+pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+LEFT = {"student": ExitCode.REQUEUE, "teacher": ExitCode.REQUEUE}
+DONE = {"student": ExitCode.DONE, "teacher": ExitCode.DONE}
+
+# What makes each moment long or frequent, so that the signal is likely to fall into it.
+MOMENTS = {
+    "step": (lambda run: student_step(run) > 10, ()),
+    "wait": (
+        lambda run: beat(run, "student").get("phase") == "wait for labels",
+        ("runtime.queue.on_starvation=wait", "train.sources.views=6"),
+    ),
+    "evaluation": (
+        lambda run: "validation NME" in log_text(run, "student"),
+        ("runtime.log.evaluate_every=1",),
+    ),
+    "publish": (lambda run: last_numbers(run, "teacher"), ("runtime.weights.publish_every=1",)),
+    "checkpoint": (lambda run: committed(run), ("runtime.checkpoint.every=1",)),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_at_any_moment_saves_everything(faces, jobs, tmp_path, moment):
+    run = tmp_path / "run"
+    ready, more = MOMENTS[moment]
+    words = ("train.steps=60", "train.burn_in_steps=2", *more)
+    job = jobs.torchrun(faces, run, 2, *words)
+    job.until(lambda: ready(run), moment)
+    job.send(signal.SIGTERM)
+    assert job.finish() != 0
+    assert notes(run) == LEFT
+    step = committed(run)[-1]
+    assert f"stopping at step {step}: " in log_text(run, "student")
+    assert saved(run, "student")["planner"]["step"] <= step
+    assert committed(run, "teacher")
+
+    again = jobs.torchrun(faces, run, 2, *words, flags=["--resume"])
+    assert again.finish() == 0, again.output
+    assert notes(run) == DONE
+    assert committed(run)[-1] == 60
+    assert f"resumed from step {step}" in log_text(run, "student")
+
+
+def nameless(plans):
+    """Rows, use and teacher's step of every part, whoever made it."""
+    return [[part[2:] for rank in ranks for part in rank] for ranks in plans]
+
+
+def test_a_deterministic_run_that_was_interrupted_ends_as_if_it_had_not_been(faces, jobs, tmp_path):
+    words = ("train.steps=24", "runtime.log.evaluate_every=24")
+    whole = train(faces, tmp_path / "whole", *words)
+    run = tmp_path / "run"
+    job = jobs.inline(faces, run, *words)
+    job.until(lambda: student_step(run) >= 5, "steps")
+    job.send(signal.SIGTERM)
+    assert job.finish() == ExitCode.REQUEUE
+    assert notes(run) == {"student": ExitCode.REQUEUE}
+    assert committed(run)[-1] < 24
+    again = jobs.inline(faces, run, *words, flags=["--resume"])
+    assert again.finish() == ExitCode.DONE
+    # The second attempt's labels have a producer of their own; what they say, and in which order, is the same.
+    assert nameless(plans(run)) == nameless(plans(whole))
+    assert metrics(run) == metrics(whole)
+    assert equal(saved(run, "student")["engine"], saved(whole, "student")["engine"])
+    assert equal(saved(run, "teacher")["engine"], saved(whole, "teacher")["engine"])

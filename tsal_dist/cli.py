@@ -1,0 +1,29 @@
+"""How every command ends: one line for what the user can mend, a traceback only for our own defects."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from tsal_dist.errors import TsalError
+
+INTERRUPTED = 130  # the shell's convention for SIGINT
+
+
+def run_entry(main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Run `main` on the command line's words and turn what it raises into an exit code.
+
+    Use as `if __name__ == "__main__": raise SystemExit(run_entry(main))`.
+    """
+    try:
+        return main(list(sys.argv[1:] if argv is None else argv))
+    except TsalError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left (`... | head`); point stdout elsewhere so that the
+        # interpreter's own flush at exit does not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

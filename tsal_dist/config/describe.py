@@ -1,0 +1,74 @@
+"""The configuration reference, as one markdown page generated from the sections themselves."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tsal_dist.config.load import section_of
+from tsal_dist.config.run import RunConfig
+
+INTRO = """# Configuration
+
+Written by `python tools/describe_config.py` from the classes in `tsal_dist/config`; edit those, not this page.
+
+A run is described by TOML files merged left to right and then by dotted overrides:
+
+    python -m tsal_dist.train --config configs/demo.toml --config my.toml train.optim.lr=1e-4
+
+What a file does not say keeps the default below. An unknown key is an error that names the nearest known one.
+"""
+
+
+def describe() -> str:
+    """The whole page."""
+    return INTRO + "".join(_tables(RunConfig, "")) + "\n"
+
+
+def _tables(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    """One table per section, outer before inner."""
+    plain = {name: field for name, field in section.model_fields.items() if not section_of(field.annotation)}
+    inner = {
+        name: cls for name, field in section.model_fields.items() if (cls := section_of(field.annotation))
+    }
+    if plain:
+        yield f"\n## `[{prefix.rstrip('.')}]`\n\n{section.__doc__}\n\n"
+        yield "| key | values | default | meaning |\n|---|---|---|---|\n"
+        defaults = _defaults(prefix)
+        for name, field in plain.items():
+            meaning = " ".join((field.description or "").split())
+            yield f"| `{name}` | {_values(field)} | `{_show(defaults[name])}` | {meaning} |\n"
+    for name, cls in inner.items():
+        yield from _tables(cls, f"{prefix}{name}.")
+
+
+def _defaults(prefix: str) -> dict[str, Any]:
+    """Defaults as a run sees them: the same section may stand in two places with different ones."""
+    tree: dict[str, Any] = RunConfig().model_dump(mode="json")
+    for part in prefix.split(".")[:-1]:
+        tree = tree[part]
+    return tree
+
+
+def _values(field: FieldInfo) -> str:
+    """The type, and the bounds where there are any."""
+    kind: Any = field.annotation
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice or chr(34) * 2}`" for choice in get_args(kind))
+    if get_origin(kind) is tuple:
+        choices = get_args(get_args(kind)[0])
+        return "list of " + (", ".join(f"`{choice}`" for choice in choices) or get_args(kind)[0].__name__)
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "multiple_of": "multiple of"}
+    bounds = [
+        f"{sign} {getattr(rule, name)}"
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if hasattr(rule, name)
+    ]
+    return " ".join([kind.__name__, ", ".join(bounds)]).strip()
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value)

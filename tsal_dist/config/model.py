@@ -1,0 +1,49 @@
+"""The detector and the tracker."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tsal_dist.config.section import Section
+
+
+class TrackerConfig(Section):
+    """What carries points and heatmaps from one frame to its neighbour."""
+
+    kind: Literal["dis", "lk", "pwc"] = "dis"
+    """`dis` (dense) and `lk` (sparse) come from OpenCV and need no training; `pwc` is a flow net trained with
+    the detector."""
+
+    lr: float = Field(2e-4, gt=0)
+    """Learning rate of `pwc`."""
+
+    steps_per_version: int = Field(20, ge=0)
+    """Steps that `pwc` takes for each student version the teacher absorbs, during burn-in too."""
+
+    max_fb_error_px: float = Field(1.5, gt=0)
+    """A tracked point is valid where forward and backward flow disagree by at most this, in crop pixels."""
+
+    max_move: float = Field(0.15, gt=0)
+    """A tracked point is valid where it moved by at most this share of the crop."""
+
+
+class ModelConfig(Section):
+    """The network that teacher and student share the shape of."""
+
+    detector: Literal["lite", "hrnet_w18", "cpm_vgg16"] = "hrnet_w18"
+    """`cpm_vgg16` is the paper's, `hrnet_w18` the stronger one, `lite` trains on one CPU core."""
+
+    num_points: int = Field(68, ge=1)
+    """Landmarks per face; the shards must agree."""
+
+    crop_px: int = Field(256, ge=32, multiple_of=32)
+    """Side of the square the detector sees."""
+
+    weights: str = ""
+    """A local file with weights to start from (safetensors, or a torch file of plain tensors); "" starts from
+    random. Nothing is ever downloaded."""
+
+    decode_radius: int = Field(4, ge=1)
+    """Radius, in heatmap cells, of the local soft-argmax around a peak."""
+
+    tracker: TrackerConfig = TrackerConfig()

@@ -1,0 +1,135 @@
+"""The whole run, and the only rules that span sections."""
+
+from pydantic import Field
+
+from tsal_dist.config.data import DataConfig
+from tsal_dist.config.model import ModelConfig
+from tsal_dist.config.runtime import RuntimeConfig
+from tsal_dist.config.section import Section
+from tsal_dist.config.train import TrainConfig
+from tsal_dist.errors import ConfigError
+
+
+class OutputConfig(Section):
+    """Where a run lives."""
+
+    dir: str = ""
+    """The run directory; "" means runs/<name>."""
+
+    name: str = Field("", pattern=r"^[\w.-]*$")
+    """A run's name; "" takes the name of the last config file."""
+
+
+class RunConfig(Section):
+    """Everything that decides what a run does."""
+
+    run: OutputConfig = OutputConfig()
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher takes part, or only students: by their method, or because the labels are there already."""
+        return self.train.recipe != "supervised" and not (self.runtime.replay or self.runtime.offline)
+
+
+def check_sections(config: RunConfig) -> None:
+    """Raise ConfigError for values that are fine alone and wrong together."""
+    _check_batches(config)
+    _check_queue(config)
+    _check_deadlines(config)
+    _check_topology(config)
+
+
+def _check_batches(config: RunConfig) -> None:
+    train, data = config.train, config.data
+    if train.burn_in_steps > train.steps:
+        raise ConfigError(
+            f"train.burn_in_steps ({train.burn_in_steps}) is more than train.steps ({train.steps}), so no "
+            f"pseudo-label would ever count. Lower burn_in_steps or raise steps."
+        )
+    if train.loss.ramp_up + train.loss.ramp_down > 1:
+        raise ConfigError(
+            f"train.loss.ramp_up ({train.loss.ramp_up}) + ramp_down ({train.loss.ramp_down}) is more than the "
+            f"whole run (1). Lower one of them."
+        )
+    if train.unlabelled_batch % data.clip_frames:
+        raise ConfigError(
+            f"train.unlabelled_batch ({train.unlabelled_batch}) is not a multiple of data.clip_frames "
+            f"({data.clip_frames}): whole clips are trained on. Use "
+            f"{max(1, round(train.unlabelled_batch / data.clip_frames)) * data.clip_frames}."
+        )
+    shared = sorted(set(data.validation) & {*data.labelled, *data.unlabelled})
+    if shared:
+        raise ConfigError(
+            f"data.validation shares {shared[0]!r} with the training shards, so its scores would mean nothing. "
+            f"Pack a split of its own."
+        )
+    if not {"heatmap", "center"} & set(train.sources.use):
+        raise ConfigError(
+            f"train.sources.use ({list(train.sources.use)}) names no source of detections, and a tracker only "
+            f"carries what was detected. Add 'heatmap'."
+        )
+
+
+def _check_queue(config: RunConfig) -> None:
+    queue = config.runtime.queue
+    if queue.low_water_rows >= queue.high_water_rows:
+        raise ConfigError(
+            f"runtime.queue.low_water_rows ({queue.low_water_rows}) must be below high_water_rows "
+            f"({queue.high_water_rows}), or a parked teacher never goes on. Lower the first."
+        )
+    if queue.segment_rows > queue.high_water_rows:
+        raise ConfigError(
+            f"runtime.queue.segment_rows ({queue.segment_rows}) is more than high_water_rows "
+            f"({queue.high_water_rows}), so the first segment would already park the teacher. Lower the first."
+        )
+
+
+def _check_deadlines(config: RunConfig) -> None:
+    limits = config.runtime.deadlines
+    order = ("poll_s", "silent_s", "group_s", "shutdown_s", "grace_s")
+    for inner, outer in zip(order, order[1:], strict=False):
+        if getattr(limits, inner) >= getattr(limits, outer):
+            raise ConfigError(
+                f"runtime.deadlines.{inner} ({getattr(limits, inner)}) must be below {outer} "
+                f"({getattr(limits, outer)}): the inner wait has to end first to be able to say who was awaited. "
+                f"Lower {inner} or raise {outer}."
+            )
+
+
+def _check_topology(config: RunConfig) -> None:
+    runtime = config.runtime
+    if runtime.replay and runtime.offline:
+        raise ConfigError(
+            f"Both runtime.replay ({runtime.replay!r}) and runtime.offline ({list(runtime.offline)}) are set. A run is "
+            f"trained by another run's plans, or learns from its labels in an order of its own: choose one."
+        )
+    if (runtime.replay or runtime.offline) and config.train.recipe == "supervised":
+        raise ConfigError(
+            "train.recipe is 'supervised', which reads no label log. Choose the recipe that is to learn from the "
+            "other run's labels, such as train.recipe=tsal."
+        )
+    if runtime.role and runtime.topology != "detached":
+        raise ConfigError(
+            f"runtime.role is {runtime.role!r}, but runtime.topology is {runtime.topology!r}: only `detached` "
+            f"starts one role alone. Remove the role or set runtime.topology=detached."
+        )
+    if runtime.lockstep and runtime.topology == "detached":
+        raise ConfigError(
+            "runtime.lockstep is set with runtime.topology = 'detached', where a role may go on without the other. "
+            "Use topology 'split'."
+        )
+    student = runtime.student
+    if config.train.recipe == "mean_teacher" and student.kind == "deepspeed" and student.zero_stage == 3:
+        raise ConfigError(
+            "train.recipe is 'mean_teacher' with runtime.student.zero_stage = 3: the average is kept beside whole "
+            "weights at every step, and stage 3 keeps them in pieces. Use stage 0, 1 or 2."
+        )
+    if runtime.topology == "inline" and "deepspeed" in (runtime.teacher.kind, runtime.student.kind):
+        raise ConfigError(
+            "runtime.topology is 'inline' with a DeepSpeed engine: DeepSpeed keeps one engine per process, and "
+            "inline holds two. Use engine kind 'ddp', or topology 'split'."
+        )

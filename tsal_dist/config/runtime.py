@@ -1,0 +1,157 @@
+"""How a run reaches processes: topology, engines, queue, weights, checkpoints, deadlines."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tsal_dist.config.section import Section
+
+# A number may be written without quotes: `runtime.teachers=2`.
+Spec = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
+
+
+class EngineConfig(Section):
+    """How a role takes an optimiser step."""
+
+    kind: Literal["ddp", "deepspeed"] = "ddp"
+    """`deepspeed` needs the extra of that name."""
+
+    zero_stage: int = Field(0, ge=0, le=3)
+    """DeepSpeed's ZeRO stage."""
+
+    deepspeed_file: str = ""
+    """The user's own DeepSpeed JSON, merged over the generated one."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16` runs the forward pass under autocast; master weights stay float32."""
+
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches per optimiser step."""
+
+    channels_last: bool = False
+    """Memory format that convolutions on recent hardware prefer."""
+
+    compile: bool = False
+    """torch.compile the detector; pays off after minutes, not in a test."""
+
+
+class QueueConfig(Section):
+    """The parquet queue between the roles."""
+
+    segment_rows: int = Field(256, ge=1)
+    """A segment is flushed when it holds this many rows."""
+
+    segment_age_s: float = Field(5.0, gt=0)
+    """... or when its oldest row is this old."""
+
+    high_water_rows: int = Field(4096, ge=1)
+    """A teacher parks when this many of its rows wait untrained."""
+
+    low_water_rows: int = Field(1024, ge=0)
+    """... and goes on when this few do."""
+
+    max_lag_steps: int = Field(0, ge=0)
+    """Rows whose teacher knew the student this many steps ago or longer are dropped; 0 leaves the bound to
+    `max_rho`."""
+
+    max_rho: float = Field(0.5, gt=0, le=1)
+    """Rows are dropped when an averaging teacher has moved by more than this share since."""
+
+    max_reuse: int = Field(2, ge=1)
+    """How often one row may be trained on."""
+
+    collect: bool = False
+    """Delete label segments that no kept checkpoint needs. Off keeps the whole log, which is a data set of its own:
+    reports, exports and replays read it."""
+
+    on_starvation: Literal["replay", "supervised", "wait", "abort"] = "replay"
+    """What the student does without fresh rows: `replay` uses admitted ones again, then labels alone."""
+
+
+class WeightsConfig(Section):
+    """Model versions between the roles."""
+
+    publish_every: int = Field(100, ge=1)
+    """Student steps between two published snapshots."""
+
+    keep: int = Field(8, ge=2)
+    """Published versions that stay on disk."""
+
+
+class CheckpointConfig(Section):
+    """What survives."""
+
+    every: int = Field(500, ge=1)
+    """Student steps between two checkpoints."""
+
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints that stay, besides the best by validation."""
+
+
+class DeadlinesConfig(Section):
+    """Seconds after which waiting becomes an error that names who was awaited. They must increase."""
+
+    poll_s: float = Field(0.5, gt=0)
+    """How often files of the other role are looked at while waiting."""
+
+    silent_s: float = Field(60.0, gt=0)
+    """A role without a heartbeat for this long is lost."""
+
+    group_s: float = Field(300.0, gt=0)
+    """Timeout of a collective within a role."""
+
+    shutdown_s: float = Field(420.0, gt=0)
+    """Time to checkpoint and leave after a signal."""
+
+    grace_s: float = Field(600.0, gt=0)
+    """What the scheduler grants between its signal and its kill."""
+
+
+class LogConfig(Section):
+    """What is written while training."""
+
+    every: int = Field(20, ge=1)
+    """Steps between two lines of metrics."""
+
+    evaluate_every: int = Field(1_000, ge=1)
+    """Student steps between two evaluations on the validation shards."""
+
+    tensorboard: bool = False
+    """Also write TensorBoard events; needs the extra `report`."""
+
+
+class RuntimeConfig(Section):
+    """Processes and the files between them."""
+
+    topology: Literal["split", "detached", "inline"] = "split"
+    """`split` divides one torchrun world into roles, `detached` gives each role its own torchrun, `inline`
+    runs both roles in turn in one process."""
+
+    teachers: Spec = Field("1", pattern=r"^(\d+|0?\.\d+|node)$")
+    """Teacher processes in `split`: a count, a share of the world, or `node` for one per node."""
+
+    role: Literal["", "teacher", "student"] = ""
+    """In `detached`: which role this torchrun is."""
+
+    teacher_cycle: int = Field(1, ge=1)
+    """In `inline` and in lockstep: student steps per teacher cycle."""
+
+    lockstep: bool = False
+    """In `split`: follow the fixed schedule of `inline`, each role waiting for the other. The weights come out as
+    there, to the bit on a CPU with equally many threads; a proof, not a way to train."""
+
+    replay: str = ""
+    """A finished run whose plans and label segments this student is trained with again, row for row, without a
+    teacher; what `--replay-plan` sets."""
+
+    offline: tuple[str, ...] = ()
+    """Runs whose label logs this student learns from, without a teacher, however old the labels are; what `--offline`
+    sets."""
+
+    teacher: EngineConfig = EngineConfig()
+    student: EngineConfig = EngineConfig()
+    queue: QueueConfig = QueueConfig()
+    weights: WeightsConfig = WeightsConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    deadlines: DeadlinesConfig = DeadlinesConfig()
+    log: LogConfig = LogConfig()

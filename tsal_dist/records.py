@@ -1,0 +1,52 @@
+"""Values that cross a boundary between parts: frozen, numpy only, no behaviour beyond their own shape.
+
+Axes: T frames of one clip, K points, H W pixels of the crop. Boxes are x1 y1 x2 y2. Source pixels are those
+of the frame as stored in the shard's video; crop pixels are those of the square the detector sees.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """Where a frame lives: enough to read it again, whoever asks."""
+
+    shard: int
+    """Position of the shard in its manifest; several manifests count through."""
+    index: int
+    """Position of the frame in its shard."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """T frames of one video under one geometric transform; a still image is a clip of one frame."""
+
+    image_THWC: NDArray[np.uint8]
+    """RGB crop."""
+    points_TK2: NDArray[np.float32]
+    """Landmarks in crop pixels (x, y); zeros where not visible or not labelled."""
+    visible_TK: NDArray[np.bool_]
+    labelled_T: NDArray[np.bool_]
+    to_crop_23: NDArray[np.float64]
+    """Source pixels to crop pixels: p_crop = A @ (x, y, 1). One matrix for the clip."""
+    box_4: NDArray[np.float32]
+    """The face box that was cropped, x1 y1 x2 y2 in source pixels: with it anyone can take another view."""
+    face_px: float
+    """Size of the face in crop pixels, by which errors are divided."""
+    video: str
+    frames_T: NDArray[np.int32]
+    """Frame numbers in the source video."""
+    ref: FrameRef
+    """The first frame; the others follow it in the same shard, `stride` apart, and where the video ends
+    its last frame is repeated."""
+    stride: int
+    sample_id: int
+    """Position of the clip in its stream's list of clips, the same in every epoch and on every rank; -1 for a
+    clip that was asked for by reference."""
+    pad: bool
+    """True for a repeat that only fills the last global batch of an epoch; weigh it zero."""
+    attributes: tuple[str, ...] = ()
+    """Words that the annotation gives the first frame, such as WFLW's "occlusion" or a 300VW category."""
