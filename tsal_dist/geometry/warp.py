@@ -1,0 +1,73 @@
+"""Follow an optical flow: rebuild a frame from its neighbour, carry points, find where the flow can be trusted.
+
+flow_N2HW from a to b holds at pixel p of a the step (x, y) in pixels to the same thing in b.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sample(map_NCHW: Tensor, points_NK2: Tensor) -> Tensor:
+    """Values_NKC of a map at points in its own pixels, bilinear; the border's value beyond the border."""
+    grid_N1K2 = _to_grid(points_NK2, map_NCHW).unsqueeze(1)
+    values_NC1K = F.grid_sample(map_NCHW.float(), grid_N1K2, padding_mode="border", align_corners=True)
+    return values_NC1K.squeeze(2).transpose(1, 2)
+
+
+def carry(points_NK2: Tensor, flow_N2HW: Tensor) -> Tensor:
+    """Where the points of a are in b, by the flow a to b."""
+    return points_NK2 + sample(flow_N2HW, points_NK2)
+
+
+def warp(image_NCHW: Tensor, flow_N2HW: Tensor) -> tuple[Tensor, Tensor]:
+    """Frame a as rebuilt from frame b by the flow a to b, and valid_N1HW, where b has what a shows.
+
+    Rebuilt(p) = b(p + flow(p)). Outside of b the border is repeated and marked as not valid.
+    """
+    height, width = image_NCHW.shape[-2:]
+    target_NHW2 = _pixels(flow_N2HW) + flow_N2HW.float().permute(0, 2, 3, 1)
+    grid_NHW2 = _to_grid(target_NHW2, image_NCHW)
+    rebuilt = F.grid_sample(image_NCHW.float(), grid_NHW2, padding_mode="border", align_corners=True)
+    x_NHW, y_NHW = target_NHW2.unbind(-1)
+    # Half a pixel of grace: a pixel's picture reaches that far from its centre.
+    valid_NHW = (x_NHW >= -0.5) & (x_NHW <= width - 0.5) & (y_NHW >= -0.5) & (y_NHW <= height - 0.5)
+    return rebuilt, valid_NHW.unsqueeze(1)
+
+
+def forward_backward_error(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Tensor:
+    """Error_N1HW: how many pixels off one lands after going to the other frame and back.
+
+    |f(p) + b(p + f(p))|
+    """
+    back_N2HW, _ = warp(backward_N2HW, forward_N2HW)
+    error_N1HW: Tensor = torch.linalg.vector_norm(forward_N2HW + back_N2HW, dim=1, keepdim=True)
+    return error_N1HW
+
+
+def not_occluded(
+    forward_N2HW: Tensor, backward_N2HW: Tensor, slack: float = 0.01, floor_px2: float = 0.5
+) -> Tensor:
+    """Valid_N1HW: whether the two flows undo each other, allowing a longer way a larger error.
+
+    |f + b(p + f)|^2 <= slack (|f|^2 + |b(p + f)|^2) + floor_px2, and p + f is inside the frame.
+    """
+    back_N2HW, inside_N1HW = warp(backward_N2HW, forward_N2HW)
+    error_N1HW = (forward_N2HW + back_N2HW).square().sum(1, keepdim=True)
+    way_N1HW = forward_N2HW.square().sum(1, keepdim=True) + back_N2HW.square().sum(1, keepdim=True)
+    return inside_N1HW & (error_N1HW <= slack * way_N1HW + floor_px2)
+
+
+def _pixels(flow_N2HW: Tensor) -> Tensor:
+    """Coordinates_HW2 (x, y) of every pixel."""
+    height, width = flow_N2HW.shape[-2:]
+    y_H = torch.arange(height, device=flow_N2HW.device, dtype=torch.float32)
+    x_W = torch.arange(width, device=flow_N2HW.device, dtype=torch.float32)
+    return torch.stack(torch.meshgrid(x_W, y_H, indexing="xy"), dim=-1)
+
+
+def _to_grid(points: Tensor, map_NCHW: Tensor) -> Tensor:
+    """Pixels to the sampler's [-1, 1], whose ends are the centres of the outermost pixels."""
+    height, width = map_NCHW.shape[-2:]
+    span_2 = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=points.device, dtype=torch.float32)
+    return points.float() * 2 / span_2 - 1
