@@ -1,0 +1,115 @@
+"""Foreign tars, comparison and preview."""
+
+import io
+import json
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+from footage import make_300vw
+from packing import pack_all
+
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.pack.compare import compare_folders
+from tsal_dist.pack.foreign import index_folder
+from tsal_dist.pack.lint import lint_folder
+from tsal_dist.pack.preview import draw_sheet
+from tsal_dist.shards.frames import read_frames
+from tsal_dist.shards.manifest import open_manifest
+
+
+def write_foreign(path, samples):
+    with tarfile.open(path, "w") as tar:
+        for name, data in samples:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def picture(value=90, extension=".png"):
+    return cv2.imencode(extension, np.full((20, 30, 3), value, np.uint8))[1].tobytes()
+
+
+def test_foreign_tars_become_readable_in_place(tmp_path):
+    label = json.dumps({"points": [[1, 2], [3, 4]], "visible": [1, 2], "box": [0, 0, 9, 9]}).encode()
+    write_foreign(
+        tmp_path / "000.tar",
+        [("a.png", picture()), ("a.json", label), ("b.cls", b"7"), ("b.jpg", picture(10, ".jpg"))],
+    )
+    write_foreign(tmp_path / "001.tar", [("c.txt", b"no image"), ("d/e.webp", b"")])
+    before = (tmp_path / "000.tar").read_bytes()
+    with pytest.raises(DataError, match="d/e"):
+        index_folder(str(tmp_path))
+    write_foreign(tmp_path / "001.tar", [("c.txt", b"no image"), ("d/e.webp", picture(1, ".webp"))])
+    index_folder(str(tmp_path))
+    manifest = open_manifest(str(tmp_path))
+    assert (manifest.frames, manifest.labelled, manifest.points) == (3, 1, 2)
+    assert lint_folder(str(tmp_path)) == []
+    table = read_frames(manifest.parquet_url(0))
+    assert table.videos == ("a", "b")
+    assert table.points_NK2[0].tolist() == [[1, 2], [3, 4]]
+    assert table.visible_NK[0].tolist() == [1, 2]
+    assert table.box_N4.tolist() == [[0, 0, 9, 9], [0, 0, 29, 19]]
+    assert (tmp_path / "000.tar").read_bytes() == before
+
+
+def test_there_must_be_foreign_tars(tmp_path):
+    with pytest.raises(ConfigError, match=r"no \.tar"):
+        index_folder(str(tmp_path))
+    make_300vw(tmp_path / "v", "000", 4)
+    pack_all(tmp_path, [tmp_path / "v"])
+    with pytest.raises(ConfigError, match="packed by this packer"):
+        index_folder(str(tmp_path / "train"))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("compare")
+    make_300vw(root / "v", "000", 12)
+    return {
+        "base": pack_all(root / "base", [root / "v"]).manifest,
+        "cut otherwise": pack_all(root / "cut", [root / "v"], shard_frames=5).manifest,
+        "fewer labels": pack_all(root / "labels", [root / "v"], labelled=0.5).manifest,
+        "worse pictures": pack_all(root / "quality", [root / "v"], quality=40).manifest,
+        "every second": pack_all(root / "stride", [root / "v"], stride=2).manifest,
+    }
+
+
+def test_the_same_frames_in_other_shards_do_not_differ(folders):
+    assert compare_folders(folders["base"], folders["base"]).same_bytes
+    found = compare_folders(folders["base"], folders["cut otherwise"])
+    assert found.empty
+    assert not found.same_bytes
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "count"),
+    [
+        ("fewer labels", "other_label", 6),
+        ("worse pictures", "other_picture", 12),
+        ("every second", "only_first", 6),
+    ],
+)
+def test_differences_are_counted_by_kind(folders, other, kind, count):
+    found = compare_folders(folders["base"], folders[other])
+    counts = {
+        name: len(getattr(found, name))
+        for name in ("only_first", "only_second", "other_picture", "other_label")
+    }
+    assert counts == {"only_first": 0, "only_second": 0, "other_picture": 0, "other_label": 0} | {kind: count}
+    assert not found.empty
+
+
+def test_a_sheet_shows_landmarks_where_they_are(folders):
+    sheet = draw_sheet(folders["base"], 2, 3, 128)
+    assert sheet.shape == (256, 384, 3)
+    table = read_frames(folders["base"].parquet_url(0))
+    x, y = (table.points_NK2[0][0] + 0.5) * 128 / 64 - 0.5
+    blue, green, red = sheet[round(float(y)), round(float(x))].astype(int)
+    assert green > blue + 60
+    assert green > red + 60
+
+
+def test_a_sheet_of_one_frame(folders):
+    assert draw_sheet(folders["base"], 1, 1, 64).shape == (64, 64, 3)

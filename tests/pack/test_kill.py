@@ -1,0 +1,49 @@
+"""A real SIGKILL at random moments, to the packer alone or to it and its workers, then the same command again."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from footage import files_of, make_video
+
+from tsal_dist.pack.lint import lint_folder
+
+ROOT = Path(__file__).parents[2]
+KILLS = 3
+
+
+def start(videos, out, workers):
+    command = [sys.executable, "tools/shard_videos.py", "--videos", videos, "--out", out, "--box", "full"]
+    command += ["--shard-frames", "20", "--workers", str(workers)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=quiet, stderr=quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_and_run_again_until_it_is_done(tmp_path, workers):
+    chance = random.Random(workers)
+    for number in range(6):
+        make_video(tmp_path / f"videos/{number}.avi", 50, (480, 360), seed=number)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    started = time.monotonic()
+    assert start(tmp_path / "videos", whole, 1).wait() == 0
+    killed, partial = 0, 0
+    for _ in range(KILLS):
+        packer = start(tmp_path / "videos", out, workers)
+        while packer.poll() is None and not (out / "train/.packing").exists():
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.3 if workers == 1 else 2.0))
+        packer.send_signal(signal.SIGKILL)
+        killed += packer.wait() == -signal.SIGKILL
+        partial += bool(list((out / "train").glob("*.json"))) and not (out / "train/manifest.json").exists()
+    assert killed
+    assert partial
+    assert start(tmp_path / "videos", out, workers).wait() == 0
+    assert files_of(out) == files_of(whole)
+    assert lint_folder(f"{out}/train") == []
+    assert time.monotonic() - started < 120

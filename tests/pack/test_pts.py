@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from footage import POINTS_K2, pts_text
+
+from tsal_dist.errors import DataError
+from tsal_dist.pack.points import load_pts, parse_pts
+
+
+@pytest.mark.parametrize("version", ["1", "1.0"])
+def test_both_spellings_of_300w(version):
+    face = parse_pts(pts_text(version=version), "a.pts")
+    assert np.array_equal(face.points_K2, POINTS_K2)
+    assert face.visible_K.tolist() == [1] * 5
+
+
+def test_aflw_rows_name_the_visible_points():
+    face = parse_pts("2 10.50 20.25 True\n19 3 4 True\n5 1 1 False\n", "a.pts")
+    assert face.points_K2.shape == (19, 2)
+    assert np.flatnonzero(face.visible_K).tolist() == [1, 18]
+    assert face.points_K2[1].tolist() == [10.5, 20.25]
+    assert not face.points_K2[4].any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "version: 1\nn_points: 2\n{\n1 2\n}\n",
+        "version: 1\nn_points: 1\n{\n1 2\n",
+        "version: 1\n{\n1 2\n}\n",
+        "version: 1\nn_points: 1\n{\n1 nan\n}\n",
+        "version: 1\nn_points: 1\n{\n1 2 3\n}\n",
+        "20 1 2 True\n",
+        "0 1 2 True\n",
+        "1 2 3\n",
+        "1 2 3 maybe\n",
+    ],
+)
+def test_what_is_no_pts_is_named(text):
+    with pytest.raises(DataError, match=r"a\.pts is not a whole"):
+        parse_pts(text, "a.pts")
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"x\.pts cannot be read"):
+        load_pts(tmp_path / "x.pts")
+    (tmp_path / "b.pts").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"b\.pts cannot be read"):
+        load_pts(tmp_path / "b.pts")

@@ -1,0 +1,91 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsal_dist.errors import DataError
+from tsal_dist.shards.manifest import (
+    Segment,
+    Shard,
+    build_manifest,
+    decode_manifest,
+    decode_shard,
+    encode_manifest,
+    encode_shard,
+    format_ranges,
+    open_manifest,
+    parse_ranges,
+)
+
+
+def a_shard(name="train-00000", labelled="0,3-4"):
+    segment = Segment(
+        kind="video", video="a.mp4", start=2, frames=8, first_frame=0, frame_step=1, labelled=labelled
+    )
+    return Shard(
+        name=name, plan="p", frames=10, labelled=3, failed=0, tar_bytes=9, tar_sha256="1", idx_sha256="2",
+        parquet_sha256="3", segments=(segment,),
+    )  # fmt: skip
+
+
+def a_manifest(*shards):
+    return build_manifest("train", "p", "300w-68", 68, shards or (a_shard(),))
+
+
+@given(st.sets(st.integers(0, 200)))
+def test_ranges_come_back(positions):
+    wanted = np.array(sorted(positions), np.int64)
+    assert np.array_equal(parse_ranges(format_ranges(wanted)), wanted)
+
+
+def test_ranges_are_what_a_person_would_write():
+    assert format_ranges(np.array([0, 1, 2, 7, 9, 10])) == "0-2,7,9-10"
+
+
+def test_labelled_positions_count_in_the_shard():
+    assert a_shard().segments[0].labelled_positions().tolist() == [2, 5, 6]
+
+
+def test_a_manifest_comes_back(tmp_path):
+    manifest = a_manifest()
+    (tmp_path / "manifest.json").write_bytes(encode_manifest(manifest))
+    found = open_manifest(str(tmp_path))
+    assert found.shards == manifest.shards
+    assert (found.frames, found.labelled) == (10, 3)
+    assert found.tar_url(0) == f"{tmp_path}/train-00000.tar"
+    assert encode_manifest(found) == encode_manifest(manifest)
+
+
+def test_the_fingerprint_covers_every_shard():
+    one, two = a_shard(), a_shard("train-00001")
+    prints = {a_manifest(one), a_manifest(two), a_manifest(one, two), a_manifest(two, one)}
+    assert len({manifest.fingerprint for manifest in prints}) == 4
+
+
+def test_an_edited_manifest_is_noticed():
+    page = json.loads(encode_manifest(a_manifest()))
+    page["shards"][0]["frames"] = 9
+    with pytest.raises(DataError, match="was changed"):
+        decode_manifest(json.dumps(page).encode(), "here")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("format", 2), ("surprise", 1), ("shards", "x"), ("points", -1), ("split", None)]
+)
+def test_a_page_of_another_shape_names_the_field(key, value):
+    page = json.loads(encode_manifest(a_manifest())) | {key: value}
+    with pytest.raises(DataError, match=key):
+        decode_manifest(json.dumps(page).encode(), "here")
+
+
+def test_shard_names_cannot_leave_the_folder():
+    page = json.loads(encode_shard(a_shard())) | {"name": "../evil"}
+    with pytest.raises(DataError, match="name"):
+        decode_shard(json.dumps(page).encode(), "here")
+
+
+def test_a_folder_without_manifest_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match="pack or fetch"):
+        open_manifest(str(tmp_path))

@@ -1,0 +1,296 @@
+"""Pack videos and images into a folder of shards. The format and every flag: shards/README.md.
+
+    python tools/shard_videos.py --videos clips/ --box full --out shards/faces --split train
+    python tools/shard_videos.py --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
+
+Run the same command again after an interruption: what is packed is kept.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tsal_dist.cli import run_entry
+
+if TYPE_CHECKING:
+    from tsal_dist.pack.execute import Outcome, Progress
+    from tsal_dist.pack.plan import Plan
+
+_LINE_EVERY_S = 5.0
+_MOST_NAMED = 10
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    what = parser.add_argument_group("what goes in (at least one)")
+    add = what.add_argument
+    add(
+        "--lists",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="TSAL/SBR lists, WFLW rows, COCO keypoints .json, .csv; told by content (default: none)",
+    )
+    add(
+        "--videos",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="video files, or folders searched for them (default: none)",
+    )
+    add("--public", type=Path, metavar="DIR", help="a folder of 300W, 300VW or AFLW (default: none)")
+    add(
+        "--part",
+        default="train",
+        help="its split: train, common, challenge, full, test-1, test-2, test-3, test (default: train)",
+    )
+    add("--any-count", action="store_true", help="accept a public split that is not whole (default: refused)")
+
+    how = parser.add_argument_group("annotations and boxes")
+    add = how.add_argument
+    add(
+        "--annotations",
+        type=Path,
+        metavar="DIR",
+        help="<DIR>/<video without extension>/%%06d.pts for --videos (default: annot/ beside a lone video)",
+    )
+    add(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="where relative paths and names start (default: a list's folder; "
+        "for names the deepest folder that holds all inputs)",
+    )
+    add(
+        "--pts-points",
+        type=int,
+        default=19,
+        metavar="K",
+        help="landmarks of .pts files that do not tell (default: 19)",
+    )
+    add(
+        "--sequences",
+        action="store_true",
+        help="numbered images of one folder are frames of one video (default: every image for itself)",
+    )
+    boxes = how.add_mutually_exclusive_group()
+    boxes.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="CSV",
+        help="path[,frame],x1,y1,x2,y2 or x,y,w,h (default: boxes of the annotation)",
+    )
+    boxes.add_argument(
+        "--face-model", type=Path, metavar="ONNX", help="detect faces with this YuNet (default: none)"
+    )
+    boxes.add_argument(
+        "--box",
+        choices=["annotation", "full"],
+        default="annotation",
+        help="full: the whole frame is the box (default: annotation, else around its landmarks)",
+    )
+
+    out = parser.add_argument_group("what comes out")
+    add = out.add_argument
+    add(
+        "--out",
+        required=True,
+        metavar="URL",
+        help="folder or fsspec URL; the shards go into <out>/<split> (default: none, it must be given)",
+    )
+    add(
+        "--split",
+        default="train",
+        metavar="NAME",
+        help="name of the folder and of the shards (default: train)",
+    )
+    add(
+        "--apart-from",
+        nargs="+",
+        default=[],
+        metavar="URL",
+        help="further folders that must share no input with this one (default: the other splits of --out)",
+    )
+    add("--labelled", type=float, default=1.0, metavar="SHARE", help="share of labels to keep (default: 1.0)")
+    add("--labelled-by", choices=["frame", "video"], default="frame", help="what is drawn (default: frame)")
+    add("--seed", type=int, default=0, help="of that draw (default: 0)")
+    add("--scheme", default="", metavar="NAME", help="name of the landmark layout (default: '<K> points')")
+    add("--stride", type=int, default=1, metavar="K", help="every K-th frame of --videos (default: 1)")
+    add("--size", type=int, default=0, metavar="PX", help="longer side at most; 0 keeps it (default: 0)")
+    add("--quality", type=int, default=90, metavar="Q", help="of the JPEGs, 1 to 100 (default: 90)")
+    add(
+        "--shard-frames",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="frames of a shard at most (default: 1000)",
+    )
+
+    run = parser.add_argument_group("how it runs")
+    add = run.add_argument
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: one per CPU)",
+    )
+    add("--strict", action="store_true", help="any bad input is a failure: --max-fail 0 (default: off)")
+    add(
+        "--max-fail",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="fail when more than this share of the inputs is bad (default: 1.0)",
+    )
+    add(
+        "--retry-failed",
+        action="store_true",
+        help="pack inputs that failed before and were mended into further shards (default: off)",
+    )
+    add("--dry-run", action="store_true", help="print the plan and write nothing (default: off)")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    args = build_parser().parse_args(argv)
+
+    from tsal_dist.errors import ConfigError
+    from tsal_dist.pack.boxes import load_detector, model_digest
+    from tsal_dist.pack.execute import pack
+    from tsal_dist.pack.gather import gather_inputs
+    from tsal_dist.pack.plan import PackOptions, build_plan
+    from tsal_dist.pack.probe import probe
+    from tsal_dist.pack.retry import plan_retry
+    from tsal_dist.shards.files import join
+
+    if args.workers < 1:
+        raise ConfigError(f"--workers is {args.workers}; it must be at least 1.")
+    model = str(args.face_model) if args.face_model else ""
+    if model:
+        load_detector(model)  # a wrong file should not be found out by the workers
+    options = PackOptions(
+        split=args.split,
+        labelled=args.labelled,
+        labelled_by=args.labelled_by,
+        seed=args.seed,
+        stride=args.stride,
+        size_px=args.size,
+        quality=args.quality,
+        shard_frames=args.shard_frames,
+        box="detector" if model else args.box,
+        face_model=model_digest(model) if model else "",
+        scheme=args.scheme,
+    )
+    folder = join(args.out, args.split)
+    inputs = gather_inputs(
+        args.lists,
+        args.videos,
+        annotations=args.annotations,
+        boxes=args.boxes,
+        root=args.root,
+        public=(args.public, args.part) if args.public else None,
+        any_count=args.any_count,
+        sequences=args.sequences,
+        points=args.pts_points,
+    )
+    closed = None
+    if args.retry_failed:
+        plan, closed = plan_retry(inputs, options, folder)
+    else:
+        plan = build_plan(inputs, [probe(one) for one in inputs], options)
+    _print_plan(plan, folder)
+    if args.dry_run:
+        return 0
+    with _progress_line() as on_shard:
+        outcome = pack(
+            plan,
+            folder,
+            workers=args.workers,
+            face_model=model,
+            apart_from=args.apart_from,
+            max_fail=0.0 if args.strict else args.max_fail,
+            on_shard=on_shard,
+            earlier=closed,
+        )
+    _print_outcome(outcome)
+    return 0
+
+
+def _print_plan(plan: "Plan", folder: str) -> None:
+    usable = sum(seen.status == "ok" for _, seen in plan.sources)
+    labelled = sum(
+        label.face.points_K2 is not None and not label.problem
+        for shard in plan.shards
+        for piece in shard.pieces
+        for label in piece.source.labels.values()
+    )
+    print(
+        f"plan {plan.fingerprint[:12]}: {usable} of {len(plan.sources)} inputs, about {plan.frames} frames, "
+        f"{labelled} labelled with {plan.scheme}, {len(plan.shards)} shards in {folder}"
+    )
+    for one, seen in plan.sources:
+        if seen.status != "ok":
+            print(f"  {one.name}: {seen.status}: {seen.reason}")
+
+
+@contextmanager
+def _progress_line() -> "Iterator[Callable[[Progress], None]]":
+    """One line that renews itself on a terminal; in a log, a line every few seconds."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        with console.status("packing") as status:
+            yield lambda progress: status.update(_describe(progress))
+        return
+    printed_s = 0.0
+
+    def on_shard(progress: "Progress") -> None:
+        nonlocal printed_s
+        now_s = time.monotonic()
+        if now_s - printed_s >= _LINE_EVERY_S:
+            printed_s = now_s
+            print(_describe(progress), file=sys.stderr, flush=True)
+
+    yield on_shard
+
+
+def _describe(progress: "Progress") -> str:
+    left = "?" if progress.eta_s is None else str(timedelta(seconds=round(progress.eta_s)))
+    errors = ", ".join(f"{count} {status}" for status, count in progress.problems.most_common(3))
+    return (
+        f"{progress.shards_done}/{progress.shards} shards, {progress.frames_done}/{progress.frames} frames, "
+        f"{progress.frames_per_s:.0f} frames/s, {progress.bytes_per_s / 1e6:.1f} MB/s, {left} left"
+        + (f", failed: {errors}" if errors else "")
+    )
+
+
+def _print_outcome(outcome: "Outcome") -> None:
+    manifest, progress = outcome.manifest, outcome.progress
+    print(
+        f"{manifest.frames} frames, {manifest.labelled} labelled, in {len(manifest.shards)} shards "
+        f"({progress.bytes_done / 1e6:.1f} MB) after {progress.elapsed_s:.1f} s: {manifest.url}"
+    )
+    if not outcome.bad:
+        return
+    causes = ", ".join(f"{count} {status}" for status, count in outcome.causes.most_common())
+    print(
+        f"{len(outcome.bad)} of {len(outcome.sources)} inputs are bad ({causes}); all are in sources.parquet:"
+    )
+    for row in outcome.bad[:_MOST_NAMED]:
+        print(f"  {row.name}: {row.status}: {row.reason} ({row.stored} frames stored)")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))

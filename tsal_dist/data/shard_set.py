@@ -1,0 +1,128 @@
+"""The shards of one or more folders, numbered through, as files on this machine.
+
+Local shards are read in place. Those of an object store go through a cache, whole; `fetch_ahead` starts that in
+the background, so that workers find them there.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tsal_dist.data.cache import ShardCache
+from tsal_dist.errors import ConfigError
+from tsal_dist.shards.files import is_local, local_path
+from tsal_dist.shards.manifest import Manifest, Segment, open_manifest
+
+CACHE_FOLDER = "tsal_dist-shards"
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """Local paths of one shard."""
+
+    tar: Path
+    idx: Path
+    parquet: Path
+
+
+class ShardSet:
+    """What the manifests promise; opens no shard. It travels to worker processes."""
+
+    def __init__(self, manifests: Sequence[Manifest], cache: ShardCache | None) -> None:
+        self.manifests = tuple(manifests)
+        self._cache = cache
+        self._places = [
+            (manifest, number) for manifest in manifests for number in range(len(manifest.shards))
+        ]
+        self.fingerprint = hashlib.sha256("".join(m.fingerprint for m in manifests).encode()).hexdigest()
+        self.points, self.scheme = _common_layout(manifests)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def remote(self) -> bool:
+        return any(not is_local(manifest.url) for manifest in self.manifests)
+
+    def segments(self, shard: int) -> tuple[Segment, ...]:
+        manifest, number = self._places[shard]
+        return manifest.shards[number].segments
+
+    def tar_bytes(self, shard: int) -> int:
+        manifest, number = self._places[shard]
+        return manifest.shards[number].tar_bytes
+
+    def name(self, shard: int) -> str:
+        """For messages."""
+        manifest, number = self._places[shard]
+        return manifest.tar_url(number)
+
+    def files(self, shard: int) -> ShardFiles:
+        """Local paths; of a remote shard, after fetching what is not here yet."""
+        manifest, number = self._places[shard]
+        urls = manifest.tar_url(number), manifest.idx_url(number), manifest.parquet_url(number)
+        if is_local(manifest.url) or self._cache is None:
+            return ShardFiles(*(local_path(url) for url in urls))
+        record = manifest.shards[number]
+        digests = record.tar_sha256, record.idx_sha256, record.parquet_sha256
+        return ShardFiles(*(self._cache.fetch(url, sha) for url, sha in zip(urls, digests, strict=True)))
+
+    def require_cache_for(self, shards: int) -> None:
+        """Refuse a cache that cannot hold this many of the largest shards."""
+        if self.remote and self._cache is not None:
+            sizes = sorted((self.tar_bytes(shard) for shard in range(len(self))), reverse=True)
+            self._cache.require(sum(sizes[:shards]))
+
+
+class FetchAhead:
+    """Fetches remote shards in the background, in the order in which they will be read."""
+
+    def __init__(self, shards: ShardSet, threads: int = 4) -> None:
+        self._shards = shards
+        self._pool = ThreadPoolExecutor(threads, "fetch-shards") if shards.remote else None
+        self._coming: dict[int, Future[ShardFiles]] = {}
+
+    def start(self, wanted: Sequence[int]) -> None:
+        """Begin to fetch these shards, and forget those asked for before that are not among them."""
+        if self._pool is None:
+            return
+        for shard in set(self._coming) - set(wanted):
+            self._coming.pop(shard)
+        for shard in wanted:
+            if shard not in self._coming:
+                self._coming[shard] = self._pool.submit(self._shards.files, shard)
+
+    def wait(self, shard: int) -> None:
+        """Return when this shard is here."""
+        if shard in self._coming:
+            self._coming[shard].result()
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def open_shards(urls: Sequence[str], cache_dir: str = "", cache_gb: float = 50.0) -> ShardSet:
+    """Read the manifests at these folders or URLs, in the order given: it decides the numbers of shards."""
+    if not urls:
+        raise ConfigError("No shards are named. Give at least one folder or URL that holds a manifest.json.")
+    manifests = [open_manifest(url) for url in urls]
+    cache = None
+    if any(not is_local(url) for url in urls):
+        folder = Path(cache_dir) if cache_dir else Path(tempfile.gettempdir()) / CACHE_FOLDER
+        cache = ShardCache(folder, int(cache_gb * 1e9))
+    return ShardSet(manifests, cache)
+
+
+def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str]:
+    """Number of landmarks and name of the layout; folders without labels fit any."""
+    labelled = [manifest for manifest in manifests if manifest.points]
+    if len({manifest.points for manifest in labelled}) > 1:
+        found = ", ".join(f"{each.url} has {each.points} ({each.scheme})" for each in labelled)
+        raise ConfigError(
+            f"One stream cannot mix numbers of landmarks: {found}. Train on one layout at a time."
+        )
+    return (labelled[0].points, labelled[0].scheme) if labelled else (0, "")

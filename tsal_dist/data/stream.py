@@ -1,0 +1,238 @@
+"""Batches of clips, for ever or for some epochs, that can stop anywhere and go on from there.
+
+    with ClipStream(open_shards(urls), select="labelled", batch=8, rank=0, world=2, ...) as stream:
+        for clips in stream: ...
+
+`rank` and `world` are those of the role and are given, never read from the environment: under one launcher RANK
+counts both roles, and each would see a part of its data only. A batch depends on the shards, the seed and the
+position alone. The state is that position; it fits another number of ranks or workers and no other shards.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tsal_dist.data.clips import ClipList, Select, build_clips
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.order import EpochOrder, ListedOrder, Stripe
+from tsal_dist.data.reader import build_reader_pool
+from tsal_dist.data.request import ClipRequest, ReadAhead, Unreadable
+from tsal_dist.data.shard_set import FetchAhead, ShardSet
+from tsal_dist.errors import CheckpointError, DataError
+from tsal_dist.records import Clip
+
+log = logging.getLogger(__name__)
+
+STATE_VERSION = 1
+# Each worker holds the frame tables of this many shards at most, about 1 kB per frame.
+MOST_OPEN = 128
+# So many damaged samples in a row are no bad luck: the storage or the shards are broken.
+MOST_BAD_IN_A_ROW = 100
+
+
+@dataclass
+class _Place:
+    epoch: int
+    position: int
+    """Clips of the epoch that are behind us, over all ranks."""
+
+
+class ClipStream:
+    """An iterator of batches, each a list of `batch` clips; see the top of this page.
+
+    `epochs` None never ends. `shuffle` False gives every clip in the order of the shards: with select="labelled" and
+    epochs=1, that is an evaluation. `window` shards are shuffled together. Damaged clips are replaced by the next one in the list and counted in `bad`.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        view: ViewSettings,
+        *,
+        select: Select,
+        batch: int,
+        rank: int,
+        world: int,
+        seed: int,
+        clip_frames: int = 1,
+        clip_stride: int = 1,
+        hop: int | None = None,
+        shuffle: bool = True,
+        window: int = 32,
+        epochs: int | None = None,
+        read_ahead: ReadAhead | None = None,
+    ) -> None:
+        self.clips: ClipList = build_clips(shards, select, clip_frames, clip_stride, hop)
+        self.bad: dict[int, str] = {}
+        """Sample id and reason of every clip that could not be read."""
+        self._shards, self._seed, self._window, self._epochs = shards, seed, window, epochs
+        self._shuffle = shuffle
+        self._stripe = Stripe(rank, world, batch)
+        self._next = _Place(0, 0)  # of the batch that the caller gets next
+        self._ahead = _Place(0, 0)  # of the batch that is asked of the workers next
+        self._under_way: deque[list[tuple[ClipRequest, int]]] = deque()
+        self._order = self._order_of(0)
+        ahead = read_ahead or ReadAhead()
+        self._batches_ahead = ahead.batches if ahead.workers else 1
+        shards.require_cache_for(2 * min(window, len(shards)) if shuffle else 2)
+        self._fetch = FetchAhead(shards)
+        capacity = self._batches_ahead * batch
+        self._pool = build_reader_pool(
+            shards, view, ahead, capacity, clip_frames, most_open=min(2 * window, MOST_OPEN)
+        )
+
+    @property
+    def samples(self) -> int:
+        """Clips of an epoch, over all ranks."""
+        return len(self.clips)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch; the same on every rank."""
+        return self._stripe.steps(self.samples)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next batch."""
+        return self._next.epoch
+
+    def __iter__(self) -> Iterator[list[Clip]]:
+        return self
+
+    def __next__(self) -> list[Clip]:
+        self._ask_ahead()
+        if not self._under_way:
+            raise StopIteration
+        batch = [self._take(request, ticket) for request, ticket in self._under_way.popleft()]
+        self._advance(self._next)
+        self._ask_ahead()
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch begins. Equal on every rank, so one copy is enough."""
+        return {
+            "version": STATE_VERSION,
+            "epoch": self._next.epoch,
+            "position": self._next.position,
+            "seed": self._seed,
+            "window": self._window,
+            "fingerprint": self.clips.fingerprint,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the stream of this state stopped, whatever its number of ranks and workers."""
+        mine = self.state_dict()
+        for key in ("version", "fingerprint", "seed", "window"):
+            if state.get(key) != mine[key]:
+                raise CheckpointError(
+                    f"The saved position belongs to another stream: its {key} is {state.get(key)!r}, this one has "
+                    f"{mine[key]!r}. Resume with the shards and settings it was saved with, or start anew."
+                )
+        for _, ticket in [each for batch in self._under_way for each in batch]:
+            self._pool.take(ticket)
+        self._under_way.clear()
+        epoch, position = int(state["epoch"]), int(state["position"])
+        self._next, self._ahead = _Place(epoch, position), _Place(epoch, position)
+        self._order = self._order_of(epoch)
+
+    def close(self) -> None:
+        """Stop the workers. The stream cannot be used after that."""
+        self._pool.close()
+        self._fetch.close()
+
+    def __enter__(self) -> "ClipStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _order_of(self, epoch: int) -> EpochOrder | ListedOrder:
+        if not self._shuffle:
+            return ListedOrder(self.clips.clips_per_shard_S)
+        words = (self.clips.fingerprint, self._seed, epoch, self._window)
+        return EpochOrder(self.clips.clips_per_shard_S, *words)
+
+    def _advance(self, place: _Place) -> None:
+        place.position += self._stripe.global_batch
+        if place.position >= self.samples:
+            place.epoch, place.position = place.epoch + 1, 0
+
+    def _ask_ahead(self) -> None:
+        """Keep so many batches under way."""
+        while len(self._under_way) < self._batches_ahead:
+            if self._epochs is not None and self._ahead.epoch >= self._epochs:
+                return
+            if self._shards.remote:
+                self._fetch.start(self._order.shards_from(self._ahead.position))
+            positions, pads = self._stripe.positions(self._ahead.position, self.samples)
+            ids = self._order.ids(positions)
+            requests = [
+                self._request(int(sample), bool(pad), self._ahead.epoch)
+                for sample, pad in zip(ids, pads, strict=True)
+            ]
+            self._under_way.append([(request, self._submit(request)) for request in requests])
+            before = self._ahead.epoch
+            self._advance(self._ahead)
+            if self._ahead.epoch != before:
+                self._order = self._order_of(self._ahead.epoch)
+
+    def _request(self, sample: int, pad: bool, epoch: int) -> ClipRequest:
+        return ClipRequest(
+            ref=self.clips.ref(sample),
+            num_frames=self.clips.num_frames,
+            stride=self.clips.stride,
+            sample_id=sample,
+            chance=(self._seed, epoch, sample),
+            pad=pad,
+        )
+
+    def _submit(self, request: ClipRequest) -> int:
+        self._fetch.wait(request.ref.shard)
+        return self._pool.submit(request)
+
+    def _take(self, request: ClipRequest, ticket: int) -> Clip:
+        """The clip of a request, or the next one in the list that can be read."""
+        most = min(MOST_BAD_IN_A_ROW, self.samples)
+        for _ in range(most):
+            clip = self._pool.take(ticket)
+            if not isinstance(clip, Unreadable):
+                return clip
+            if request.sample_id not in self.bad:
+                log.warning(
+                    "clip %d (%s) is left out: %s", request.sample_id, self._name(request), clip.reason
+                )
+            self.bad[request.sample_id] = clip.reason
+            # In evaluation the clip that steps in has its own turn as well, and must not count twice.
+            sample = (request.sample_id + 1) % self.samples
+            request = self._request(sample, request.pad or not self._shuffle, request.chance[1])
+            ticket = self._submit(request)
+        raise DataError(
+            f"{most} clips in a row cannot be read, the last because: {next(reversed(self.bad.values()))} "
+            "Check the shards with tools/inspect_shards.py lint."
+        )
+
+    def _name(self, request: ClipRequest) -> str:
+        return f"{self._shards.name(request.ref.shard)} frame {request.ref.index}"
+
+
+def collate(clips: list[Clip]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a batch, stacked; B clips of equal T."""
+    return {
+        "image_BTHWC": np.stack([clip.image_THWC for clip in clips]),
+        "points_BTK2": np.stack([clip.points_TK2 for clip in clips]),
+        "visible_BTK": np.stack([clip.visible_TK for clip in clips]),
+        "labelled_BT": np.stack([clip.labelled_T for clip in clips]),
+        "to_crop_B23": np.stack([clip.to_crop_23 for clip in clips]),
+        "box_B4": np.stack([clip.box_4 for clip in clips]),
+        "face_px_B": np.array([clip.face_px for clip in clips], np.float32),
+        "frames_BT": np.stack([clip.frames_T for clip in clips]),
+        "sample_id_B": np.array([clip.sample_id for clip in clips], np.int64),
+        "pad_B": np.array([clip.pad for clip in clips], np.bool_),
+    }

@@ -1,0 +1,139 @@
+"""WebDataset tars of others, made readable in place: index, frame table, record and manifest beside them.
+
+The tars are not touched. A sample is an image with, perhaps, a JSON member of the same key; when that holds
+`points` and `box` as ours do, they are taken over. Every frame is a still: a foreign tar does not say which
+frames follow each other, unless its keys are those of this format.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+
+import cv2
+import numpy as np
+
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.pack.boxes import full_box
+from tsal_dist.pack.face import Face, build_face, check_box
+from tsal_dist.pack.write import build_segments
+from tsal_dist.shards import files
+from tsal_dist.shards.frames import FrameRow, encode_frames
+from tsal_dist.shards.index import INDEX_DTYPE, encode_index
+from tsal_dist.shards.manifest import (
+    MANIFEST,
+    Manifest,
+    Shard,
+    build_manifest,
+    encode_manifest,
+    encode_shard,
+)
+from tsal_dist.shards.ustar import Member, walk
+
+_IMAGES = ("jpg", "jpeg", "png", "webp")
+FOREIGN = "foreign"
+"""The plan of a folder that this packer did not pack."""
+
+
+def index_folder(folder: str) -> Manifest:
+    """Write the side files and the manifest for every tar in `folder`; all or nothing is readable."""
+    names = [name.removesuffix(".tar") for name in files.list_names(folder) if name.endswith(".tar")]
+    if not names:
+        raise ConfigError(f"{folder} holds no .tar. Name the folder of the shards.")
+    if files.exists(files.join(folder, "plan.json")):
+        raise ConfigError(
+            f"{folder} was packed by this packer; run shard_videos again instead of indexing it."
+        )
+    read = {name: list(_read_tar(files.join(folder, f"{name}.tar"))) for name in names}
+    points = next(
+        (len(row.points_K2) for rows in read.values() for row, _ in rows if row.points_K2 is not None), 0
+    )
+    shards = tuple(_write_shard(folder, name, read[name], points) for name in names)
+    manifest = build_manifest(FOREIGN, FOREIGN, f"{points} points", points, shards)
+    files.put_bytes(files.join(folder, MANIFEST), encode_manifest(manifest))
+    return manifest
+
+
+def _read_tar(url: str) -> Iterator[tuple[FrameRow, tuple[int, ...]]]:
+    """Every sample with an image: its row and its index record."""
+    with files.view(url) as tar:
+        for key, group in groupby(walk(tar, url), key=lambda member: _key(member.name)):
+            parts = {member.name[len(key) + 1 :].lower(): member for member in group}
+            image = next((parts[extension] for extension in _IMAGES if extension in parts), None)
+            if image is None:
+                continue
+            jpg, label = _bytes(tar, image), _bytes(tar, parts["json"]) if "json" in parts else b""
+            row = _build_row(key, jpg, label, url)
+            offset = parts["json"].offset if label else 0
+            yield row, (image.offset, offset, len(jpg), len(label), zlib.crc32(jpg), zlib.crc32(label))
+
+
+def _key(name: str) -> str:
+    """WebDataset's key: up to the first dot of the last path part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.split(".", 1)[0]
+
+
+def _bytes(tar: memoryview, member: Member) -> bytes:
+    return bytes(tar[member.offset : member.offset + member.size])
+
+
+def _build_row(key: str, jpg: bytes, label: bytes, url: str) -> FrameRow:
+    image = cv2.imdecode(np.frombuffer(jpg, np.uint8), cv2.IMREAD_COLOR) if jpg else None
+    if image is None:
+        raise DataError(f"{url}: the image of {key!r} cannot be decoded. Take it out of the tar.")
+    size = (image.shape[1], image.shape[0])
+    face = _read_face(label)
+    x1, y1, x2, y2 = box = face.box or full_box(image)  # type: ignore[arg-type]
+    face_px = ((x2 - x1) * (y2 - y1)) ** 0.5
+    return FrameRow(
+        key, 0, size_px=size, source_size_px=size, box=box, face_px=face_px, points_K2=face.points_K2,
+        visible_K=face.visible_K,
+    )  # fmt: skip
+
+
+def _read_face(label: bytes) -> Face:
+    """Points and box where the JSON has them in our own form; anything else is no label."""
+    try:
+        page = json.loads(label or b"{}")
+        box = check_box(tuple(map(float, page["box"]))) if "box" in page else None  # type: ignore[arg-type]
+        if "points" not in page:
+            return Face(box=box)
+        points_K2 = np.array(page["points"], np.float32).reshape(-1, 2)
+        visible_K = np.array(page.get("visible", [1] * len(points_K2)), np.uint8)
+        return build_face(points_K2, visible_K, box)
+    except (ValueError, TypeError, IndexError, DataError):
+        return Face()
+
+
+def _write_shard(folder: str, name: str, read: list[tuple[FrameRow, tuple[int, ...]]], points: int) -> Shard:
+    rows = [_at(row, position, points) for position, (row, _) in enumerate(read)]
+    url = files.join(folder, name)
+    with files.view(f"{url}.tar") as tar:
+        size, tar_sha256 = len(tar), hashlib.sha256(tar).hexdigest()
+    idx = encode_index(np.array([record for _, record in read], INDEX_DTYPE), size)
+    parquet = encode_frames(rows, points)
+    record = Shard(
+        name=name,
+        plan=FOREIGN,
+        frames=len(rows),
+        labelled=sum(row.points_K2 is not None for row in rows),
+        failed=0,
+        tar_bytes=size,
+        tar_sha256=tar_sha256,
+        idx_sha256=hashlib.sha256(idx).hexdigest(),
+        parquet_sha256=hashlib.sha256(parquet).hexdigest(),
+        segments=build_segments(rows, frozenset(row.video for row in rows)),
+    )
+    for extension, data in (("idx", idx), ("parquet", parquet), ("json", encode_shard(record))):
+        files.put_bytes(f"{url}.{extension}", data)
+    return record
+
+
+def _at(row: FrameRow, position: int, points: int) -> FrameRow:
+    """The row with its index; landmarks of another number than the folder's are left out."""
+    if row.points_K2 is not None and len(row.points_K2) != points:
+        row = replace(row, points_K2=None, visible_K=None)
+    return replace(row, index=position)

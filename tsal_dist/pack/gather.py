@@ -1,0 +1,46 @@
+"""What a person names on a command line, as named inputs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.pack.inputs import Input, apply_boxes, inputs_from_entries, inputs_from_videos, name_inputs
+from tsal_dist.pack.layouts import read_layout
+from tsal_dist.pack.lists import read_list
+from tsal_dist.pack.points import AFLW_POINTS
+from tsal_dist.pack.tables import read_csv
+
+
+def gather_inputs(
+    lists: Sequence[Path] = (),
+    videos: Sequence[Path] = (),
+    *,
+    annotations: Path | None = None,
+    boxes: Path | None = None,
+    root: Path | None = None,
+    public: tuple[Path, str] | None = None,
+    any_count: bool = False,
+    sequences: bool = False,
+    points: int = AFLW_POINTS,
+) -> list[Input]:
+    """Read every list and folder; `points` is the K of `.pts` files that do not tell theirs."""
+    entries = [entry for path in lists for entry in read_list(path, root, points)]
+    inputs = inputs_from_entries(entries, sequences)
+    if videos:
+        inputs += inputs_from_videos(videos, annotations, points)
+    if public is not None:
+        inputs += read_layout(*public, any_count=any_count)
+    if not inputs:
+        raise ConfigError("There is nothing to pack. Name --lists, --videos or --public.")
+    if boxes is not None:
+        inputs = apply_boxes(inputs, read_csv(boxes, root or boxes.parent))
+    return name_inputs(
+        inputs, root or _common_root(inputs, [*lists, *videos, *([public[0]] if public else [])])
+    )
+
+
+def _common_root(inputs: Sequence[Input], given: Sequence[Path]) -> Path:
+    """The deepest folder that holds every folder given, every list or video given, and every input."""
+    folders = [str((path if path.is_dir() else path.parent).absolute()) for path in given]
+    return Path(os.path.commonpath([*folders, *(os.path.dirname(one.path) for one in inputs)]))

@@ -1,0 +1,104 @@
+"""A first look into every file: is it there, can it be decoded, how many frames does it promise, what is it?
+
+A frame count in a header is trusted only where the container stores it (AVI, MP4); elsewhere packets are
+counted, which costs no decoding. Identity is a digest of the size and of three windows of the content, so that
+the same video under two names is noticed without reading terabytes.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+import cv2
+
+from tsal_dist.pack.inputs import Input
+from tsal_dist.shards.frames import OK
+
+_WINDOW = 1 << 20
+_LONGEST = 10_000_000  # frames; a larger count is a header's way to say "unknown"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is known of an input before it is decoded."""
+
+    digest: str
+    size_bytes: int
+    frames: int
+    status: str = OK
+    reason: str = ""
+
+
+def probe(one: Input) -> Probe:
+    if one.problem is not None:
+        return Probe("", 0, 0, *one.problem)
+    files = [label.file for label in one.labels.values()] if one.kind == "sequence" else [one.path]
+    try:
+        files = [file for file in files if os.path.exists(file)] or files[:1]
+        size = sum(os.path.getsize(file) for file in files)
+        if not size:
+            return Probe("", 0, 0, "empty", "the file has no bytes")
+        digest = _digest(files)
+    except OSError as error:
+        return Probe("", 0, 0, "missing", error.strerror or str(error))
+    if one.kind != "video":
+        return Probe(digest, size, len(one.labels))
+    frames, status, reason = _look_into(one)
+    return Probe(digest, size, frames, status, reason)
+
+
+def _digest(files: list[str]) -> str:
+    seal = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            seal.update(size.to_bytes(8, "little"))
+            for start in sorted({0, max(0, size // 2 - _WINDOW // 2), max(0, size - _WINDOW)}):
+                file.seek(start)
+                seal.update(file.read(_WINDOW))
+    return seal.hexdigest()[:32]
+
+
+def open_video(path: str, threads: int = 1) -> cv2.VideoCapture:
+    """A decoder at the first frame; FFmpeg only, as other backends take `a1.jpg` for a pattern of files.
+
+    Rotation that the file asks for is applied, as a player would.
+    """
+    return cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
+
+
+def _look_into(one: Input) -> tuple[int, str, str]:
+    video = open_video(one.path)
+    try:
+        if not video.isOpened():
+            return 0, "open_failed", "no video stream that OpenCV can decode"
+        frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        if not video.grab():
+            return 0, "no_frames", "the file opens but not one frame can be decoded"
+    finally:
+        video.release()
+    if not (_stores_frame_count(one.path) and 0 < frames <= _LONGEST):
+        frames = _count(one.path, cv2.CAP_PROP_FORMAT, -1)  # packets, not decoded
+    if one.annotations and one.annotations != frames:
+        frames = _count(one.path)  # the header may be what is wrong
+        if one.annotations != frames:
+            reason = f"{one.annotations} annotations for {frames} frames; which belongs to which is unknown"
+            return 0, "annotation_mismatch", reason
+    return frames, OK, ""
+
+
+def _stores_frame_count(path: str) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(12)
+    return head[:4] == b"RIFF" or head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
+
+
+def _count(path: str, *options: int) -> int:
+    video = cv2.VideoCapture(path, cv2.CAP_FFMPEG, options)
+    try:
+        count = 0
+        while video.grab():
+            count += 1
+        return count
+    finally:
+        video.release()

@@ -1,0 +1,168 @@
+"""manifest.json and X.json: which shards a folder has, and which of their frames belong together.
+
+A segment is a run of neighbouring frames in one shard. In a segment of a video the frame numbers rise by a
+constant step, so any window of it is a clip; in a segment of stills every frame stands for itself. The
+manifest's fingerprint covers the bytes of every shard: a reader's saved position is worth nothing for another.
+"""
+
+import hashlib
+import json
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tsal_dist.errors import DataError
+from tsal_dist.shards.files import join, read_bytes
+
+MANIFEST = "manifest.json"
+FORMAT: Final = 1
+
+
+class _Page(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Segment(_Page):
+    """Neighbouring frames of a shard that may be read as one clip, or as stills."""
+
+    kind: Literal["video", "stills"]
+    video: str
+    """Name of the source; "" for stills, whose names are in the frame table."""
+    start: int = Field(ge=0)
+    """Position of the first frame in the shard."""
+    frames: int = Field(ge=1)
+    first_frame: int = Field(ge=0)
+    """Number of the first frame in its source; 0 for stills."""
+    frame_step: int = Field(ge=1)
+    """Distance of neighbouring frames in the source; 1 for stills."""
+    labelled: str = Field(pattern=r"^(\d+(-\d+)?(,\d+(-\d+)?)*)?$")
+    """Which of these frames have points, counted from 0 in the segment, as ranges: "", "0-99" or "0,10,20-24"."""
+
+    def labelled_positions(self) -> NDArray[np.int64]:
+        """Positions in the shard of the labelled frames, rising."""
+        return self.start + parse_ranges(self.labelled)
+
+
+class Shard(_Page):
+    """What X.json says of a finished shard; the manifest repeats it."""
+
+    format: Literal[1] = FORMAT
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    """File name without extension."""
+    plan: str
+    """Fingerprint of the plan that the shard belongs to."""
+    frames: int = Field(ge=0)
+    labelled: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    tar_bytes: int = Field(ge=0)
+    tar_sha256: str
+    idx_sha256: str
+    parquet_sha256: str
+    segments: tuple[Segment, ...]
+
+
+class Manifest(_Page):
+    """One folder of shards, as its readers see it."""
+
+    format: Literal[1] = FORMAT
+    split: str
+    plan: str
+    """Fingerprint of inputs, options and format; the packer refuses to mix two plans in one folder."""
+    scheme: str
+    """Name of the landmark layout, such as `300w-68`."""
+    points: int = Field(ge=0)
+    """K, the landmarks of a face; 0 when nothing is labelled."""
+    shards: tuple[Shard, ...]
+    fingerprint: str = ""
+    """sha256 over everything above."""
+    url: str = Field("", exclude=True)
+    """Where it was read; not part of the file."""
+
+    @property
+    def frames(self) -> int:
+        return sum(shard.frames for shard in self.shards)
+
+    @property
+    def labelled(self) -> int:
+        return sum(shard.labelled for shard in self.shards)
+
+    def tar_url(self, shard: int) -> str:
+        return join(self.url, f"{self.shards[shard].name}.tar")
+
+    def idx_url(self, shard: int) -> str:
+        return join(self.url, f"{self.shards[shard].name}.idx")
+
+    def parquet_url(self, shard: int) -> str:
+        return join(self.url, f"{self.shards[shard].name}.parquet")
+
+
+def build_manifest(split: str, plan: str, scheme: str, points: int, shards: tuple[Shard, ...]) -> Manifest:
+    bare = Manifest(split=split, plan=plan, scheme=scheme, points=points, shards=shards)
+    return bare.model_copy(update={"fingerprint": _fingerprint(bare)})
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    return _canonical(manifest)
+
+
+def encode_shard(shard: Shard) -> bytes:
+    return _canonical(shard)
+
+
+def decode_shard(data: bytes, where: str) -> Shard:
+    try:
+        return Shard.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{where} is not the commit record of a shard: {_first(error)}.") from error
+
+
+def decode_manifest(data: bytes, url: str) -> Manifest:
+    """Check and read a manifest; `url` is its folder."""
+    where = join(url, MANIFEST)
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{where} is not a manifest of format {FORMAT}: {_first(error)}.") from error
+    if manifest.fingerprint != _fingerprint(manifest):
+        raise DataError(
+            f"{where} was changed after it was written: its fingerprint does not match. Pack again."
+        )
+    return manifest.model_copy(update={"url": url})
+
+
+def open_manifest(url: str) -> Manifest:
+    """The manifest of the folder of shards at a path or URL."""
+    return decode_manifest(read_bytes(join(url, MANIFEST)), url)
+
+
+def format_ranges(positions: NDArray[np.int64]) -> str:
+    """Rising whole numbers as text: [0, 1, 2, 7] is "0-2,7"."""
+    if not len(positions):
+        return ""
+    breaks = np.flatnonzero(np.diff(positions) != 1)
+    first = positions[np.concatenate([[0], breaks + 1])]
+    last = positions[np.concatenate([breaks, [len(positions) - 1]])]
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(first, last, strict=True))
+
+
+def parse_ranges(text: str) -> NDArray[np.int64]:
+    """What `format_ranges` was given."""
+    if not text:
+        return np.empty(0, np.int64)
+    runs = [part.split("-") for part in text.split(",")]
+    return np.concatenate([np.arange(int(run[0]), int(run[-1]) + 1) for run in runs])
+
+
+def _canonical(page: _Page) -> bytes:
+    return json.dumps(page.model_dump(), sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    return hashlib.sha256(_canonical(manifest.model_copy(update={"fingerprint": ""}))).hexdigest()
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
