@@ -1,0 +1,78 @@
+"""How much a pseudo-labelled point counts: factors in [0, 1] that are multiplied.
+
+agreement   e^(-d^2 / 4 sigma^2), the overlap of two gaussians at distance d; 0 beyond `cutoff` sigmas. Past
+            2 sqrt(ln 2) = 1.67 sigmas a confident right answer loses more against the wrong target than an
+            empty map does, so such a label teaches the net to see nothing.
+SoftScore   1 at or above a landmark's mean score, a gaussian's flank below it. Jaw points peak lower than eye
+            corners: a common threshold would train on the easy points only.
+fb_error    e^(-(e / limit)^2 / 2): trust in a track falls as its two flows fail to undo each other.
+staleness   1 - rho.
+"""
+
+import torch
+from torch import Tensor
+
+
+def agreement(distance_NK: Tensor, sigma_px: float, cutoff: float) -> Tensor:
+    """e^(-d^2 / 4 sigma^2), and 0 where d > cutoff * sigma."""
+    close_NK = distance_NK <= cutoff * sigma_px
+    return torch.where(close_NK, torch.exp(-distance_NK.square() / (4 * sigma_px**2)), 0.0)
+
+
+def fb_error(error_NK: Tensor, limit_px: float) -> Tensor:
+    """e^(-(e / limit)^2 / 2)."""
+    return torch.exp(-(error_NK / limit_px).square() / 2)
+
+
+def staleness(lag_rho_N: Tensor) -> Tensor:
+    """1 - rho: the share of the teacher that is still what it was."""
+    return 1 - lag_rho_N
+
+
+class SoftScore:
+    """Per-landmark weight of a score, by the running mean and deviation of what the teacher sends.
+
+    The moments come from all ranks (the caller sums `moments` over them), so every rank weighs alike.
+    """
+
+    def __init__(self, num_points: int, momentum: float = 0.99, warmup: int = 50) -> None:
+        self._momentum = momentum
+        self._warmup = warmup
+        self._batches = 0
+        self._mean_K = torch.zeros(num_points, dtype=torch.float64)
+        self._square_K = torch.zeros(num_points, dtype=torch.float64)
+
+    @staticmethod
+    def moments(score_NK: Tensor) -> Tensor:
+        """Count, sum and sum of squares per landmark (3 x K), which ranks add up."""
+        score = score_NK.detach().double().cpu()
+        return torch.stack([torch.full_like(score[0], len(score)), score.sum(0), score.square().sum(0)])
+
+    def observe(self, moments_3K: Tensor) -> None:
+        """Fold one batch of all ranks into the running moments; an empty batch changes nothing."""
+        count_K, sum_K, square_K = moments_3K.double().cpu()
+        if count_K[0] == 0:
+            return
+        # The first batches are averaged evenly: a zero start would drag the mean for a hundred batches.
+        keep = min(self._momentum, self._batches / (self._batches + 1))
+        self._mean_K = keep * self._mean_K + (1 - keep) * sum_K / count_K
+        self._square_K = keep * self._square_K + (1 - keep) * square_K / count_K
+        self._batches += 1
+
+    def __call__(self, score_NK: Tensor) -> Tensor:
+        """Weights in (0, 1]; all ones until enough batches were seen to know what is usual."""
+        if self._batches < self._warmup:
+            return torch.ones_like(score_NK)
+        mean_K = self._mean_K.to(score_NK)
+        variance_K = (self._square_K - self._mean_K.square()).clamp_min(1e-8).to(score_NK)
+        short_NK = (mean_K - score_NK).clamp_min(0)
+        return torch.exp(-short_NK.square() / (2 * variance_K))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs to weigh alike."""
+        return {"mean": self._mean_K, "square": self._square_K, "batches": torch.tensor(self._batches)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self._mean_K, self._square_K = state["mean"].clone(), state["square"].clone()
+        self._batches = int(state["batches"])

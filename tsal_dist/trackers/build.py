@@ -1,0 +1,20 @@
+"""A tracker by its name."""
+
+from collections.abc import Callable
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.trackers.dis import DisTracker
+from tsal_dist.trackers.flow import Tracker
+from tsal_dist.trackers.lk import LkTracker
+from tsal_dist.trackers.pwc import PwcTracker
+
+_TRACKERS: dict[str, Callable[[], Tracker]] = {"dis": DisTracker, "lk": LkTracker, "pwc": PwcTracker}
+
+
+def build_tracker(kind: str) -> Tracker:
+    """A tracker on the CPU; `pwc` is a module whose parameters want training."""
+    if kind not in _TRACKERS:
+        raise ConfigError(
+            f"model.tracker.kind is {kind!r}; it must be one of {', '.join(sorted(_TRACKERS))}."
+        )
+    return _TRACKERS[kind]()
