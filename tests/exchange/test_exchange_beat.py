@@ -1,0 +1,71 @@
+"""Heartbeats are judged by change on the reader's clock."""
+
+import pytest
+
+from tsal_dist.errors import PeerLost
+from tsal_dist.exchange.beat import DONE, Heart, Watch
+from tsal_dist.exchange.memory import MemoryStore
+
+PEER = ("teacher", 0)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def scene():
+    store, clock = MemoryStore(), Clock()
+    return Heart(store, *PEER, incarnation=3, host="node7"), Watch(store, [PEER], 10, clock), clock
+
+
+def test_a_beating_peer_is_alive(scene):
+    heart, watch, clock = scene
+    for step in range(5):
+        heart.beat("train", step)
+        watch.look()
+        clock.now += 9
+        assert watch.lost() == []
+    pulse = watch.look()[PEER]
+    assert (pulse.incarnation, pulse.seq, pulse.phase, pulse.step, pulse.silent_s) == (3, 5, "train", 4, 9)
+
+
+def test_a_peer_that_repeats_itself_is_lost(scene):
+    heart, watch, clock = scene
+    heart.beat("train", 7)
+    watch.look()
+    clock.now += 10.5
+    assert watch.lost() == [PEER]
+    with pytest.raises(
+        PeerLost, match=r"teacher 0 has been silent for 10 s.*node7 in phase 'train' at step 7"
+    ):
+        watch.require(PEER)
+
+
+def test_a_peer_that_never_came_is_lost_after_the_deadline(scene):
+    _, watch, clock = scene
+    watch.require(PEER)
+    clock.now += 11
+    with pytest.raises(PeerLost, match="never seen"):
+        watch.require(PEER)
+
+
+def test_a_peer_that_said_goodbye_is_not_lost(scene):
+    heart, watch, clock = scene
+    heart.beat(DONE, 9)
+    watch.look()
+    clock.now += 1000
+    watch.require(PEER)
+    assert watch.lost() == []
+
+
+def test_a_successor_counts_as_a_change(scene):
+    heart, watch, clock = scene
+    heart.beat("train", 7)
+    watch.look()
+    clock.now += 11
+    Heart(watch._store, *PEER, incarnation=4).beat("train", 7)
+    assert watch.lost() == []

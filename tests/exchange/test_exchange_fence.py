@@ -1,0 +1,129 @@
+"""The handshake, the incarnation and the stop flag."""
+
+import json
+import threading
+
+import pytest
+
+from tests.fakes_store import LaggingStore
+from tsal_dist.errors import PeerLost, StaleRun
+from tsal_dist.exchange.fence import Handshake, StopFlag, check_current, claim_incarnation
+from tsal_dist.exchange.memory import MemoryStore
+from tsal_dist.exchange.posix import PosixStore
+
+TEACHER, STUDENT = ("teacher", 0), ("student", 0)
+
+
+def test_two_roles_meet(tmp_path):
+    store = PosixStore(tmp_path, create=True)
+    met = []
+
+    def side(me, peer):
+        Handshake(store, *me, "run").meet([peer], timeout_s=10, poll_s=0.01)
+        met.append(me)
+
+    thread = threading.Thread(target=side, args=(TEACHER, STUDENT))
+    thread.start()
+    side(STUDENT, TEACHER)
+    # The first to have met must go on answering until the other has seen it, as a loop does with every beat.
+    thread.join()
+    assert sorted(met) == [STUDENT, TEACHER]
+
+
+def test_a_hello_of_an_earlier_attempt_does_not_count():
+    store = MemoryStore()
+    early_teacher, early_student = Handshake(store, *TEACHER, "run"), Handshake(store, *STUDENT, "run")
+    early_teacher.answer([STUDENT])
+    early_student.answer([TEACHER])
+    assert early_teacher.answer([STUDENT]) == {}
+    again = Handshake(store, *TEACHER, "run")  # a new process finds the old hello of the student
+    assert TEACHER not in again.answer([STUDENT])
+    assert STUDENT in again.answer([STUDENT])
+    early_student.answer([TEACHER])
+    assert again.answer([STUDENT]) == {}
+
+
+def test_a_silent_peer_is_an_error_with_both_paths(tmp_path):
+    here, there = PosixStore(tmp_path / "a", create=True), PosixStore(tmp_path / "b", create=True)
+    Handshake(there, *TEACHER, "run")
+    now = iter(range(100))
+    with pytest.raises(PeerLost, match=rf"{tmp_path / 'a'}.*it has written nothing there"):
+        Handshake(here, *STUDENT, "run", clock=lambda: float(next(now)), sleep=lambda _: None).meet(
+            [TEACHER], timeout_s=5, poll_s=1
+        )
+
+
+def test_a_peer_that_does_not_answer_is_named_with_its_path():
+    store = MemoryStore()
+    Handshake(store, *TEACHER, "run")
+    now = iter(range(100))
+    waited = []
+    with pytest.raises(PeerLost, match=r"it looks at .*memory:/"):
+        Handshake(store, *STUDENT, "run", clock=lambda: float(next(now)), sleep=lambda _: None).meet(
+            [TEACHER], timeout_s=3, poll_s=1, give_up=lambda: bool(waited.append(1))
+        )
+    assert waited
+
+
+def test_who_is_told_to_stop_waits_no_longer():
+    alone = Handshake(MemoryStore(), *STUDENT, "run", sleep=lambda _: None)
+    asked = iter([False, False, True])
+    assert alone.meet([TEACHER], timeout_s=60, poll_s=1, give_up=lambda: next(asked)) is False
+
+
+def test_another_run_is_refused():
+    store = MemoryStore()
+    Handshake(store, *TEACHER, "other")
+    with pytest.raises(StaleRun, match="belongs to run other"):
+        Handshake(store, *STUDENT, "mine").answer([TEACHER])
+
+
+def test_a_peer_is_never_looked_up_before_it_exists():
+    """On NFS an absent name that was asked for stays absent for up to a minute."""
+    store = MemoryStore()
+    mine = LaggingStore(store)
+    now = iter(range(100))
+    late = []
+
+    def arrive(_):
+        late.append(1)
+        if len(late) == 3:
+            late[0] = Handshake(store, *TEACHER, "run")
+        if len(late) > 3:
+            late[0].answer([STUDENT])
+
+    student = Handshake(mine, *STUDENT, "run", clock=lambda: float(next(now)), sleep=arrive)
+    student.meet([TEACHER], timeout_s=50, poll_s=1)
+    assert json.loads(store.get("ctl/hello/student-0.json"))["seen"]
+
+
+def test_incarnations_are_claimed_once_each():
+    store, got = MemoryStore(), []
+    threads = [
+        threading.Thread(target=lambda: got.append(claim_incarnation(store, "teacher", 1))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == list(range(1, 9))
+    assert claim_incarnation(store, "teacher", 11) == 1  # rank 11 is not rank 1
+
+
+def test_a_zombie_finds_its_successor():
+    store = MemoryStore()
+    first = claim_incarnation(store, "teacher", 0)
+    check_current(store, "teacher", 0, first)
+    second = claim_incarnation(store, "teacher", 0)
+    check_current(store, "teacher", 0, second)
+    with pytest.raises(StaleRun, match="incarnation 2"):
+        check_current(store, "teacher", 0, first)
+
+
+def test_the_stop_flag():
+    store = MemoryStore()
+    reader, writer = StopFlag(store), StopFlag(store)
+    assert reader.reason() == ""
+    writer.announce("finished 100 steps")
+    assert reader.reason() == "finished 100 steps"
+    assert StopFlag(store).reason() == "finished 100 steps"

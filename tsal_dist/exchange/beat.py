@@ -1,0 +1,115 @@
+"""Signs of life. A peer is alive while its heartbeat changes, measured on the reader's own monotonic clock.
+
+Neither file times nor the clocks of other hosts are compared with ours: hosts disagree, and NFS caches times.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tsal_dist.errors import PeerLost
+from tsal_dist.exchange.store import Store, ensure
+from tsal_dist.run_dir import RunDir
+
+NAMES = RunDir(Path())  # the run's layout as names of a store rooted at the run directory
+DONE = "done"
+
+Peer = tuple[str, int]
+"""Role and rank."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """The last heartbeat of a peer and how long ago this process saw it change."""
+
+    incarnation: int
+    seq: int
+    phase: str
+    step: int
+    host: str
+    silent_s: float
+
+
+class Heart:
+    """This rank's own heartbeat; call `beat` from every loop that may take long."""
+
+    def __init__(self, store: Store, role: str, rank: int, incarnation: int, host: str = "") -> None:
+        self._store = store
+        self._name = NAMES.beat(role, rank).as_posix()
+        self._incarnation = incarnation
+        self._host = host
+        self._seq = 0
+
+    def beat(self, phase: str, step: int) -> None:
+        """Say that this rank is alive; the phase `done` says goodbye."""
+        self._seq += 1
+        text = {
+            "incarnation": self._incarnation,
+            "seq": self._seq,
+            "phase": phase,
+            "step": step,
+            "host": self._host,
+        }
+        self._store.replace(self._name, json.dumps(text).encode())
+
+
+class Watch:
+    """The heartbeats of `peers`."""
+
+    def __init__(
+        self,
+        store: Store,
+        peers: Iterable[Peer],
+        silent_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._silent_s = silent_s
+        self._clock = clock
+        self._seen: dict[Peer, tuple[bytes, float]] = {}
+        for peer in peers:
+            ensure(store, NAMES.beat(*peer).as_posix())
+            self._seen[peer] = (b"", clock())
+
+    def look(self) -> dict[Peer, Pulse | None]:
+        """Every peer's pulse; None for one that has never beaten."""
+        return {peer: self._pulse(peer) for peer in self._seen}
+
+    def lost(self) -> list[Peer]:
+        """Peers that were silent past the deadline and did not say goodbye."""
+        pulses = self.look()
+        return [peer for peer, pulse in pulses.items() if self._is_lost(peer, pulse)]
+
+    def require(self, peer: Peer) -> None:
+        """Raise PeerLost where `peer` is lost."""
+        pulse = self._pulse(peer)
+        if not self._is_lost(peer, pulse):
+            return
+        last = (
+            f"last seen on {pulse.host or 'an unnamed host'} in phase {pulse.phase!r} at step {pulse.step}"
+            if pulse
+            else "never seen"
+        )
+        raise PeerLost(
+            f"{peer[0]} {peer[1]} has been silent for {self._quiet_s(peer):.0f} s, more than "
+            f"{self._silent_s:g} s; {last}. Look at its log, or restart it: this side can go on from where it is."
+        )
+
+    def _is_lost(self, peer: Peer, pulse: Pulse | None) -> bool:
+        return self._quiet_s(peer) > self._silent_s and (pulse is None or pulse.phase != DONE)
+
+    def _quiet_s(self, peer: Peer) -> float:
+        return self._clock() - self._seen[peer][1]
+
+    def _pulse(self, peer: Peer) -> Pulse | None:
+        raw = self._store.get(NAMES.beat(*peer).as_posix())
+        if raw != self._seen[peer][0]:
+            self._seen[peer] = (raw, self._clock())
+        if not raw:
+            return None
+        text = json.loads(raw)
+        return Pulse(
+            text["incarnation"], text["seq"], text["phase"], text["step"], text["host"], self._quiet_s(peer)
+        )

@@ -1,0 +1,158 @@
+"""Who may speak: the handshake between roles, the incarnation of a rank, and the flag that ends a run.
+
+Handshake  Each rank writes a hello with a fresh nonce and repeats the nonces it has seen. Two ranks have met when
+           each finds its own nonce in the other's hello; hellos left by an earlier attempt cannot satisfy it,
+           and two roles that look at different folders find out at the start instead of after an hour.
+Incarnation  A number per role and rank, claimed exclusively, higher at every start. A process that wakes up after
+           its successor started finds a higher claim and must leave.
+Stop       Empty until the student's rank 0 writes why the run ends.
+
+Every polled name is made to exist before it is waited for (see the store's contract on absent names).
+"""
+
+import json
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tsal_dist.errors import PeerLost, StaleRun
+from tsal_dist.exchange.beat import NAMES, Peer
+from tsal_dist.exchange.store import NameTaken, Store, ensure
+
+
+def claim_incarnation(store: Store, role: str, rank: int) -> int:
+    """The next free number for this rank; no two processes ever get the same one."""
+    number = max(_claims(store, role, rank), default=0) + 1
+    while True:
+        try:
+            store.put_new(_claim_name(role, rank, number), b"")
+        except NameTaken:
+            number += 1  # a listing may be stale, the claim itself is not
+        else:
+            return number
+
+
+def check_current(store: Store, role: str, rank: int, incarnation: int) -> None:
+    """Raise StaleRun where a successor of this process has started."""
+    newest = max(_claims(store, role, rank), default=incarnation)
+    if newest > incarnation:
+        raise StaleRun(
+            f"{role} {rank} was started again as incarnation {newest}; this process is incarnation {incarnation} "
+            f"and must end. Nothing it published is lost."
+        )
+
+
+class Handshake:
+    """One rank's side of the handshake. `answer` must be called now and then for as long as peers may restart."""
+
+    def __init__(
+        self,
+        store: Store,
+        role: str,
+        rank: int,
+        run_id: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._me = (role, rank)
+        self._run_id = run_id
+        self._nonce = secrets.token_hex(8)
+        self._seen: dict[str, str] = {}
+        self._clock = clock
+        self._sleep = sleep
+        self._write()
+
+    def answer(self, peers: Iterable[Peer]) -> dict[Peer, str]:
+        """Repeat the nonces of `peers`; returns those not met yet and where they say they look."""
+        missing: dict[Peer, str] = {}
+        before = dict(self._seen)
+        for peer in peers:
+            hello = self._read(peer)
+            if hello is None:
+                missing[peer] = ""
+                continue
+            if hello["run_id"] != self._run_id:
+                raise StaleRun(
+                    f"{peer[0]} {peer[1]} belongs to run {hello['run_id']}, this process to run {self._run_id}. "
+                    f"Give each run its own directory."
+                )
+            self._seen[_key(peer)] = hello["nonce"]
+            if hello["seen"].get(_key(self._me)) != self._nonce:
+                missing[peer] = f"{hello['host']}:{hello['path']}"
+        if self._seen != before:
+            self._write()
+        return missing
+
+    def meet(
+        self,
+        peers: Iterable[Peer],
+        timeout_s: float,
+        poll_s: float,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """True when every peer has answered, False when told to give up; PeerLost with both resolved paths."""
+        peers = list(peers)
+        for peer in peers:
+            ensure(self._store, NAMES.hello(*peer).as_posix())
+        deadline = self._clock() + timeout_s
+        while missing := self.answer(peers):
+            if self._clock() > deadline:
+                (role, rank), theirs = next(iter(missing.items()))
+                elsewhere = f"it looks at {theirs}" if theirs else "it has written nothing there"
+                raise PeerLost(
+                    f"{role} {rank} did not answer within {timeout_s:g} s: this process looks at "
+                    f"{socket.gethostname()}:{self._store.where()}, {elsewhere}. "
+                    f"Both must be the same directory of a shared filesystem."
+                )
+            if give_up():
+                return False
+            self._sleep(poll_s)
+        return True
+
+    def _write(self) -> None:
+        hello = {
+            "nonce": self._nonce,
+            "run_id": self._run_id,
+            "host": socket.gethostname(),
+            "path": self._store.where(),
+            "seen": self._seen,
+        }
+        self._store.replace(NAMES.hello(*self._me).as_posix(), json.dumps(hello).encode())
+
+    def _read(self, peer: Peer) -> dict[str, Any] | None:
+        raw = self._store.get(NAMES.hello(*peer).as_posix())
+        hello: dict[str, Any] | None = json.loads(raw) if raw else None
+        return hello
+
+
+class StopFlag:
+    """Ends a run once and for everybody."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._name = NAMES.stop.as_posix()
+        ensure(store, self._name)
+
+    def announce(self, reason: str) -> None:
+        """Only the student's rank 0 calls this."""
+        self._store.replace(self._name, reason.encode())
+
+    def reason(self) -> str:
+        """Why the run ends; empty while it goes on."""
+        return self._store.get(self._name).decode()
+
+
+def _key(peer: Peer) -> str:
+    return f"{peer[0]}-{peer[1]}"
+
+
+def _claim_name(role: str, rank: int, number: int) -> str:
+    return NAMES.hello(role, rank).with_suffix(f".claim-{number:06d}").as_posix()
+
+
+def _claims(store: Store, role: str, rank: int) -> list[int]:
+    folder, _, prefix = _claim_name(role, rank, 0).removesuffix("000000").rpartition("/")
+    return [int(name.removeprefix(prefix)) for name in store.children(folder) if name.startswith(prefix)]

@@ -1,0 +1,95 @@
+"""Garbage collection: segments that no checkpoint of any group needs any more.
+
+WATERMARK.json names per producer the first segment that still exists, and is raised before anything is deleted, so that
+a reader with an old cursor can tell collected segments from lost ones. A group that looks dead keeps its segments: it
+may resume from its checkpoint next week. Whoever knows better says so by deleting its cursor. One collector at a time:
+the run's own planner while it lives, the command line when it does not.
+"""
+
+import json
+
+from tsal_dist.exchange.store import NameAbsent, Store
+from tsal_dist.pseudo.cursor import load_cursors
+from tsal_dist.pseudo.log import Hole, Kind, LogReader
+from tsal_dist.pseudo.topic import list_producers, parse_json, segment_name, split_producer
+
+WATERMARK = "WATERMARK.json"
+
+
+def load_watermark(store: Store) -> dict[str, int]:
+    """First living segment per producer."""
+    try:
+        return dict(parse_json(store, WATERMARK))
+    except NameAbsent:
+        return {}
+
+
+def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
+    """Delete segments below every group's committed floor; returns how many. Costs little where no floor moved."""
+    before = load_watermark(store)
+    floors = [cursor.floor for cursor in load_cursors(store).values()]
+    if not floors:
+        return 0
+    shared = set.intersection(*(set(floor) for floor in floors))
+    after = before | {
+        name: max(before.get(name, 0), min(floor[name] for floor in floors)) for name in sorted(shared)
+    }
+    gone = [
+        segment_name(name, seq) for name, floor in after.items() for seq in range(before.get(name, 0), floor)
+    ]
+    if gone and not dry_run:
+        store.replace(WATERMARK, json.dumps(after).encode())
+        for name in gone:
+            store.delete(name)
+    return len(gone)
+
+
+def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
+    """Delete segments that a crash left without a record; returns how many. Lists folders, so it is not for a run.
+
+    Only producers that are gone for good are looked at, sealed or succeeded by a later incarnation: what a living one
+    has written without a record may be committed in the next moment, and an age would need a clock that hosts share.
+    """
+    names = list_producers(store)
+    newest: dict[tuple[str, int], int] = {}
+    for name in names:
+        role, rank, incarnation = split_producer(name)
+        newest[role, rank] = max(incarnation, newest.get((role, rank), 0))
+    orphans: list[str] = []
+    for name in names:
+        role, rank, incarnation = split_producer(name)
+        committed, sealed = read_commits(store, name)
+        if sealed or incarnation < newest[role, rank]:
+            on_disk = list_segments(store, name)
+            orphans += [segment_name(name, seq) for seq in on_disk if seq not in committed]
+    if not dry_run:
+        for name in orphans:
+            store.delete(name)
+    return len(orphans)
+
+
+def read_commits(store: Store, producer: str) -> tuple[set[int], bool]:
+    """The committed segments of a producer, and whether it sealed its log."""
+    reader = LogReader(store, producer)
+    committed: set[int] = set()
+    sealed = False
+    while found := reader.read():
+        for record in found:
+            if isinstance(record, Hole):
+                committed.add(record.seq)  # it was a commit once; never delete what it named
+            elif record.kind is Kind.SEAL:
+                sealed = True
+            else:
+                committed.add(record.seq)
+    return committed, sealed
+
+
+def list_segments(store: Store, producer: str) -> list[int]:
+    """Segments that lie in the producer's folders, committed or not."""
+    folder = f"p/{producer}/d"
+    return [
+        int(name.removesuffix(".parquet"))
+        for block in store.children(folder)
+        for name in store.children(f"{folder}/{block}")
+        if name.endswith(".parquet")
+    ]

@@ -1,0 +1,151 @@
+"""A consumer: reads the rows that a plan gives to its rank, ahead of time and verified, into numpy columns.
+
+Every read checks the whole file against the checksum that came with the plan. A segment that was whole when it was
+admitted and is damaged now (bit rot, a deleted file) must not change how many rows a rank trains on: its rows come back
+as zeros with weight zero, and `damaged` tells rank 0 what to condemn.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.exchange.store import NameAbsent
+from tsal_dist.pseudo.plan import Plan, RowRange
+from tsal_dist.pseudo.schema import Columns, join_columns, slice_columns
+from tsal_dist.pseudo.segment import DamagedSegment, decode_segment, verify_segment
+from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.topic import Topic, segment_name
+
+log = logging.getLogger(__name__)
+
+Segment = tuple[str, int]
+"""Producer and number."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """N rows of one rank's share of a step."""
+
+    columns: Columns
+    weight_N: NDArray[np.float32]
+    """1 - rho for a good row, 0 for one whose segment was damaged."""
+    lag_steps_N: NDArray[np.int64]
+    use_N: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.weight_N)
+
+
+class Consumer:
+    """One rank's reader. Every plan that was expected is fetched once."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        rank: int,
+        staleness: Staleness,
+        *,
+        threads: int = 1,
+        keep_segments: int = 8,
+        verified: Callable[[str, int], bytes | None] = lambda producer, seq: None,
+    ) -> None:
+        """With `threads` 0 nothing is read ahead. `verified` may hand over what this process has read and verified already: on the planner's rank,
+        `planner.intake.take_verified`."""
+        self.damaged: dict[Segment, str] = {}
+        """Segments that failed here, with the reason; for the planner's `condemn`."""
+        self._topic = topic
+        self._verified = verified
+        self._rank = rank
+        self._staleness = staleness
+        self._threads = ThreadPoolExecutor(threads, "consume") if threads else None
+        self._keep = keep_segments
+        self._segments: OrderedDict[Segment, Future[Columns | None]] = OrderedDict()
+        self._expected: dict[int, set[Segment]] = {}
+
+    def expect(self, plan: Plan) -> None:
+        """Start reading what `plan` gives to this rank."""
+        parts = plan.ranks[self._rank]
+        self._expected[plan.step] = {(part.producer, part.seq) for part in parts}
+        for part in parts:
+            self._want(part)
+
+    def fetch(self, plan: Plan) -> Delivery:
+        """The rows of `plan` for this rank, in the plan's order. Waits for reads that are still under way."""
+        parts = plan.ranks[self._rank]
+        self.expect(plan)
+        columns, weights = [], []
+        for part in parts:
+            self._staleness.require(
+                plan.now_step, part.teacher_step, f"Segment {part.seq} of {part.producer}"
+            )
+            whole = self._want(part).result()
+            if whole is None:
+                columns.append(
+                    {field.name: field.zeros(len(part)) for field in self._topic.schema.all_fields}
+                )
+                weights.append(0.0)
+            else:
+                columns.append(slice_columns(whole, slice(part.start, part.stop)))
+                weights.append(self._staleness.weight(plan.now_step, part.teacher_step))
+        self._forget(plan.step)
+        if not columns:
+            columns.append({field.name: field.zeros(0) for field in self._topic.schema.all_fields})
+        lags = [self._staleness.lag_steps(plan.now_step, part.teacher_step) for part in parts]
+        return Delivery(
+            join_columns(columns) if len(columns) > 1 else columns[0],
+            _per_row(weights, parts).astype(np.float32),
+            _per_row(lags, parts).astype(np.int64),
+            _per_row([part.use for part in parts], parts).astype(np.int64),
+        )
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def _want(self, part: RowRange) -> "Future[Columns | None]":
+        key = part.producer, part.seq
+        if key not in self._segments:
+            self._segments[key] = self._start(part)
+        self._segments.move_to_end(key)
+        return self._segments[key]
+
+    def _start(self, part: RowRange) -> "Future[Columns | None]":
+        if self._threads is not None:
+            return self._threads.submit(self._read, part)
+        done: Future[Columns | None] = Future()
+        done.set_result(self._read(part))
+        return done
+
+    def _forget(self, step: int) -> None:
+        """Keep the segments that were used last, and those that a later plan will ask for."""
+        del self._expected[step]
+        awaited = set().union(*self._expected.values())
+        idle = [key for key in self._segments if key not in awaited]
+        for key in idle[: max(0, len(idle) - self._keep)]:
+            del self._segments[key]
+
+    def _read(self, part: RowRange) -> Columns | None:
+        name = segment_name(part.producer, part.seq)
+        place = self._topic.store.where(name)
+        fault = ""
+        for _ in range(2):  # the second time freshly opened: NFS may serve a stale page once
+            try:
+                data = self._verified(part.producer, part.seq)
+                if data is None:
+                    data = self._topic.store.get(name)
+                    verify_segment(data, part.size, part.crc, place)
+                return decode_segment(data, self._topic.schema, place)
+            except (DamagedSegment, NameAbsent) as error:
+                fault = str(error)
+        log.error("Rows of an admitted segment are lost, they are trained on with weight 0: %s", fault)
+        self.damaged[part.producer, part.seq] = fault
+        return None
+
+
+def _per_row(values: Iterable[float], parts: Iterable[RowRange]) -> "NDArray[np.float64]":
+    return np.repeat(np.array(list(values), np.float64), [len(part) for part in parts])

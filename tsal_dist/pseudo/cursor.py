@@ -1,0 +1,54 @@
+"""The cursor of a consumer group: how far it has trained, and what its checkpoints still need.
+
+c/<group>.json is advisory and has one writer, the group's planner. Producers read `trained` to know their backlog,
+the collector reads `floor`. Both only ever err on the side of keeping: an old cursor holds back, it never lets go.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tsal_dist.exchange.store import Store
+from tsal_dist.pseudo.topic import parse_json
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What a group says of itself."""
+
+    beat: str
+    """Changes with every write; a group whose beat stands still is judged dead by the reader's own clock."""
+    step: int
+    trained: Mapping[str, int] = field(default_factory=dict)
+    """Rows per producer that are trained or dropped, so that they count no longer as backlog."""
+    floor: Mapping[str, int] = field(default_factory=dict)
+    """Per producer the first segment that a kept checkpoint needs; a producer without entry needs all."""
+
+
+def cursor_name(group: str) -> str:
+    return f"c/{group}.json"
+
+
+def save_cursor(store: Store, group: str, cursor: Cursor) -> None:
+    text = {
+        "beat": cursor.beat,
+        "step": cursor.step,
+        "trained": dict(cursor.trained),
+        "floor": dict(cursor.floor),
+    }
+    store.replace(cursor_name(group), json.dumps(text).encode())
+
+
+def load_cursor(store: Store, group: str) -> Cursor | None:
+    """None for a group that exists by name alone."""
+    text = parse_json(store, cursor_name(group))
+    return Cursor(text["beat"], text["step"], text["trained"], text["floor"]) if text else None
+
+
+def load_cursors(store: Store) -> dict[str, Cursor]:
+    """Every group that has written; one without a word counts as needing everything."""
+    found = {}
+    for name in store.children("c"):
+        group = name.removesuffix(".json")
+        found[group] = load_cursor(store, group) or Cursor("", 0)
+    return found

@@ -1,0 +1,274 @@
+"""From logs to rows: finds producers, polls them, opens their segments in turn and hands out what may be trained on.
+
+Rows of one producer come in order and without gaps; producers take turns, a segment each. Every row that is committed
+is delivered, trimmed or quarantined exactly once, and counted. Nothing here knows of steps, ranks or replays.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tsal_dist.errors import ExchangeError
+from tsal_dist.exchange.store import NameAbsent
+from tsal_dist.pseudo.admission import MISSING, RecentUnits, quarantine_segment, unit_runs
+from tsal_dist.pseudo.borrowed import lender_of
+from tsal_dist.pseudo.collect import load_watermark
+from tsal_dist.pseudo.feed import Feed, Head
+from tsal_dist.pseudo.inspector import Inspector
+from tsal_dist.pseudo.log import LogReader, Record
+from tsal_dist.pseudo.plan import RowRange, cut
+from tsal_dist.pseudo.schema import Schema, Strings
+from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
+
+log = logging.getLogger(__name__)
+
+STALE = "stale"
+DUPLICATE = "duplicate"
+COLLECTED = "collected"
+DAMAGED = "damaged"
+FIRST_DOUBTS = 8
+"""Damaged segments that are forgiven before the share of them is judged."""
+
+
+class Intake:
+    """All producers of a topic, followed by one reader."""
+
+    def __init__(
+        self, topic: Topic, staleness: Staleness, dedupe_units: int, max_bad_share: float, threads: int
+    ) -> None:
+        self.feeds: dict[str, Feed] = {}
+        self.refused: dict[str, str] = {}
+        """Producers that are not read, and why."""
+        self.dropped_by_video: Counter[str] = Counter()
+        """Rows that were dropped as stale or duplicate; dropping selectively biases the data, so watch it."""
+        self._topic = topic
+        self._staleness = staleness
+        self._unit = topic.schema.unit
+        self._inspector = Inspector(topic, threads)
+        self._recent = RecentUnits(dedupe_units)
+        self._returned: list[RowRange] = []
+        self._turn = ""
+        self._opened = 0
+        self._bad = 0
+        self._max_bad_share = max_bad_share
+
+    def discover(self) -> None:
+        """List the producers. One that a later incarnation succeeded is read to its end and then left alone."""
+        for name in list_producers(self._topic.store):
+            if name not in self.feeds and name not in self.refused:
+                self._welcome(name)
+        newest: dict[tuple[str, int], int] = {}
+        for feed in self.feeds.values():
+            newest[feed.owner] = max(feed.incarnation, newest.get(feed.owner, 0))
+        for feed in self.feeds.values():
+            if feed.fence is None and feed.incarnation < newest[feed.owner]:
+                feed.close()
+
+    def poll(self) -> int:
+        """Read what live producers committed: one store operation each. Returns the rows that came."""
+        return sum(self._inspector.map(Feed.poll, [feed for feed in self.feeds.values() if feed.live]))
+
+    def draw(self, rows: int, now_step: int) -> list[RowRange]:
+        """Up to `rows` rows that may be trained on at `now_step`; fewer where there are no more."""
+        parts: list[RowRange] = []
+        try:
+            missing = rows - self._draw_returned(parts, rows, now_step)
+            self._look_ahead(missing)
+            while missing > 0 and (feed := self._next_feed(now_step)):
+                parts.append(self._take(feed, missing))
+                missing -= len(parts[-1])
+        except ExchangeError:
+            self.put_back(parts)
+            raise
+        return parts
+
+    def put_back(self, parts: Sequence[RowRange]) -> None:
+        """Undo a draw: these rows come first next time."""
+        for part in parts:
+            if part.use == 1:
+                self.feeds[part.producer].delivered -= len(part)
+        self._returned[:0] = parts
+
+    def condemn(self, producer: str, seq: int, fault: str) -> None:
+        """A segment turned out damaged after it was admitted: hand out none of its rows again."""
+        feed = self.feeds[producer]
+        if feed.head and feed.head.record.seq == seq:
+            feed.quarantined[DAMAGED] += sum(stop - start for start, stop in feed.head.runs)
+            feed.head = None
+        for part in self._returned:
+            if (part.producer, part.seq, part.use) == (producer, seq, 1):
+                feed.quarantined[DAMAGED] += len(part)
+        self._returned = [part for part in self._returned if (part.producer, part.seq) != (producer, seq)]
+        self._quarantine(producer, seq, fault)
+
+    def take_verified(self, producer: str, seq: int) -> bytes | None:
+        """See `Consumer`."""
+        return self._inspector.take_verified(producer, seq)
+
+    def lost_rows(self) -> Counter[str]:
+        """Rows that will never be trained on, by reason."""
+        total: Counter[str] = Counter()
+        for feed in self.feeds.values():
+            total += feed.trimmed + feed.quarantined
+        return total
+
+    def needs(self) -> dict[str, int]:
+        """Per producer the first segment that is still to be read."""
+        first = {name: feed.offset()[0] for name, feed in self.feeds.items()}
+        return lowest(first, self._returned)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "feeds": {name: feed.state_dict() for name, feed in self.feeds.items()},
+            "recent": self._recent.state_dict(),
+            "returned": [part.to_list() for part in self._returned],
+            "turn": self._turn,
+            "opened": self._opened,
+            "bad": self._bad,
+            "dropped_by_video": dict(self.dropped_by_video),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        store = self._topic.store
+        self.feeds = {name: Feed.from_state(store, name, feed) for name, feed in state["feeds"].items()}
+        self._recent.load_state_dict(state["recent"])
+        self._returned = [RowRange(*part) for part in state["returned"]]
+        self._turn, self._opened, self._bad = state["turn"], state["opened"], state["bad"]
+        self.dropped_by_video = Counter(state["dropped_by_video"])
+        self.discover()
+
+    def close(self) -> None:
+        self._inspector.close()
+
+    def _welcome(self, name: str) -> None:
+        try:
+            meta = read_meta(self._topic.store, name)
+        except NameAbsent:
+            return  # it is being born; the next listing finds it
+        try:
+            if (meta.get("queue"), meta.get("run_id")) != (self._topic.uuid, self._topic.run_id):
+                raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
+            self._topic.schema.check_readable(Schema.from_json(meta["schema"]), name)
+        except ExchangeError as error:
+            self.refused[name] = str(error)
+            log.warning("Producer %s is not read: %s", name, error)
+            return
+        self.feeds[name] = Feed(name, LogReader(self._topic.store, name))
+        self.feeds = dict(sorted(self.feeds.items()))  # the order of turns must not depend on who came first
+
+    def _draw_returned(self, parts: list[RowRange], rows: int, now: int) -> int:
+        """Rows taken from those that were put back."""
+        taken_rows = 0
+        while taken_rows < rows and self._returned:
+            part = self._returned.pop(0)
+            feed = self.feeds[part.producer]
+            if not self._staleness.admits(now, part.teacher_step):
+                feed.trimmed[STALE] += len(part) if part.use == 1 else 0
+                continue
+            taken = cut(part, part.start, min(part.stop, part.start + rows - taken_rows))
+            if taken.stop < part.stop:
+                self._returned.insert(0, cut(part, taken.stop, part.stop))
+            feed.delivered += len(taken) if taken.use == 1 else 0
+            parts.append(taken)
+            taken_rows += len(taken)
+        return taken_rows
+
+    def _next_feed(self, now: int) -> Feed | None:
+        """The producer whose turn it is, with rows to give. The turn passes on when a segment is used up."""
+        current = self.feeds.get(self._turn)
+        if current and current.head and self._open(current, now):
+            return current
+        names = list(self.feeds)
+        after = names.index(self._turn) + 1 if current else 0
+        for name in names[after:] + names[:after]:
+            if self._open(self.feeds[name], now):
+                self._turn = name
+                return self.feeds[name]
+        return None
+
+    def _take(self, feed: Feed, rows: int) -> RowRange:
+        """Up to `rows` rows from the open segment of `feed`."""
+        head = feed.head
+        if head is None:
+            raise AssertionError(f"{feed.name} was chosen without an open segment")
+        start, stop = head.runs.pop(0)
+        if stop - start > rows:
+            head.runs.insert(0, (start + rows, stop))
+            stop = start + rows
+        if not head.runs:
+            feed.head = None
+        feed.delivered += stop - start
+        record = head.record
+        return RowRange(feed.name, record.seq, start, stop, 1, record.step, record.size, record.crc)
+
+    def _open(self, feed: Feed, now: int) -> bool:
+        """Make sure that `feed` has rows to give at step `now`; False where it has none."""
+        if feed.head and not self._staleness.admits(now, feed.head.record.step):
+            self._trim(feed, feed.head.record, feed.head.runs)
+            feed.head = None
+        while feed.head is None and feed.queue:
+            record = feed.queue[0]
+            if self._staleness.admits(now, record.step):
+                feed.head = self._admit(feed, record)
+            else:
+                self._trim(feed, record, [(0, record.rows)])
+            feed.queue.popleft()
+        return feed.head is not None
+
+    def _admit(self, feed: Feed, record: Record) -> Head | None:
+        found = self._inspector.inspect(feed.name, record)
+        self._opened += 1
+        if found.fault == MISSING and record.seq < load_watermark(self._topic.store).get(feed.name, 0):
+            feed.trimmed[COLLECTED] += record.rows
+            return None
+        if found.fault:
+            feed.quarantined[MISSING if found.fault == MISSING else DAMAGED] += record.rows
+            self._quarantine(feed.name, record.seq, found.fault)
+            return None
+        # Teachers of different runs are different, also where they stand at the same step.
+        fresh = self._recent.admit(found.unit_keys + np.uint64(lender_of(feed.name)))
+        again = unit_runs(~fresh, self._unit)
+        feed.trimmed[DUPLICATE] += self._count_drops(found.video, again)
+        runs = unit_runs(fresh, self._unit)
+        return Head(record, runs) if runs else None
+
+    def _trim(self, feed: Feed, record: Record, runs: Sequence[tuple[int, int]]) -> None:
+        """Drop rows as stale. The file is read only to count by video."""
+        video = self._inspector.inspect(feed.name, record).video
+        self._count_drops(video, runs)
+        feed.trimmed[STALE] += sum(stop - start for start, stop in runs)
+
+    def _count_drops(self, video: Strings, runs: Sequence[tuple[int, int]]) -> int:
+        for start, stop in runs:
+            self.dropped_by_video.update(video[slice(start, stop)].tolist())
+        return sum(stop - start for start, stop in runs)
+
+    def _look_ahead(self, rows: int) -> None:
+        """Have the segments read that this draw will open and the next one may."""
+        wanted = 2 * rows
+        for feed in self.feeds.values():
+            if wanted <= 0:
+                return
+            if feed.queue and self._inspector.expect(feed.name, feed.queue[0]):
+                wanted -= feed.queue[0].rows
+
+    def _quarantine(self, producer: str, seq: int, fault: str) -> None:
+        quarantine_segment(self._topic, producer, seq, fault)
+        self._bad += 1
+        if self._bad > max(FIRST_DOUBTS, self._max_bad_share * self._opened):
+            raise ExchangeError(
+                f"{self._bad} of {self._opened} segments in {self._topic.store.where()} were damaged, the last "
+                f"because: {fault} Look at the disk or the network before training on."
+            )
+
+
+def lowest(first: Mapping[str, int], parts: Iterable[RowRange]) -> dict[str, int]:
+    """Per producer the lowest segment named by either."""
+    out = dict(first)
+    for part in parts:
+        out[part.producer] = min(part.seq, out.get(part.producer, part.seq))
+    return out

@@ -1,0 +1,207 @@
+"""A producer: gathers rows, publishes them as segments, commits each with one log record.
+
+Every incarnation of a rank owns a directory of its own and never touches a predecessor's, so that a process which wakes
+up late can spoil nothing. A segment holds rows of one teacher step and is flushed by rows or by age, whichever comes
+first. A publication that fails (disk full, network gone) is kept, byte for byte, and tried again by the next call.
+"""
+
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tsal_dist import __version__
+from tsal_dist.errors import DataError, ExchangeError, QueueFull, StaleRun
+from tsal_dist.exchange.store import NameAbsent, NameTaken
+from tsal_dist.pseudo.credits import Credits
+from tsal_dist.pseudo.log import Kind, Record, append_record, create_log
+from tsal_dist.pseudo.schema import Columns, check_columns, join_columns, slice_columns
+from tsal_dist.pseudo.segment import checksum, encode_segment
+from tsal_dist.pseudo.topic import Topic, meta_name, producer_name, segment_name
+
+log = logging.getLogger(__name__)
+
+
+class Batch(Protocol):
+    """What can be published: LabelBatch, FeedbackBatch."""
+
+    def __len__(self) -> int: ...
+
+    def columns(self) -> Columns: ...
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """A segment under way: everything needed to publish it again."""
+
+    data: memoryview
+    record: Record
+
+
+class Producer:
+    """The one writer of `p/<role>-r<rank>-<incarnation>/`. Not for several threads."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        role: str,
+        rank: int,
+        incarnation: int,
+        *,
+        max_rows: int = 256,
+        max_age_s: float = 5.0,
+        credits: Credits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.topic = topic
+        self.name = producer_name(role, rank, incarnation)
+        self.committed_rows = 0
+        self.committed_segments = 0
+        self._rank = rank
+        self._max_rows = max(max_rows // topic.schema.unit, 1) * topic.schema.unit
+        self._max_age_s = max_age_s
+        self._credits = credits
+        self._clock = clock
+        self._rows: list[Columns] = []
+        self._waiting_rows = 0
+        self._since = 0.0
+        self._step = 0
+        self._parcel: _Parcel | None = None
+        self._enter(role, incarnation)
+
+    def ready(self) -> bool:
+        """Whether `publish` will take rows now; False while parked behind the readers."""
+        return self._credits is None or self._credits.may_publish(self.committed_rows)
+
+    def publish(self, batch: Batch, teacher_step: int) -> None:
+        """Take the rows of `batch`, made by weights at `teacher_step`; flush what is due.
+
+        Raises QueueFull, without taking them, while parked. After any other ExchangeError the rows are kept and the
+        next call tries again what failed.
+        """
+        if len(batch) % self.topic.schema.unit:
+            raise DataError(
+                f"{len(batch)} rows are no whole number of clips of {self.topic.schema.unit} frames."
+            )
+        self._send()
+        if not self.ready():
+            raise QueueFull(
+                f"{self.name} is ahead of its readers by more than high water. Ask ready() before labelling more."
+            )
+        if self._rows and (teacher_step != self._step or self._waiting_rows + len(batch) > self._max_rows):
+            self.flush()
+        columns = self._stamped(batch, teacher_step)
+        check_columns(self.topic.schema, columns)
+        for start in range(0, len(batch), self._max_rows):
+            piece = slice_columns(columns, slice(start, start + self._max_rows))
+            if not self._rows:
+                self._since = self._clock()
+            self._rows.append(piece)
+            self._step = teacher_step
+            self._waiting_rows += len(piece["frame"])
+            if self._waiting_rows >= self._max_rows:
+                self.flush()
+
+    def tick(self) -> None:
+        """Flush rows that have waited long enough; call it from every loop."""
+        self._send()
+        if self._rows and self._clock() - self._since >= self._max_age_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Publish what was gathered, however little."""
+        self._send()
+        if self._rows:
+            self._pack()
+            self._send()
+
+    def close(self) -> None:
+        """Flush and say that nothing will follow. A producer that is killed instead is simply succeeded."""
+        self.flush()
+        self._commit(self._record(Kind.SEAL, 0, b"", 0))
+
+    def _enter(self, role: str, incarnation: int) -> None:
+        meta = {
+            "queue": self.topic.uuid,
+            "run_id": self.topic.run_id,
+            "role": role,
+            "rank": self._rank,
+            "incarnation": incarnation,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_unix_s": time.time(),
+            "version": __version__,
+            "schema": self.topic.schema.to_json(),
+        }
+        try:
+            create_log(self.topic.store, self.name)  # before META.json, which makes the producer visible
+            self.topic.store.put_new(meta_name(self.name), json.dumps(meta, indent=1).encode())
+        except NameTaken:
+            raise StaleRun(
+                f"{self.topic.store.where(self.name)} is already in use. Claim a new incarnation for this process."
+            ) from None
+
+    def _stamped(self, batch: Batch, teacher_step: int) -> Columns:
+        rows = len(batch)
+        return {
+            **batch.columns(),
+            "teacher_step": np.full(rows, teacher_step, np.int64),
+            "teacher_rank": np.full(rows, self._rank, np.int16),
+            "t_ns": np.full(rows, time.time_ns(), np.int64),
+        }
+
+    def _pack(self) -> None:
+        columns = self._rows[0] if len(self._rows) == 1 else join_columns(self._rows)
+        about = {
+            "queue": self.topic.uuid,
+            "producer": self.name,
+            "seq": self.committed_segments,
+            "teacher_step": self._step,
+        }
+        data = encode_segment(self.topic.schema, columns, about)
+        self._parcel = _Parcel(data, self._record(Kind.DATA, self._waiting_rows, data, self._step))
+        self._rows, self._waiting_rows = [], 0
+
+    def _record(self, kind: Kind, rows: int, data: memoryview | bytes, step: int) -> Record:
+        return Record(
+            kind,
+            self.committed_segments,
+            self.committed_rows,
+            rows,
+            len(data),
+            checksum(data),
+            step,
+            time.time_ns(),
+            int(self.topic.schema.fingerprint[:8], 16),
+        )
+
+    def _send(self) -> None:
+        """Publish the parcel that is under way, if any: data first, then the record that commits it."""
+        if self._parcel is None:
+            return
+        record = self._parcel.record
+        name = segment_name(self.name, record.seq)
+        try:
+            self.topic.store.put_new(name, self._parcel.data)
+        except NameTaken:
+            # Nobody else writes here, so this is the same parcel from a call whose reply was lost.
+            log.info("%s was there already; its record is written again.", name)
+        self._commit(record)
+        self._parcel = None
+
+    def _commit(self, record: Record) -> None:
+        try:
+            append_record(self.topic.store, self.name, record)
+        except NameAbsent:
+            raise ExchangeError(
+                f"The log of {self.name} in {self.topic.store.where()} was deleted under its writer. Restart this "
+                f"process; it will begin a new incarnation."
+            ) from None
+        self.committed_rows += record.rows
+        self.committed_segments += 1

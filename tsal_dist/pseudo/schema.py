@@ -1,0 +1,283 @@
+"""What a row is: columns as numpy arrays, the two topics' schemas, and which schemas understand each other.
+
+Columns are held as `Columns`: a name to an array whose first axis is the row, or to `Strings` for text. A schema
+grows by adding columns (minor); a reader fills a column it does not find with zeros and skips one it does not know.
+Everything else is another major version and is refused when the topic is opened.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.errors import ConfigError, DataError, ExchangeError
+
+MAJOR = 1
+TEXT = "text"
+BITS = "bits"
+SOURCES = ("heatmap", "center", "track")
+
+
+@dataclass(frozen=True)
+class Strings:
+    """A column of text: N codes into a short list of names, as text repeats from row to row."""
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    @staticmethod
+    def of(values: Sequence[str]) -> "Strings":
+        names = tuple(dict.fromkeys(values))
+        place = {name: code for code, name in enumerate(names)}
+        return Strings(np.array([place[value] for value in values], np.int32), names)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: slice) -> "Strings":
+        return Strings(self.codes[rows], self.names)
+
+    def tolist(self) -> list[str]:
+        return [self.names[code] for code in self.codes]
+
+
+Column: TypeAlias = NDArray[Any] | Strings
+Columns: TypeAlias = dict[str, Column]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column. `shape` is that of a row: () for a number, (K, 2) for the points of one source."""
+
+    name: str
+    dtype: str
+    """`text`, `bits` (booleans, eight to a byte) or a numpy dtype, little endian on disk."""
+    shape: tuple[int, ...] = ()
+
+    def zeros(self, rows: int) -> Column:
+        """What a row holds that was written before this column existed."""
+        if self.dtype == TEXT:
+            return Strings(np.zeros(rows, np.int32), ("",))
+        return np.zeros((rows, *self.shape), np.bool_ if self.dtype == BITS else self.dtype)
+
+
+STAMPS = (Field("teacher_step", "int64"), Field("teacher_rank", "int16"), Field("t_ns", "int64"))
+"""Written by the producer from what it knows: the step of the weights, its rank, the time of publication."""
+IDENTITY = (
+    Field("video", TEXT),
+    Field("frame", "int32"),
+    Field("sample_id", "uint64"),
+    Field("shard", "int32"),
+    Field("index", "int32"),
+)
+"""Which frame a row is about, and where to read it again."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a topic. `unit` consecutive rows (the frames of a clip) stay together everywhere."""
+
+    topic: str
+    fields: tuple[Field, ...]
+    unit: int = 1
+    minor: int = 0
+    major: int = MAJOR
+    points: int = 0
+    sources: tuple[str, ...] = ()
+
+    @cached_property
+    def all_fields(self) -> tuple[Field, ...]:
+        return IDENTITY + STAMPS + self.fields
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "units": "points and boxes in pixels of the source frame, boxes x1 y1 x2 y2"}
+
+    @staticmethod
+    def from_json(text: Mapping[str, Any]) -> "Schema":
+        fields = tuple(Field(item["name"], item["dtype"], tuple(item["shape"])) for item in text["fields"])
+        return Schema(
+            text["topic"],
+            fields,
+            text["unit"],
+            text["minor"],
+            text["major"],
+            text["points"],
+            tuple(text["sources"]),
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical JSON: the same schema gives the same text."""
+        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def check_readable(self, other: "Schema", place: str) -> None:
+        """Raise where rows written as `other` cannot be read as this schema."""
+        for what in ("topic", "major", "unit", "points"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            if mine != theirs:
+                raise ExchangeError(
+                    f"{place} has {what} {theirs!r}, this process expects {mine!r}. "
+                    f"Use the same settings and version in both roles, or start a new run."
+                )
+        known = {field.name: field for field in other.fields}
+        for field in self.fields:
+            if field.name in known and known[field.name] != field:
+                raise ExchangeError(
+                    f"{place} holds column {field.name!r} as {known[field.name].dtype}{known[field.name].shape}, "
+                    f"this process expects {field.dtype}{field.shape}. Start a new run, or use the old settings."
+                )
+
+
+def labels_schema(
+    points: int, sources: Sequence[str] = SOURCES, dtype: str = "float32", unit: int = 1, minor: int = 0
+) -> Schema:
+    """teacher → student: where each source of the teacher sees each point, in source pixels.
+
+    `float16` halves the file and rounds coordinates to half a pixel from 512 on and to a whole one from 1024 on.
+    """
+    if dtype not in {"float32", "float16"}:
+        raise ConfigError(f"Labels are stored as float32 or float16, not {dtype!r}.")
+    fields = [Field("box", "float32", (4,)), Field("fb_error", dtype, (points,))]
+    for source in sources:
+        fields += [
+            Field(f"{source}_xy", dtype, (points, 2)),
+            Field(f"{source}_score", dtype, (points,)),
+            Field(f"{source}_valid", BITS, (points,)),
+        ]
+    return Schema("labels", tuple(fields), unit, minor, points=points, sources=tuple(sources))
+
+
+def feedback_schema(minor: int = 0) -> Schema:
+    """student → teacher: how much a frame or its video deserves to be labelled next."""
+    return Schema("feedback", (Field("score", "float32"),), minor=minor)
+
+
+@dataclass(frozen=True)
+class LabelBatch:
+    """N pseudo-labelled frames; K points; one array per source."""
+
+    video: Strings
+    frame_N: NDArray[np.int32]
+    sample_id_N: NDArray[np.uint64]
+    shard_N: NDArray[np.int32]
+    index_N: NDArray[np.int32]
+    box_N4: NDArray[np.float32]
+    xy_NK2: Mapping[str, NDArray[Any]]
+    score_NK: Mapping[str, NDArray[Any]]
+    valid_NK: Mapping[str, NDArray[np.bool_]]
+    fb_error_NK: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.frame_N)
+
+    def columns(self) -> Columns:
+        out = _identity_columns(self) | {"box": self.box_N4, "fb_error": self.fb_error_NK}
+        for source in self.xy_NK2:
+            out[f"{source}_xy"] = self.xy_NK2[source]
+            out[f"{source}_score"] = self.score_NK[source]
+            out[f"{source}_valid"] = self.valid_NK[source]
+        return out
+
+    @staticmethod
+    def from_columns(columns: Mapping[str, Any], sources: Sequence[str]) -> "LabelBatch":
+        return LabelBatch(
+            columns["video"],
+            columns["frame"],
+            columns["sample_id"],
+            columns["shard"],
+            columns["index"],
+            columns["box"],
+            {source: columns[f"{source}_xy"] for source in sources},
+            {source: columns[f"{source}_score"] for source in sources},
+            {source: columns[f"{source}_valid"] for source in sources},
+            columns["fb_error"],
+        )
+
+
+@dataclass(frozen=True)
+class FeedbackBatch:
+    """N frames with the score that the student gives them."""
+
+    video: Strings
+    frame_N: NDArray[np.int32]
+    sample_id_N: NDArray[np.uint64]
+    shard_N: NDArray[np.int32]
+    index_N: NDArray[np.int32]
+    score_N: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.frame_N)
+
+    def columns(self) -> Columns:
+        return _identity_columns(self) | {"score": self.score_N}
+
+    @staticmethod
+    def from_columns(columns: Mapping[str, Any]) -> "FeedbackBatch":
+        return FeedbackBatch(
+            columns["video"],
+            columns["frame"],
+            columns["sample_id"],
+            columns["shard"],
+            columns["index"],
+            columns["score"],
+        )
+
+
+def check_columns(schema: Schema, columns: Columns) -> int:
+    """The number of rows, or DataError where a column is missing, unknown or of the wrong shape."""
+    fields = {field.name: field for field in schema.all_fields}
+    if columns.keys() != fields.keys():
+        odd = sorted(columns.keys() ^ fields.keys())
+        raise DataError(f"Columns {odd} are missing or unknown; topic {schema.topic!r} has {sorted(fields)}.")
+    rows = len(columns["frame"])
+    for name, field in fields.items():
+        column = columns[name]
+        shape = (len(column),) if isinstance(column, Strings) else column.shape
+        if shape != (rows, *field.shape):
+            raise DataError(f"Column {name!r} has shape {shape}, it must be {(rows, *field.shape)}.")
+    return rows
+
+
+def join_columns(parts: Sequence[Columns]) -> Columns:
+    """The rows of all parts in their order."""
+    out: Columns = {}
+    for name in parts[0]:
+        pieces = [part[name] for part in parts]
+        texts = [piece for piece in pieces if isinstance(piece, Strings)]
+        if texts:
+            out[name] = _join_strings(texts)
+        else:
+            out[name] = np.concatenate([piece for piece in pieces if not isinstance(piece, Strings)])
+    return out
+
+
+def slice_columns(columns: Columns, rows: slice) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _join_strings(parts: Sequence[Strings]) -> Strings:
+    names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+    place = {name: code for code, name in enumerate(names)}
+    tables = [np.array([place[name] for name in part.names], np.int32) for part in parts]
+    return Strings(
+        np.concatenate([table[part.codes] for table, part in zip(tables, parts, strict=True)]), names
+    )
+
+
+def _identity_columns(batch: LabelBatch | FeedbackBatch) -> Columns:
+    return {
+        "video": batch.video,
+        "frame": batch.frame_N,
+        "sample_id": batch.sample_id_N,
+        "shard": batch.shard_N,
+        "index": batch.index_N,
+    }

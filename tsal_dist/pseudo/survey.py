@@ -1,0 +1,144 @@
+"""A topic looked at from outside, while a run goes on or long after: what is in it, and whether it is whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tsal_dist.exchange.store import NameAbsent
+from tsal_dist.pseudo.admission import inspect_segment
+from tsal_dist.pseudo.collect import list_segments, load_watermark
+from tsal_dist.pseudo.cursor import load_cursors
+from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
+from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
+
+
+@dataclass(frozen=True)
+class ProducerSurvey:
+    """One producer's log, summed up."""
+
+    name: str
+    host: str
+    pid: int
+    segments: int
+    rows: int
+    bytes: int
+    first_step: int
+    last_step: int
+    last_t_ns: int
+    sealed: bool
+    holes: int
+    collected: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be. `harm` says whether rows are lost by it."""
+
+    place: str
+    what: str
+    harm: bool
+
+
+def survey_producers(topic: Topic) -> list[ProducerSurvey]:
+    watermark = load_watermark(topic.store)
+    found = []
+    for name in list_producers(topic.store):
+        meta = _meta(topic, name)
+        records = list(read_log(topic, name))
+        data = [record for record in records if isinstance(record, Record) and record.kind is Kind.DATA]
+        found.append(
+            ProducerSurvey(
+                name,
+                str(meta.get("host", "")),
+                int(meta.get("pid", 0)),
+                len(data),
+                sum(record.rows for record in data),
+                sum(record.size for record in data),
+                min((record.step for record in data), default=0),
+                max((record.step for record in data), default=0),
+                max((record.t_ns for record in data), default=0),
+                any(isinstance(record, Record) and record.kind is Kind.SEAL for record in records),
+                sum(isinstance(record, Hole) for record in records),
+                watermark.get(name, 0),
+            )
+        )
+    return found
+
+
+def survey_groups(topic: Topic) -> dict[str, dict[str, Any]]:
+    """Per consumer group its step, its backlog in rows and the segments it holds back from collection."""
+    rows = {each.name: each for each in survey_producers(topic)}
+    return {
+        group: {
+            "step": cursor.step,
+            "backlog_rows": {
+                name: rows[name].rows - trained for name, trained in cursor.trained.items() if name in rows
+            },
+            "floor": dict(cursor.floor),
+        }
+        for group, cursor in load_cursors(topic.store).items()
+    }
+
+
+def read_log(topic: Topic, producer: str) -> Iterator[Record | Hole]:
+    reader = LogReader(topic.store, producer)
+    while found := reader.read():
+        yield from found
+
+
+def lint_topic(topic: Topic) -> Iterator[Finding]:
+    """Read everything and check it: schemas, logs, segments, orphans. Slow by design."""
+    watermark = load_watermark(topic.store)
+    for name in list_producers(topic.store):
+        meta = _meta(topic, name)
+        if not meta:
+            yield Finding(name, "META.json is missing: the producer died while it was born", False)
+            continue
+        if meta.get("queue") != topic.uuid:
+            yield Finding(name, f"it writes for queue {meta.get('queue')}", True)
+        yield from _lint_producer(topic, name, watermark.get(name, 0))
+    for reason in topic.store.children("quarantine"):
+        if reason.endswith(".json"):
+            yield Finding(reason.removesuffix(".json"), "in quarantine", True)
+
+
+def _lint_producer(topic: Topic, name: str, first_live: int) -> Iterator[Finding]:
+    committed = set()
+    rows = 0
+    for record in read_log(topic, name):
+        if isinstance(record, Hole):
+            yield Finding(f"{name} record {record.seq}", "the log record is damaged", True)
+            continue
+        if record.first_row != rows:
+            yield Finding(f"{name} record {record.seq}", f"rows {rows} to {record.first_row} are lost", True)
+        rows = record.first_row + record.rows
+        if record.kind is Kind.SEAL:
+            continue
+        committed.add(record.seq)
+        if record.seq >= first_live and (fault := inspect_segment(topic, name, record).fault):
+            yield Finding(f"{name} segment {record.seq}", fault, True)
+    for seq in list_segments(topic.store, name):
+        if seq not in committed:
+            yield Finding(f"{name} segment {seq}", "an orphan: written, never committed", False)
+        elif seq < first_live:
+            yield Finding(f"{name} segment {seq}", "collected by record, still on disk", False)
+
+
+def living_segments(topic: Topic) -> Iterator[tuple[str, Record]]:
+    """Every committed segment that was not collected, in order per producer."""
+    watermark = load_watermark(topic.store)
+    for name in list_producers(topic.store):
+        for record in read_log(topic, name):
+            if (
+                isinstance(record, Record)
+                and record.kind is Kind.DATA
+                and record.seq >= watermark.get(name, 0)
+            ):
+                yield name, record
+
+
+def _meta(topic: Topic, producer: str) -> dict[str, Any]:
+    try:
+        return read_meta(topic.store, producer)
+    except NameAbsent:
+        return {}

@@ -1,0 +1,135 @@
+"""A topic on a store: its QUEUE.json, the names below it, and who may take part.
+
+QUEUE.json is created once and says whose queue this is. Opening refuses another run's queue, another major version and
+a schema that cannot be read, so that no later step has to wonder.
+"""
+
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
+from tsal_dist.exchange.store import NameAbsent, NameTaken, Store
+from tsal_dist.pseudo.schema import Schema
+
+PROTOCOL = 1
+QUEUE = "QUEUE.json"
+BLOCK = 1024
+"""Segments per folder; filesystems dislike folders of a million files."""
+PRODUCER = re.compile(r"(?P<role>[a-z]+)-r(?P<rank>\d{4,})-(?P<incarnation>\d{6,})")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """An open topic. `schema` is how this process writes or reads rows."""
+
+    store: Store
+    schema: Schema
+    uuid: str
+    run_id: str
+
+
+def open_topic(store: Store, schema: Schema, run_id: str, *, create: bool = False) -> Topic:
+    """Open the topic on `store`, creating it where `create` allows and it does not exist yet."""
+    identity = uuid.uuid4().hex
+    fresh = {
+        "protocol": PROTOCOL,
+        "uuid": identity,
+        "run_id": run_id,
+        "schema": schema.to_json(),
+        "fingerprint": schema.fingerprint,
+    }
+    if create and _create(store, json.dumps(fresh, indent=1).encode()):
+        return Topic(store, schema, identity, run_id)
+    text = _read_queue_file(store)
+    if text["run_id"] != run_id:
+        raise StaleRun(
+            f"{store.where(QUEUE)} belongs to run {text['run_id']}, this process to run {run_id}. "
+            f"Give each run its own directory."
+        )
+    schema.check_readable(Schema.from_json(text["schema"]), store.where(QUEUE))
+    return Topic(store, schema, text["uuid"], run_id)
+
+
+def inspect_topic(store: Store) -> Topic:
+    """Open whatever topic lies on `store` with its own schema: for tools, which belong to no run."""
+    text = _read_queue_file(store)
+    return Topic(store, Schema.from_json(text["schema"]), text["uuid"], text["run_id"])
+
+
+def producer_name(role: str, rank: int, incarnation: int) -> str:
+    name = f"{role}-r{rank:04d}-{incarnation:06d}"
+    split_producer(name)
+    return name
+
+
+def split_producer(name: str) -> tuple[str, int, int]:
+    """Role, rank and incarnation."""
+    match = PRODUCER.fullmatch(name)
+    if match is None:
+        raise ConfigError(
+            f"{name!r} is no name of a producer; it must be <role>-r<rank>-<incarnation>, "
+            f"the role in small letters."
+        )
+    return match["role"], int(match["rank"]), int(match["incarnation"])
+
+
+def segment_name(producer: str, seq: int) -> str:
+    return f"p/{producer}/d/{seq // BLOCK:06d}/{seq:012d}.parquet"
+
+
+def meta_name(producer: str) -> str:
+    return f"p/{producer}/META.json"
+
+
+def quarantine_name(producer: str, seq: int) -> str:
+    return f"quarantine/{producer}.{seq:012d}.parquet"
+
+
+def list_producers(store: Store) -> list[str]:
+    return [name for name in store.children("p") if PRODUCER.fullmatch(name)]
+
+
+def read_meta(store: Store, producer: str) -> dict[str, Any]:
+    """META.json of a producer; NameAbsent while it is still being born."""
+    return parse_json(store, meta_name(producer))
+
+
+def parse_json(store: Store, name: str) -> dict[str, Any]:
+    try:
+        text: dict[str, Any] = json.loads(store.get(name) or b"{}")
+    except ValueError as error:
+        raise ExchangeError(
+            f"{store.where(name)} is not JSON ({error}); delete it if you know why."
+        ) from error
+    return text
+
+
+def _create(store: Store, data: bytes) -> bool:
+    try:
+        store.put_new(QUEUE, data)
+    except NameTaken:
+        return False
+    try:
+        store.put_new(QUEUE, data)
+    except NameTaken:
+        return True
+    raise ExchangeError(
+        f"{store.where()} let the same name be created twice, so it cannot keep two processes apart. "
+        f"Use a store with conditional puts (If-None-Match) or a POSIX filesystem."
+    )
+
+
+def _read_queue_file(store: Store) -> dict[str, Any]:
+    try:
+        text = parse_json(store, QUEUE)
+    except NameAbsent:
+        raise ConfigError(f"{store.where()} holds no queue: {QUEUE} is missing. Check the path.") from None
+    if text.get("protocol") != PROTOCOL:
+        raise ExchangeError(
+            f"{store.where(QUEUE)} speaks protocol {text.get('protocol')!r}, this version speaks {PROTOCOL}. "
+            f"Use the version of tsal_dist that made it."
+        )
+    return text
