@@ -1,0 +1,100 @@
+"""A role is a world of its own: roles do not wait for each other, and a restart starts afresh."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.ranks import run_ranks
+from tsal_dist.dist.groups import choose_backend
+
+pytestmark = pytest.mark.ranks
+ROOT = Path(__file__).parents[2]
+
+
+def join(spec):
+    from tsal_dist.dist.environment import read_environment
+    from tsal_dist.dist.groups import join_role
+    from tsal_dist.dist.topology import assign_roles
+
+    env = read_environment()
+    return join_role(env, assign_roles(env.world, env.local_world, spec)[env.rank], 30, use_gpu=False)
+
+
+def talk_within_the_role(rank, world):
+    import torch
+    import torch.distributed as dist
+
+    group = join("1")
+    started = time.monotonic()
+    if group.role == "teacher":
+        time.sleep(3)
+    total = torch.tensor([rank + 1])
+    dist.barrier()
+    dist.all_reduce(total)
+    seconds = time.monotonic() - started
+    return group.role, group.rank, dist.get_world_size(), os.environ["WORLD_SIZE"], total.item(), seconds
+
+
+def join_alone(rank, world):
+    import torch.distributed as dist
+
+    from tsal_dist.dist.environment import Environment
+    from tsal_dist.dist.groups import join_role, leave_role
+    from tsal_dist.dist.topology import Seat
+
+    group = join_role(Environment(), Seat("student", 0, 1), timeout_s=10, use_gpu=False)
+    dist.barrier()
+    leave_role()
+    leave_role()  # leaving twice is harmless
+    return group.world, group.is_first, group.device.type, dist.is_initialized()
+
+
+def test_roles_do_not_wait_for_each_other():
+    *students, teacher = run_ranks(talk_within_the_role, 3, group=False)
+    assert [row[:5] for row in students] == [("student", rank, 2, "2", 3) for rank in (0, 1)]
+    assert teacher[:5] == ("teacher", 0, 1, "1", 3)
+    assert all(row[5] < 2.0 for row in students)
+
+
+def test_a_single_process_needs_no_torchrun():
+    assert run_ranks(join_alone, 1, group=False, env={"RANK": "0"}) == [(1, True, "cpu", False)]
+
+
+@pytest.mark.slow
+def test_a_restart_by_torchrun_starts_afresh(tmp_path):
+    """The agent's store still holds the keys of the first attempt; the second must not meet them."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc-per-node=3"]
+    command += [
+        "--rdzv-backend=c10d",
+        "--rdzv-endpoint=127.0.0.1:0",
+        "--max-restarts=1",
+        "--monitor-interval=0.1",
+    ]
+    command += [str(ROOT / "tests/dist/restart_worker.py"), str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr[-3000:]
+    wrote = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert wrote == {
+        f"{attempt}-{seat}": text
+        for attempt in (0, 1)
+        for seat, text in {"student-0": "2 3", "student-1": "2 3", "teacher-0": "1 3"}.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "local_world", "backend"),
+    [
+        (0, 4, "gloo"),
+        (1, 1, "cpu:gloo,cuda:nccl"),
+        (1, 3, "gloo"),
+        (8, 8, "cpu:gloo,cuda:nccl"),
+        (8, 9, "gloo"),
+    ],
+)
+def test_nccl_only_where_every_process_has_its_own_gpu(gpus, local_world, backend):
+    assert choose_backend(gpus, local_world) == backend

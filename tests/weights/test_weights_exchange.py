@@ -1,0 +1,142 @@
+"""Publisher and reader: newest first or all in order, late readers, a slow disk, a full one."""
+
+import shutil
+import threading
+
+import pytest
+import torch
+
+from tsal_dist.errors import ExchangeError
+from tsal_dist.weights import fetch, publish
+from tsal_dist.weights.fetch import WeightReader
+from tsal_dist.weights.format import save_version, version_folder
+from tsal_dist.weights.publish import WeightPublisher
+
+
+def weights(step):
+    return {"weight": torch.full((2,), float(step))}
+
+
+def test_versions_arrive_in_order_and_old_ones_go(tmp_path):
+    reader = WeightReader(tmp_path)
+    assert (reader.latest(), reader.fetch_latest(), reader.versions_since(0)) == (None, None, [])
+    with WeightPublisher(tmp_path, "tsal", keep=3) as publisher:
+        for step in (10, 20, 30, 40):
+            publisher.offer(step, weights(step))
+            publisher.flush(10)
+        assert (publisher.published, publisher.superseded) == (4, 0)
+    assert reader.versions_since(0) == [20, 30, 40]
+    assert reader.versions_since(30) == [40]
+    assert reader.fetch_latest().tensors["weight"].tolist() == [40.0, 40.0]
+    assert reader.fetch(20).version.step == 20
+    assert reader.fetch(10) is None
+
+
+def test_training_never_waits_for_a_slow_disk(tmp_path, monkeypatch):
+    """While one version is written, of those that come only the newest is kept, and the others are counted."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*args):
+        begun.set()
+        assert go_on.wait(10)
+        return save_version(*args)
+
+    monkeypatch.setattr(publish, "save_version", slow)
+    with WeightPublisher(tmp_path, "tsal", keep=9) as publisher:
+        publisher.offer(1, weights(1))
+        assert begun.wait(10)
+        for step in (2, 3, 4):
+            publisher.offer(step, weights(step))
+        with pytest.raises(ExchangeError, match=r"after 0.05 s"):
+            publisher.flush(0.05)
+        go_on.set()
+    assert (publisher.published, publisher.superseded) == (2, 2)
+    assert WeightReader(tmp_path).versions_since(0) == [1, 4]
+
+
+def test_a_full_disk_costs_a_version_and_not_the_run(tmp_path, monkeypatch, caplog):
+    def full(folder, step, *rest):
+        (folder / f".v{step:08d}.tmp").mkdir()
+        raise OSError(28, "No space left on device")
+
+    with WeightPublisher(tmp_path, "tsal", keep=2) as publisher:
+        with monkeypatch.context() as patch:
+            patch.setattr(publish, "save_version", full)
+            publisher.offer(1, weights(1))
+            with pytest.raises(ExchangeError, match="No space left"):
+                publisher.flush(10)
+        assert list(tmp_path.iterdir()) == []
+        assert "could not publish the weights of step 1" in caplog.text
+        publisher.offer(2, weights(2))
+        publisher.flush(10)
+    assert (publisher.published, publisher.failed) == (1, 1)
+
+
+def test_a_restart_removes_the_history_that_did_not_happen(tmp_path):
+    for step in (10, 20, 30):
+        save_version(tmp_path, step, weights(step), "tsal")
+    with WeightPublisher(tmp_path, "tsal", keep=9, resume_step=15):
+        reader = WeightReader(tmp_path)
+        assert reader.versions_since(0) == [10]
+        assert reader.latest() == 10
+    with WeightPublisher(tmp_path, "tsal", keep=9, resume_step=0):
+        assert reader.latest() is None
+        assert reader.versions_since(0) == []
+
+
+def test_a_version_that_vanishes_is_followed_to_a_newer_one(tmp_path, monkeypatch):
+    save_version(tmp_path, 1, weights(1), "tsal")
+    real = fetch.load_version
+
+    def collected_meanwhile(folder, step):
+        if step == 1:
+            save_version(tmp_path, 2, weights(2), "tsal")
+            shutil.rmtree(version_folder(tmp_path, 1))
+        return real(folder, step)
+
+    monkeypatch.setattr(fetch, "load_version", collected_meanwhile)
+    assert WeightReader(tmp_path).fetch_latest().version.step == 2
+
+
+def test_a_version_that_is_listed_and_cannot_be_read_ends_in_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "_PAUSE_S", 0.001)
+    version_folder(tmp_path, 3).mkdir()
+    with pytest.raises(ExchangeError, match="Version 3 is listed"):
+        WeightReader(tmp_path).fetch(3)
+
+
+def test_versions_that_always_vanish_end_in_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "_PAUSE_S", 0.001)
+    (tmp_path / "LATEST").write_text("3\n")
+    with pytest.raises(ExchangeError, match="Raise runtime.weights.keep"):
+        WeightReader(tmp_path).fetch_latest()
+
+
+def test_readers_beside_a_busy_writer_see_whole_versions(tmp_path):
+    """Read as fast as possible while versions are replaced and collected: never a torn or mixed one."""
+    stop, seen, problems = threading.Event(), [], []
+
+    def read():
+        reader = WeightReader(tmp_path)
+        while not stop.is_set():
+            try:
+                fetched = reader.fetch_latest()
+            except ExchangeError as error:
+                problems.append(error)
+                return
+            if fetched is not None:
+                seen.append(fetched.version.step)
+                if fetched.tensors["weight"].tolist() != [fetched.version.step] * 2:
+                    problems.append(fetched)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    with WeightPublisher(tmp_path, "tsal", keep=2) as publisher:
+        for step in range(1, 60):
+            publisher.offer(step, weights(step))
+            publisher.flush(10)
+    stop.set()
+    thread.join(10)
+    assert not problems
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 1

@@ -1,0 +1,7 @@
+"""Processes that belong together: who is here, in which role, and how a role speaks within itself.
+
+A process reads its environment once (`environment`), learns its seat from a pure function (`topology`), and
+joins the process group of its role (`groups`): from there on the default group IS the role, so a barrier
+involves nobody else and libraries that assume "world = me" are right. Roles exchange small facts by
+`collectives` and leave together when `shutdown` says so. Nothing here ever spans two roles.
+"""

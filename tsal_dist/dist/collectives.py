@@ -1,0 +1,130 @@
+"""Small facts that the ranks of one role share: sums, JSON objects, rows, and a barrier that names who is late.
+
+All of them act on the default process group (the role) with CPU tensors, and return at once in a world of
+one. JSON and not pickled objects: what arrives is data, whoever sent it.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import Store
+
+from tsal_dist.errors import PeerLost
+
+_INLINE_BYTES = 4096  # a JSON object up to this size crosses in one broadcast, as a step's plan should
+_HEADER_BYTES = 8
+
+
+def sum_tensors(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The sum over ranks of every tensor, in one collective; every rank gives the same names and shapes.
+
+    For numbers that a loss divides by. float64 inside, so counts stay exact; dtype and device are kept.
+    """
+    if _world() == 1 or not values:
+        return dict(values)
+    flat = torch.cat([value.detach().reshape(-1).to("cpu", torch.float64) for value in values.values()])
+    dist.all_reduce(flat)
+    parts = torch.split(flat, [value.numel() for value in values.values()])
+    return {
+        name: part.reshape(value.shape).to(value.device, value.dtype)
+        for (name, value), part in zip(values.items(), parts, strict=True)
+    }
+
+
+def reduce_scalars(
+    values: Mapping[str, float], how: Literal["sum", "mean", "max"] = "mean"
+) -> dict[str, float]:
+    """Plain numbers reduced over ranks in rank order, so every rank gets the same bits.
+
+    Names may differ between ranks: a number is reduced over those that have it. For metrics, not for a step.
+    """
+    ranks = gather_json(dict(values))
+    names = dict.fromkeys(name for given in ranks for name in given)
+    reduced = {}
+    for name in names:
+        numbers = [float(given[name]) for given in ranks if name in given]
+        if how == "max":
+            reduced[name] = max(numbers)
+        else:
+            reduced[name] = sum(numbers) / (len(numbers) if how == "mean" else 1)
+    return reduced
+
+
+def broadcast_json(value: Any, source: int = 0) -> Any:
+    """`value` of rank `source`, on every rank. Others may pass None."""
+    if _world() == 1:
+        return value
+    buffer = torch.zeros(_INLINE_BYTES + _HEADER_BYTES, dtype=torch.uint8)
+    payload = b""
+    if dist.get_rank() == source:
+        payload = json.dumps(value).encode()
+        head = len(payload).to_bytes(_HEADER_BYTES, "little") + payload[:_INLINE_BYTES]
+        buffer[: len(head)] = _to_tensor(head)
+    dist.broadcast(buffer, source)
+    head = buffer.numpy().tobytes()
+    size = int.from_bytes(head[:_HEADER_BYTES], "little")
+    if size > _INLINE_BYTES:
+        rest = _to_tensor(payload[_INLINE_BYTES:]) if payload else torch.empty(size - _INLINE_BYTES).byte()
+        dist.broadcast(rest, source)
+        head += rest.numpy().tobytes()
+    return json.loads(head[_HEADER_BYTES : _HEADER_BYTES + size])
+
+
+def gather_json(value: Any) -> list[Any]:
+    """What every rank passed, in rank order, on every rank."""
+    if _world() == 1:
+        return [value]
+    rows = gather_rows(_to_tensor(json.dumps(value).encode() + b"\n"))
+    return [json.loads(line) for line in rows.numpy().tobytes().splitlines()]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all ranks below each other, in rank order, on every rank; counts may differ, even be zero.
+
+    Shapes behind the first axis and dtypes are the same on every rank.
+    """
+    if _world() == 1:
+        return rows
+    rows = rows.detach().cpu().contiguous()
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(_world())]
+    dist.all_gather(counts, torch.tensor([len(rows)]))
+    sizes = [int(count) for count in counts]
+    padded = torch.zeros((max(sizes), *rows.shape[1:]), dtype=rows.dtype)
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    if max(sizes):
+        dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def meet(store: Store, rank: int, world: int, name: str, timeout_s: float) -> None:
+    """Wait until every rank has called `meet` with this name; PeerLost names those that did not.
+
+    A barrier of the process group only says that it timed out. `name` is used once per process group: put a
+    step or a counter in it.
+    """
+    keys = [f"meet/{name}/{other}" for other in range(world)]
+    store.set(keys[rank], "")
+    try:
+        store.wait(keys, timedelta(seconds=timeout_s))
+    except dist.DistStoreError:
+        missing = [str(other) for other, key in enumerate(keys) if not store.check([key])]
+        if missing:  # else the last one came in this very moment
+            raise PeerLost(
+                f"Rank {rank} of {world} waited {timeout_s:g} s at {name!r} for rank(s) {', '.join(missing)}. "
+                f"Look at the end of their logs."
+            ) from None
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _to_tensor(data: bytes) -> Tensor:
+    # bytearray: torch warns about memory that it could write but must not.
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)

@@ -1,0 +1,118 @@
+"""A role's own world: join the default process group of one role, and leave it.
+
+Both roles of one torchrun share its key-value store and nothing else: each initialises the DEFAULT group from
+its own prefix of that store. One world with `new_group` would not do: DeepSpeed and others run collectives on
+the default group, which would wait for the other role for ever.
+
+The prefix carries the restart count, because torchrun's store outlives the workers that it restarts, and the
+keys of the attempt before would hang or mislead the next one.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from tsal_dist.dist.environment import Environment, present_role
+from tsal_dist.dist.topology import Seat
+from tsal_dist.errors import PeerLost, TopologyError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RoleGroup:
+    """This process's membership in its role."""
+
+    role: str
+    rank: int
+    world: int
+    device: torch.device
+    backend: str
+    store: Store
+    """The role's own prefix of the store; `collectives.meet` uses it."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, the only one that touches shared metadata."""
+        return self.rank == 0
+
+
+def join_role(
+    environment: Environment, seat: Seat, timeout_s: float, use_gpu: bool | None = None
+) -> RoleGroup:
+    """Make the role of `seat` the default process group. Call once, before anything else communicates.
+
+    `use_gpu=None` takes GPUs where there are any. Every collective fails after `timeout_s`.
+    """
+    gpus = torch.cuda.device_count() if use_gpu in (None, True) else 0
+    if use_gpu and not gpus:
+        raise TopologyError("A GPU was asked for and torch sees none. Check the driver, or train on the CPU.")
+    device = torch.device("cuda", environment.local_rank % gpus) if gpus else torch.device("cpu")
+    if gpus:
+        torch.cuda.set_device(device)
+    present_role(seat.rank, seat.world, device.index or 0)
+
+    backend = choose_backend(gpus, environment.local_world)
+    limit = timedelta(seconds=timeout_s)
+    store = PrefixStore(f"role/{seat.role}/{environment.restart_count}", _open_store(environment, limit))
+    dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.world, timeout=limit)
+    logger.info("joined as %s %d of %d on %s with %s", seat.role, seat.rank, seat.world, device, backend)
+    return RoleGroup(seat.role, seat.rank, seat.world, device, backend, store)
+
+
+@contextmanager
+def in_turn(environment: Environment, timeout_s: float) -> Iterator[None]:
+    """Let torchrun's first process, whatever its role, through the block before all others.
+
+    No collective: the roles have no common group. The others wait for a key in torchrun's store; should the first
+    one fail, torchrun ends them, and they would give up after `timeout_s` in any case.
+    """
+    store = PrefixStore(
+        f"first/{environment.restart_count}", _open_store(environment, timedelta(seconds=timeout_s))
+    )
+    if environment.rank == 0:
+        yield
+        store.set("through", "")
+        return
+    try:
+        store.wait(["through"], timedelta(seconds=timeout_s))
+    except dist.DistStoreError:
+        raise PeerLost(
+            f"Process {environment.rank} waited {timeout_s:g} s for process 0 to open the run. Look at its log."
+        ) from None
+    yield
+
+
+def leave_role() -> None:
+    """Tear the group down. Ranks that leave together should meet first."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def choose_backend(gpus: int, local_world: int) -> str:
+    """The backends for `local_world` processes on a machine with `gpus` GPUs.
+
+    NCCL refuses two ranks on one device; gloo does not mind, so small tests can share a GPU. Even with NCCL,
+    small facts travel as CPU tensors over gloo and never wait for the device.
+    """
+    return "cpu:gloo,cuda:nccl" if 0 < local_world <= gpus else "gloo"
+
+
+def _open_store(environment: Environment, timeout: timedelta) -> Store:
+    if not environment.launched:
+        return dist.HashStore()  # type: ignore[attr-defined]
+    # Without an agent (torchrun always has one) the first process serves the store for all.
+    serves = environment.rank == 0 and not environment.agent_store
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        environment.master_addr,
+        environment.master_port,
+        is_master=serves,
+        timeout=timeout,
+        wait_for_workers=False,
+    )

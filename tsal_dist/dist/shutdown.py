@@ -1,0 +1,73 @@
+"""Leaving in good order: a signal sets a flag, the role agrees on it, the exit code says what comes next.
+
+A handler that does work can strike in the middle of a collective or a write. So it only remembers, and every
+loop that may last (train, evaluate, wait, warm up) polls `requested`. Signals reach ranks one by one: before
+acting on the flag the ranks of a role agree, or one would leave a collective that the others wait in.
+
+torchrun passes SIGTERM on to its workers and is killed by SIGUSR1, so a scheduler's early warning to torchrun
+must be SIGTERM; SIGUSR1 is for whoever signals the ranks themselves. It also turns every exit code of a worker
+into its own 1: a launcher that wants to know more reads the exit note in the run directory.
+"""
+
+import logging
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tsal_dist.errors import ExitCode
+
+__all__ = ["ExitCode", "StopFlag"]
+
+logger = logging.getLogger(__name__)
+
+
+class StopFlag:
+    """Listens for SIGTERM, SIGUSR1 and SIGINT within a `with` block; the main thread's, as Python demands.
+
+    A second SIGINT interrupts at once: a person who presses Ctrl-C twice means it.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether this process was asked to stop."""
+        return bool(self.reason)
+
+    def request(self, reason: str) -> None:
+        """Ask from within, for example when the scheduler's time is nearly over."""
+        self.reason = self.reason or reason
+
+    def agreed(self) -> bool:
+        """Whether any rank of the role was asked to stop; a collective, so every rank calls it."""
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return self.requested
+        flag = torch.tensor([int(self.requested)])
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        if flag.item() and not self.reason:
+            self.reason = "another rank was asked to stop"
+        return bool(flag.item())
+
+    def __enter__(self) -> "StopFlag":
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        # No logging here: the handler may strike while the log's lock is held.
+        self.request(signal.Signals(number).name)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

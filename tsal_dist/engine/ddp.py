@@ -1,0 +1,122 @@
+"""The plain engine: DistributedDataParallel where there are ranks to share with, the bare model otherwise."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tsal_dist.config.runtime import EngineConfig
+from tsal_dist.config.train import OptimConfig
+from tsal_dist.engine.buffers import average_buffers
+from tsal_dist.engine.optim import (
+    build_optimizer,
+    check_names,
+    check_optimizer,
+    learning_rate,
+    read_optimizer,
+    write_optimizer,
+)
+
+# The gradient of a 1x1 convolution may come with other strides over the same order of elements. DDP remarks on that
+# once per process; there is nothing that anyone could do about it, and nothing to gain.
+warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+
+
+class DDPEngine:
+    """See `tsal_dist.engine.api.Engine`.
+
+    Every rank passes a model with the same initial weights. Every parameter takes part in every loss, with
+    weight zero if need be: DDP waits for the gradients of all of them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: EngineConfig,
+        optim: OptimConfig,
+        total_steps: int,
+        device: torch.device,
+    ) -> None:
+        model.to(device)
+        if settings.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.compile:
+            model.compile()
+        self._model = model
+        self._settings = settings
+        self._optim = optim
+        self._total_steps = total_steps
+        self._device = device
+        self._optimizer = build_optimizer(model, optim)
+        self._steps = 0
+        self._micro = 0
+        self._wrapped: nn.Module = model
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            wrapped = DistributedDataParallel(model, gradient_as_bucket_view=True)
+            # Buffers stay apart until they leave the role: see average_buffers. Set afterwards, because the
+            # argument's name differs between versions of torch and the attribute's does not.
+            wrapped.broadcast_buffers = False
+            self._wrapped = wrapped
+
+    @property
+    def model(self) -> nn.Module:
+        return self._model
+
+    @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
+    def lr(self) -> float:
+        return learning_rate(self._steps, self._total_steps, self._optim)
+
+    def forward(self, *inputs: Any) -> Any:
+        if isinstance(self._wrapped, DistributedDataParallel):
+            # What DDP's no_sync() sets, for a step whose forwards and backward are in different places.
+            self._wrapped.require_backward_grad_sync = self._micro + 1 == self._settings.accumulate
+        bf16 = self._settings.precision == "bfloat16"
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
+            return self._wrapped(*inputs)
+
+    def step(self, loss: Tensor) -> Tensor | None:
+        (loss / self._settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        self._micro += 1
+        if self._micro < self._settings.accumulate:
+            return None
+        self._micro = 0
+        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._optim.clip_norm or math.inf)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.lr
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._steps += 1
+        return norm
+
+    def full_weights(self) -> dict[str, Tensor]:
+        average_buffers(self._model)
+        return {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+
+    def replace_weights(self, weights: Mapping[str, Tensor]) -> None:
+        check_names(self._model.state_dict(), weights, "weights file")
+        self._model.load_state_dict(weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        average_buffers(self._model)
+        return {
+            "weights": dict(self._model.state_dict()),
+            "optimizer": read_optimizer(self._optimizer, self._model),
+            "optimizer_name": self._optim.name,
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        check_optimizer(state, self._optim)
+        self.replace_weights(state["weights"])
+        write_optimizer(self._optimizer, self._model, state["optimizer"])
+        self._steps = int(state["steps"])
+        self._micro = 0
