@@ -1,0 +1,44 @@
+"""One HTML page about a run: scores, curves, frames, where its labels came from. Needs no network to be read.
+
+python tools/report.py runs/demo
+python tools/report.py runs/demo runs/supervised --shards shards/demo-val --out report.html
+"""
+
+import argparse
+from pathlib import Path
+
+from tsal_dist.cli import run_entry
+
+
+def main(argv: list[str]) -> int:
+    """Measure, draw, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs; the first is told in full"
+    )
+    parser.add_argument(
+        "--shards",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="labelled shards (default: the first run's validation)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where the page goes (default: RUN/report/index.html)"
+    )
+    args = parser.parse_args(argv)
+
+    from tsal_dist.loops.report import build_report
+    from tsal_dist.run_dir import RunDir, write_whole
+
+    text = build_report(args.runs, args.shards)
+    out = args.out or RunDir(args.runs[0]).report / "index.html"
+    write_whole(out, text.encode())
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))

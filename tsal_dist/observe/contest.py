@@ -1,0 +1,110 @@
+"""Two ways to do one thing, measured in turns: only the ratio of such a pair means something on a shared machine.
+
+Rounds go A B, B A, A B ... so that a machine that slows down or warms up favours neither.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+Side = Callable[[], int]
+"""Does its work once and returns how many items it did."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What came out, in items per second and ours / baseline."""
+
+    name: str
+    aim: float
+    ratio: float
+    """Median over the rounds."""
+    ratio_low: float
+    """Lower and upper quartile."""
+    ratio_high: float
+    ours_per_s: float
+    baseline_per_s: float
+    rounds: int
+
+    def line(self) -> str:
+        verdict = "meets" if self.ratio >= self.aim else "MISSES"
+        return (
+            f"{self.name}: {self.ratio:.2f} x the baseline [{self.ratio_low:.2f}, {self.ratio_high:.2f}], {verdict} "
+            f"{self.aim:g} ({self.ours_per_s:,.0f}/s against {self.baseline_per_s:,.0f}/s, {self.rounds} rounds)"
+        )
+
+
+def run_contest(
+    name: str,
+    aim: float,
+    ours: Side,
+    baseline: Side,
+    rounds: int = 7,
+    tidy: Callable[[], None] = lambda: None,
+) -> Contest:
+    """Warm both up once, then time them in turns; `tidy` runs after each turn, outside of its time."""
+
+    def rate(side: Side) -> float:
+        start = time.perf_counter()
+        items = side()
+        elapsed_s = time.perf_counter() - start
+        tidy()
+        return items / elapsed_s
+
+    rate(ours)
+    rate(baseline)
+    pairs = []
+    for number in range(rounds):
+        if number % 2:
+            second, first = rate(baseline), rate(ours)
+        else:
+            first, second = rate(ours), rate(baseline)
+        pairs.append((first, second))
+    ratios = [mine / theirs for mine, theirs in pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
+    return Contest(
+        name=name,
+        aim=aim,
+        ratio=middle,
+        ratio_low=low,
+        ratio_high=high,
+        ours_per_s=statistics.median(mine for mine, _ in pairs),
+        baseline_per_s=statistics.median(theirs for _, theirs in pairs),
+        rounds=rounds,
+    )
+
+
+def json_line(contests: list[Contest], **settings: str | int | float | bool) -> str:
+    """One line that says what was measured, on what, and from which commit."""
+    return json.dumps(
+        {"results": [asdict(each) for each in contests], "settings": settings, "system": describe_system()}
+    )
+
+
+def describe_system() -> dict[str, str | int | None]:
+    """What a number was measured on, and from which commit."""
+    cpu = platform.processor()
+    if (info := Path("/proc/cpuinfo")).exists():
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        cpu = next(iter(names), cpu)
+    git = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "commit": git.stdout.strip() or "unknown",
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }

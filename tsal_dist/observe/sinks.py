@@ -1,0 +1,135 @@
+"""Where metrics go: a JSONL file always, TensorBoard when asked; another place is another `write` and `close`."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from tsal_dist.errors import MissingExtra
+from tsal_dist.observe.meters import Histogram
+from tsal_dist.run_dir import RunDir
+
+Numbers = Mapping[str, "float | Histogram"]
+
+
+class Sink(Protocol):
+    """Takes the numbers of a step. One process writes to a sink: rank 0 of a role."""
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        """Record `numbers` as of `step`; names are in METRICS.md."""
+
+    def close(self) -> None:
+        """Put everything on disk."""
+
+
+def open_sinks(run_dir: RunDir, role: str, tensorboard: bool = False) -> Sink:
+    """The sinks of one role's run, as one."""
+    sinks: list[Sink] = []
+    if tensorboard:
+        sinks.append(TensorBoardSink(run_dir.metrics(role).parent / "tensorboard" / role))
+    return AllSinks([*sinks, JsonlSink(run_dir.metrics(role))])
+
+
+class AllSinks:
+    """Several sinks as one."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        for sink in self._sinks:
+            sink.write(step, numbers)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+
+class JsonlSink:
+    """One line per write, readable while the run goes on and after any crash; see `read_metrics`."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The last line of a killed process may be torn: ours must not continue it.
+        torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+        self._file = open(path, "a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        line: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
+        line |= {name: _plain(value) for name, value in numbers.items()}
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoardSink:
+    """TensorBoard events, for those who like to watch."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise MissingExtra("tensorboard", "report", "runtime.log.tensorboard") from None
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        for name, value in numbers.items():
+            if isinstance(value, Histogram):
+                for share in (0.5, 0.95):
+                    self._scalar(f"{name}/p{share * 100:.0f}", value.quantile(share), step)
+            else:
+                self._scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
+        self._writer.add_scalar(name, value, step)
+
+
+def read_metrics(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:
+    """The lines of a JSONL sink that belong to the surviving history, oldest first; the last ones if asked so.
+
+    A run that was killed and resumed repeats steps: what an abandoned attempt said about them is left out, and
+    so is a torn line. Training and validation may speak of one step, but nobody says the same number twice.
+    """
+    lines: list[dict[str, Any]] = []
+    if not path.exists():
+        return lines
+    with open(path, "rb") as file:
+        if last_bytes and path.stat().st_size > last_bytes:
+            file.seek(-last_bytes, os.SEEK_END)
+            file.readline()  # most likely cut in two
+        texts = file.read().decode(errors="replace").splitlines()
+    for text in texts:
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if lines and (line["step"] < lines[-1]["step"] or _says_again(line, lines)):
+            lines = [old for old in lines if old["step"] < line["step"]]
+        lines.append(line)
+    return lines
+
+
+def _says_again(line: dict[str, Any], lines: list[dict[str, Any]]) -> bool:
+    said: set[str] = set()
+    for old in reversed(lines):
+        if old["step"] != line["step"]:
+            break
+        said |= old.keys()
+    return bool(said & line.keys() - {"step", "time"})
+
+
+def _plain(value: "float | Histogram") -> Any:
+    """JSON has no word for a number that is not finite, and other readers refuse Python's."""
+    if isinstance(value, Histogram):
+        return {"edges": list(value.edges), "counts": value.counts}
+    return value if math.isfinite(value) else None

@@ -1,0 +1,182 @@
+"""A run at one moment, from its files alone: the same during the run, after it, and when it was killed.
+
+Nothing is asked of a living process, so whoever sees the folder sees the run. Every file may be missing.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.run_dir import RunDir
+
+TAIL_BYTES = 64 * 1024
+"""Enough for some fifty lines of metrics: what happened lately."""
+RECENT_LINES = 10
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A rank's last sign of life. It holds no time: whether it is alive shows by looking twice."""
+
+    role: str
+    rank: int
+    incarnation: int
+    seq: int
+    phase: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The note that an attempt of a role left."""
+
+    code: int
+    reason: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class RoleState:
+    """What is known of one role."""
+
+    beats: tuple[Beat, ...]
+    numbers: Mapping[str, float]
+    """The newest value of every number that was written lately."""
+    lines: tuple[Mapping[str, Any], ...]
+    """The last lines of metrics."""
+    checkpoint_step: int | None
+    ending: Ending | None
+
+    def recent(self, name: str) -> float | None:
+        """Mean of a number over the last lines that have it: one line is one moment."""
+        found = [line[name] for line in self.lines if line.get(name) is not None][-RECENT_LINES:]
+        return statistics.fmean(found) if found else None
+
+    def last_step(self, name: str) -> int | None:
+        """The step at which a number was last written."""
+        return next((line["step"] for line in reversed(self.lines) if name in line), None)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a look at the files tells."""
+
+    name: str
+    config: Mapping[str, Any]
+    student: RoleState
+    teacher: RoleState
+    stop: str
+    """Why the student ended the run; empty while it goes on."""
+
+    @property
+    def has_teacher(self) -> bool:
+        return bool(self.config["train"]["recipe"] != "supervised")
+
+    @property
+    def total_steps(self) -> int:
+        return int(self.config["train"]["steps"])
+
+    @property
+    def step(self) -> int:
+        """The student's, as it was last told."""
+        steps = [beat.step for beat in self.student.beats if beat.phase != "done"]
+        lines = [line["step"] for line in self.student.lines[-1:]]
+        return int(max([*steps, *lines, 0]))
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Of the last lines, all duties counted in."""
+        rates = [line.get("speed/steps_per_s") for line in self.student.lines]
+        found = [rate for rate in rates if rate][-RECENT_LINES:]
+        return statistics.harmonic_mean(found) if found else None
+
+    def left_s(self, step: int) -> float | None:
+        """Time to the last step at the present rate."""
+        rate = self.steps_per_s
+        return (self.total_steps - step) / rate if rate else None
+
+
+def read_snapshot(run_dir: RunDir) -> Snapshot:
+    """Look at a run. ConfigError where there is none."""
+    written = _read_json(run_dir.run_json)
+    if written is None:
+        raise ConfigError(
+            f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
+            f"such as runs/demo."
+        )
+    config = written["config"]
+    return Snapshot(
+        name=config["run"]["name"] or run_dir.root.name,
+        config=config,
+        student=_read_role(run_dir, "student"),
+        teacher=_read_role(run_dir, "teacher"),
+        stop=_read_text(run_dir.stop),
+    )
+
+
+def first_value(path: Path, name: str) -> float | None:
+    """The first value of a number in a metrics file."""
+    if not path.exists():
+        return None
+    with open(path, encoding="utf-8") as file:
+        for text in file:
+            if f'"{name}"' in text and text.endswith("}\n"):
+                value = json.loads(text)[name]
+                return None if value is None else float(value)
+    return None
+
+
+def checkpoint_steps(run_dir: RunDir, role: str) -> list[int]:
+    """Steps of the role's whole checkpoints, oldest first."""
+    found = [
+        path.parent.name.removeprefix("step_") for path in run_dir.checkpoints(role).glob("step_*/COMMIT")
+    ]
+    return sorted(int(step) for step in found if step.isdigit())
+
+
+def read_beats(run_dir: RunDir, role: str) -> tuple[Beat, ...]:
+    """The last heartbeat of every rank that ever had one, by rank."""
+    found = []
+    for path in run_dir.beat(role, 0).parent.glob(f"{role}-*.json"):
+        text = _read_json(path)
+        if text:  # the file is made before the first beat, by whoever waits for it
+            rank = int(path.stem.rpartition("-")[2])
+            found.append(Beat(role, rank, text["incarnation"], text["seq"], text["phase"], text["step"]))
+    return tuple(sorted(found, key=lambda beat: beat.rank))
+
+
+def _read_role(run_dir: RunDir, role: str) -> RoleState:
+    lines = read_metrics(run_dir.metrics(role), TAIL_BYTES)
+    numbers: dict[str, float] = {}
+    for line in lines:
+        numbers |= {key: value for key, value in line.items() if isinstance(value, (int, float))}
+    steps = checkpoint_steps(run_dir, role)
+    beats = read_beats(run_dir, role)
+    if role == "student":
+        beats += read_beats(run_dir, "inline")  # one process that is both
+    note = _read_json(run_dir.exit_note(role))
+    return RoleState(
+        beats=beats,
+        numbers=numbers,
+        lines=tuple(lines),
+        checkpoint_step=steps[-1] if steps else None,
+        ending=Ending(note["code"], note["reason"], note["attempt"]) if note else None,
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _read_json(path: Path) -> Any:
+    """What a small file says; None where it is absent or empty."""
+    text = _read_text(path)
+    return json.loads(text) if text else None
