@@ -1,0 +1,211 @@
+"""The three commands as a user meets them: quick help, one clear line for a mistake, and what they leave behind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from tests.loops.short_runs import Faces, pack_faces, train, words
+from tsal_dist.errors import ExitCode
+
+ROOT = Path(__file__).parents[1]
+ENTRIES = ("train", "evaluate", "predict")
+HEAVY = ("torch", "cv2", "pyarrow")
+
+
+def run(*argv, code=None):
+    """A command in an interpreter of its own; a traceback is never an answer."""
+    done = subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert code is None or done.returncode == code, done.stderr
+    return done
+
+
+def entry(name, *argv, code=None):
+    return run("-m", f"tsal_dist.{name}", *argv, code=code)
+
+
+def refusal(name, *argv):
+    """The one line that a user's mistake is answered with."""
+    done = entry(name, *argv, code=ExitCode.WRONG_CONFIG)
+    log, _, line = done.stderr.strip().rpartition("error: ")
+    assert "\n" not in line, done.stderr
+    assert not [said for said in log.splitlines() if " I " not in said], done.stderr
+    return line
+
+
+# What was imported, and with which exit code the command ended.
+WATCHED = """
+import runpy, sys
+sys.argv = {argv!r}
+try:
+    runpy.run_module({module!r}, run_name="__main__")
+except SystemExit as leaving:
+    code = leaving.code
+print("IMPORTED", code, [name for name in {heavy!r} if name in sys.modules])
+"""
+
+
+def imported_by(name, *argv):
+    module = f"tsal_dist.{name}"
+    done = run("-c", WATCHED.format(argv=[name, *argv], module=module, heavy=HEAVY), code=0)
+    words = done.stdout.splitlines()[-1].split(maxsplit=2)
+    assert words[:2] == ["IMPORTED", "0"]
+    return words[2], done.stdout
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_help_imports_nothing_heavy(name):
+    heavy, text = imported_by(name, "--help")
+    assert heavy == "[]"
+    assert f"usage: python -m tsal_dist.{name}" in text
+
+
+def test_a_dry_run_imports_nothing_heavy_and_starts_nothing(tmp_path):
+    heavy, text = imported_by(
+        "train",
+        "--config",
+        "configs/demo.toml",
+        "--dry-run",
+        "runtime.topology=inline",
+        f"run.dir={tmp_path}/run",
+    )
+    assert heavy == "[]"
+    assert '"recipe": "tsal"' in text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer"),
+    [
+        (
+            ["--config", "configs/dmeo.toml"],
+            "no config file 'configs/dmeo.toml'. Did you mean 'configs/demo.toml'?",
+        ),
+        (["train.lr=1"], "no setting 'train.lr'. Did you mean 'train.optim.lr'?"),
+        (["train.steps=many"], "train.steps = 'many' is not valid"),
+        (["train.steps"], "'train.steps' is not of the form section.key=value"),
+        (["runtime.topology=split"], "process"),
+        (["runtime.topology=inline"], "data.labelled is empty"),
+        (
+            ["runtime.topology=inline", "data.labelled=no/such", "data.unlabelled=no/such"],
+            "data.labelled names 'no/such'",
+        ),
+    ],
+)
+def test_train_answers_a_mistake_in_one_line(tmp_path, argv, answer):
+    assert answer in refusal("train", *argv, f"run.dir={tmp_path}/run")
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "answer"),
+    [
+        ("evaluate", ["--run", "no/such/run"], "holds no run.json"),
+        ("predict", ["--run", "no/such/run", "--video", "setup.py"], "Nothing would be written"),
+        ("predict", ["--run", "r", "--video", "v", "--table", "t.xlsx"], "must end in .parquet or .csv"),
+        ("predict", ["--run", "r", "--video", "no/such.mp4", "--table", "t.csv"], "There is no no/such.mp4"),
+        (
+            "predict",
+            ["--weights", "w", "--video", "tests", "--table", "t.csv"],
+            "does not say which detector and landmarks it belongs to. Name the config (--config)",
+        ),
+    ],
+)
+def test_the_others_answer_a_mistake_in_one_line(name, argv, answer):
+    assert answer in refusal(name, *argv)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Faces:
+    return pack_faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="module")
+def finished(faces, tmp_path_factory):
+    """A run that has reached its last step."""
+    return train(faces, tmp_path_factory.mktemp("finished") / "run")
+
+
+def test_a_second_start_needs_a_decision(faces, finished):
+    assert "already holds a run" in refusal("train", *words(faces, finished))
+
+
+def test_another_setting_is_refused_by_name(faces, finished):
+    line = refusal("train", "--resume", *words(faces, finished, "train.optim.lr=0.5"))
+    assert "train.optim.lr" in line
+
+
+def test_training_footage_as_validation_is_refused(faces, tmp_path):
+    line = refusal("train", *words(faces, tmp_path / "run", f"data.validation={faces.train}"))
+    assert "data.validation shares" in line
+
+
+def test_evaluate_prints_a_table_and_leaves_numbers_and_pictures(finished, tmp_path):
+    out, plots = tmp_path / "numbers.json", tmp_path / "plots"
+    done = entry("evaluate", "--run", str(finished), "--json", str(out), "--plots", str(plots), code=0)
+    assert "NME %" in done.stdout
+    assert "16 faces" in done.stdout
+    numbers = json.loads(out.read_text())
+    assert len(numbers["models"]) == 2
+    for role, found in zip(("student", "teacher"), numbers["models"].values(), strict=True):
+        assert 0 < found["nme"] < 5, role
+        assert np.mean(found["nme_per_point"]) == pytest.approx(found["nme"], rel=0.01)
+    pictures = [path for path in plots.iterdir() if str(path) in done.stdout]
+    assert len(pictures) >= 4, "error curves, landmarks, worst and best frames"
+    assert all(picture.stat().st_size > 1000 for picture in pictures)
+
+
+def test_evaluate_refuses_another_layout(finished, tmp_path):
+    from tests.pack.footage import make_image
+    from tests.pack.packing import pack_all
+
+    make_image(tmp_path / "face.png")
+    (tmp_path / "faces.csv").write_text("path,x1,y1,x2,y2,p0x,p0y,p1x,p1y\nface.png,5,5,40,40,10,10,30,30\n")
+    pack_all(tmp_path, lists=[tmp_path / "faces.csv"], split="two")
+    line = refusal("evaluate", "--run", str(finished), "--shards", str(tmp_path / "two"))
+    assert "has 2 landmarks per face" in line
+    assert "was trained for 68" in line
+
+
+def test_predict_leaves_an_overlay_and_a_table(faces, finished, tmp_path):
+    import cv2
+
+    video, out, table = faces.videos / "0001" / "vid.avi", tmp_path / "o.mp4", tmp_path / "t.parquet"
+    argv = ["--run", str(finished), "--video", str(video), "--first-box", "10", "10", "70", "70"]
+    entry("predict", *argv, "--out", str(out), "--table", str(table), code=0)
+    rows = pyarrow.parquet.read_table(table).to_pylist()
+    assert [row["frame"] for row in rows] == list(range(8))
+    assert [rows[0][f"box_{side}"] for side in ("x1", "y1", "x2", "y2")] == [10, 10, 70, 70]
+    capture = cv2.VideoCapture(str(out))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 8
+    capture.release()
+
+
+def test_an_exported_file_predicts_what_its_run_predicts(faces, finished, tmp_path):
+    weights, tables = tmp_path / "w.safetensors", []
+    done = run("tools/export_weights.py", "--run", str(finished), "--out", str(weights), code=0)
+    assert "student step 8" in done.stdout
+    assert "differs by 0 " in done.stdout
+    for number, source in enumerate((["--run", str(finished)], ["--weights", str(weights)])):
+        table = tmp_path / f"{number}.parquet"
+        video = str(faces.videos / "0002" / "vid.avi")
+        entry(
+            "predict",
+            *source,
+            "--video",
+            video,
+            "--first-box",
+            "10",
+            "10",
+            "70",
+            "70",
+            "--table",
+            str(table),
+            code=0,
+        )
+        tables.append(pyarrow.parquet.read_table(table))
+    assert tables[0].equals(tables[1])

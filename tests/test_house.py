@@ -1,0 +1,134 @@
+"""The house rules that a machine can hold."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tsal_dist"
+MAX_LINES = 400
+
+# Top may import below, never the reverse. Names on one row are strangers to each other.
+LAYERS = [
+    {"train", "evaluate", "predict", "__main__"},
+    {"cli"},
+    {"loops"},
+    {"data", "pack", "pseudo", "weights", "checkpoint", "engine", "observe", "synthetic"},
+    {"recipes", "exchange", "dist", "shards"},
+    {"models", "losses", "metrics", "trackers"},
+    {"geometry"},
+    {"config"},
+    {"records", "run_dir"},
+    {"errors"},
+]
+LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}
+NO_TORCH = {
+    "config",
+    "exchange",
+    "pseudo",
+    "records",
+    "run_dir",
+    "errors",
+    "pack",
+    "shards",
+    "synthetic",
+    "cli",
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Every absolute module this file imports, at any depth of the tree."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources() -> list[tuple[str, Path]]:
+    files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in files]
+
+
+def wrong_imports(part: str, names: set[str]) -> set[str]:
+    """Those of `names` that a file of `part` must not import."""
+    wrong = set()
+    for name in names:
+        head = name.split(".")
+        if head[0] != "tsal_dist" or len(head) < 2 or head[1] in {part, "__version__"}:
+            continue
+        if LEVEL[head[1]] <= LEVEL[part]:
+            wrong.add(name)
+    return wrong
+
+
+def test_imports_only_point_down():
+    wrong = [
+        f"{path.relative_to(ROOT)} must not import {name}"
+        for part, path in sources()
+        for name in wrong_imports(part, imports(path))
+    ]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("geometry", "tsal_dist.loops.student"),
+        ("pseudo", "tsal_dist.data.stream"),
+        ("errors", "tsal_dist.records"),
+    ],
+)
+def test_the_layer_rule_sees_a_planted_fault(part, name):
+    assert wrong_imports(part, {name}) == {name}
+
+
+def test_teacher_and_student_are_strangers():
+    for role, other in (("teacher", "student"), ("student", "teacher")):
+        page = PACKAGE / f"loops/{role}.py"
+        assert not page.exists() or f"tsal_dist.loops.{other}" not in " ".join(imports(page))
+
+
+def test_light_parts_stay_free_of_torch():
+    light = [path for part, path in sources() if part in NO_TORCH]
+    light += sorted((ROOT / "launch").rglob("*.py"))
+    heavy = [path for path in light if any(name.split(".")[0] == "torch" for name in imports(path))]
+    assert not heavy
+
+
+def test_light_parts_do_not_reach_torch_indirectly():
+    """An import of an import counts too: ask a fresh interpreter."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for part, path in sources()
+        if part in NO_TORCH
+    }
+    code = "import sys, importlib\n" + "".join(
+        f"importlib.import_module({name!r})\n" for name in sorted(modules)
+    )
+    code += "assert 'torch' not in sys.modules, 'torch was imported'"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_no_file_outgrows_the_page():
+    pages = [path for folder in ("tsal_dist", "launch", "tools") for path in (ROOT / folder).rglob("*.py")]
+    long = {
+        str(path.relative_to(ROOT)): n
+        for path in pages
+        if (n := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert not long
+
+
+def test_every_part_has_a_row():
+    assert {part for part, _ in sources()} <= set(LEVEL)
+
+
+def test_no_room_without_a_name():
+    vague = {"utils", "util", "common", "helpers", "misc", "core", "lib", "manager", "base"}
+    assert not [path for part, path in sources() if {part, path.stem} & vague]

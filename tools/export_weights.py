@@ -1,0 +1,38 @@
+"""Write a trained detector as one file: .safetensors, .onnx or .pt2, checked against the detector itself.
+
+    python tools/export_weights.py --run runs/demo --out demo.safetensors
+    python tools/export_weights.py --run runs/demo --role teacher --out demo.onnx
+
+A .safetensors file holds its config: `python -m tsal_dist.predict --weights demo.safetensors --video ...`.
+"""
+
+import argparse
+from pathlib import Path
+
+from tsal_dist.cli import run_entry
+
+
+def main(argv: list[str]) -> int:
+    """Load, write, compare."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--run", required=True, metavar="DIR", help="the run's folder, such as runs/demo")
+    add("--role", choices=["student", "teacher"], default="student", help="whose weights (student)")
+    add("--step", default="best", help="best by validation, last, or a step (best)")
+    add("--out", required=True, type=Path, metavar="FILE", help="ends in .safetensors, .onnx or .pt2")
+    args = parser.parse_args(argv)
+
+    from tsal_dist.loops.export import export
+    from tsal_dist.loops.trained import load_trained
+
+    trained = load_trained(args.run, args.role, args.step)
+    difference = export(trained, args.out)
+    size_mb = args.out.stat().st_size / 1e6
+    print(f"{args.out}: {trained.name}, {size_mb:.1f} MB, differs by {difference:.1g} of the largest output")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))

@@ -1,0 +1,142 @@
+"""Measure a trained detector on labelled shards: a table, JSON for machines, pictures for people.
+
+python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tsal_dist.cli import run_entry
+from tsal_dist.run_dir import write_whole
+
+if TYPE_CHECKING:
+    from tsal_dist.config import RunConfig
+    from tsal_dist.loops.evaluation import Evaluation
+    from tsal_dist.loops.trained import Role
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate one or both roles of some runs on the same frames."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tsal_dist.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--run", required=True, nargs="+", metavar="DIR", help="folders of runs, such as runs/demo"
+    )
+    parser.add_argument(
+        "--shards", nargs="+", metavar="DIR", help="labelled shards (default: the first run's validation)"
+    )
+    parser.add_argument(
+        "--role", choices=["student", "teacher", "both"], default="both", help="whose weights (both)"
+    )
+    parser.add_argument("--step", default="best", help="best by validation, last, or a step (best)")
+    parser.add_argument("--normalizer", help="what errors are divided by (the first run's data.normalizer)")
+    parser.add_argument("--json", metavar="FILE", help="also write all numbers here")
+    parser.add_argument(
+        "--plots", metavar="DIR", help="also draw CED, per-landmark errors, worst and best frames"
+    )
+    args = parser.parse_args(argv)
+
+    from tsal_dist.config.load import override
+    from tsal_dist.errors import ConfigError
+    from tsal_dist.loops.build import build_evaluator, open_named
+    from tsal_dist.loops.evaluation import KEPT_WORST
+    from tsal_dist.loops.open_run import load_run
+    from tsal_dist.loops.trained import load_trained, pick_device
+
+    first = load_run(args.run[0]).config
+    urls = args.shards or list(first.data.validation)
+    if not urls:
+        raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
+    shards = open_named("--shards" if args.shards else "data.validation", urls, first)
+    device = pick_device()
+    found: dict[str, Evaluation] = {}
+    for run in args.run:
+        config = override(load_run(run).config, f"data.normalizer={args.normalizer or first.data.normalizer}")
+        if shards.points != config.model.num_points:
+            raise ConfigError(
+                f"{urls[0]} has {shards.points} landmarks per face and {run} was trained for "
+                f"{config.model.num_points}. Evaluate on shards of the same layout."
+            )
+        evaluator = build_evaluator(config, shards, device)
+        for role in _roles(args.role, config):
+            trained = load_trained(run, role, args.step)
+            trained.model.to(device)
+            found[trained.name] = evaluator.run(trained.model, keep=KEPT_WORST if args.plots else 0)
+
+    _print_table(found, " ".join(urls))
+    if args.json:
+        write_whole(Path(args.json), json.dumps(_numbers(found, urls), indent=1).encode())
+    if args.plots:
+        from tsal_dist.observe.plots import draw_evaluations
+
+        for path in draw_evaluations(found, Path(args.plots)):
+            sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _roles(asked: str, config: "RunConfig") -> "list[Role]":
+    """Whose weights to measure; a method without a teacher has none."""
+    if asked == "both":
+        return ["student"] if config.train.recipe == "supervised" else ["student", "teacher"]
+    return ["student"] if asked == "student" else ["teacher"]
+
+
+def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    one = next(iter(found.values()))
+    table = Table(title=f"{where}: {one.errors.faces:.0f} faces, errors divided by {one.errors.normalizer}")
+    table.add_column("")
+    for name in ("NME %", "median %", "AUC .08", "fail .08 %", "AUC .10", "fail .10 %", "jitter %"):
+        table.add_column(name, justify="right")
+    for name, evaluation in found.items():
+        table.add_row(name, *_cells(evaluation))
+        for group, errors in sorted(evaluation.by_group.items()):
+            cells = [errors.nme, errors.median, errors.auc(0.08), errors.failure_rate(0.08)]
+            cells += [errors.auc(0.10), errors.failure_rate(0.10)]
+            table.add_row(f"  {group} ({errors.faces:.0f})", *_format(cells), "")
+    console = Console()
+    # In a log a table must not be folded to the width of a terminal that is not there.
+    console.print(table) if console.is_terminal else Console(width=120).print(table)
+    skipped = one.errors.unlabelled + one.errors.bad_length
+    if skipped:
+        sys.stdout.write(f"{skipped:.0f} frames were skipped: no truth, or no length to divide by.\n")
+
+
+def _cells(found: "Evaluation") -> list[str]:
+    errors = found.errors
+    cells = [errors.nme, errors.median, errors.auc(0.08), errors.failure_rate(0.08), errors.auc(0.10)]
+    return _format([*cells, errors.failure_rate(0.10), found.jitter.mean])
+
+
+def _format(values: list[float]) -> list[str]:
+    shares = (True, True, False, True, False, True, True)
+    return [
+        f"{100 * value:.2f}" if share else f"{value:.3f}"
+        for value, share in zip(values, shares, strict=False)
+    ]
+
+
+def _numbers(found: "dict[str, Evaluation]", urls: list[str]) -> dict[str, object]:
+    return {
+        "shards": urls,
+        "models": {
+            name: {
+                **evaluation.summary(),
+                "nme_per_point": evaluation.errors.nme_per_point.tolist(),
+                "groups": {group: errors.summary() for group, errors in sorted(evaluation.by_group.items())},
+            }
+            for name, evaluation in found.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))

@@ -1,0 +1,195 @@
+"""A student role's life: step after step until the run is done, somebody asks it to stop, or nothing can be learnt.
+
+Nothing here waits for a teacher without a deadline, and only where the user asked for waiting.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tsal_dist.dist.shutdown import StopFlag
+from tsal_dist.errors import DataError, ExchangeError, ExitCode, PeerLost, StaleRun
+from tsal_dist.exchange.beat import DONE, Heart, Watch
+from tsal_dist.exchange.fence import Handshake
+from tsal_dist.exchange.fence import StopFlag as RunEnd
+from tsal_dist.loops.duties import Duties
+from tsal_dist.loops.second_hand import Replay
+from tsal_dist.loops.student import Orders, Student, give_orders
+from tsal_dist.pseudo.plan import Plan
+from tsal_dist.pseudo.planner import Planner
+
+log = logging.getLogger(__name__)
+
+STUDENT_PEER, TEACHER_PEER = ("student", 0), ("teacher", 0)
+"""Rank 0 of either role speaks for it."""
+
+
+class Schedule(Protocol):
+    """A teacher that keeps step; see `lockstep`."""
+
+    def before_step(self, step: int) -> None: ...
+
+    def after_step(self, step: int) -> None: ...
+
+
+@dataclass
+class Company:
+    """A rank's standing among the others: its heartbeat, and what only rank 0 has: all the rest."""
+
+    heart: Heart
+    require_current: Callable[[], None]
+    """Raises StaleRun where a successor of this process has started."""
+    handshake: Handshake | None
+    end: RunEnd | None
+    watch: Watch | None = None
+    """The teacher's heartbeat: what is said of it when labels stay away."""
+    schedule: Schedule | None = None
+    """Where the roles take turns; otherwise neither waits for the other."""
+    beat_s: float = 1.0
+    _last: float = -1e9
+    _alone: bool = False
+    _mute: bool = False
+
+    def tick(self, phase: str, step: int) -> None:
+        """Show a sign of life, and answer peers that came back. Cheap enough for every step."""
+        now = time.monotonic()
+        if now - self._last < self.beat_s:
+            return
+        self._last = now
+        self.require_current()
+        try:
+            self.heart.beat(phase, step)
+            if self.handshake:
+                self.handshake.answer([TEACHER_PEER])
+            self._look_after_teacher(step)
+            self._mute = False
+        except StaleRun:
+            raise
+        except ExchangeError as error:
+            # A full disk is no reason to stop learning. Said once, not every second.
+            log.log(logging.DEBUG if self._mute else logging.WARNING, "no sign of life: %s", error)
+            self._mute = True
+
+    def whereabouts(self) -> str:
+        """What is known of the teacher, in words."""
+        pulse = self.watch.look()[TEACHER_PEER] if self.watch else None
+        if pulse is None:
+            return "teacher 0 has never been seen"
+        if pulse.phase == DONE:
+            return "teacher 0 has left"
+        return (
+            f"teacher 0 gave its last sign of life {pulse.silent_s:.0f} s ago on {pulse.host or 'an unnamed host'}, "
+            f"in phase {pulse.phase!r} at step {pulse.step}"
+        )
+
+    def has_lost_teacher(self) -> bool:
+        """Whether the teacher is silent past the deadline, or has left."""
+        if self.watch is None:
+            return False
+        pulse = self.watch.look()[TEACHER_PEER]
+        return bool(self.watch.lost()) or (pulse is not None and pulse.phase == DONE)
+
+    def _look_after_teacher(self, step: int) -> None:
+        """Say when the student is on its own, and when no longer."""
+        if self.watch is None:
+            return
+        alone = self.has_lost_teacher()
+        if alone and not self._alone:
+            log.warning(
+                "step %d: %s; going on with the labels that are there, then without", step, self.whereabouts()
+            )
+        elif self._alone and not alone:
+            log.info("step %d: the teacher is back", step)
+        self._alone = alone
+
+
+def run_student(student: Student, duties: Duties, company: Company, stop: StopFlag) -> ExitCode:
+    """Train to the last step (DONE), or leave early with everything saved (REQUEUE)."""
+    resumed = duties.resume()
+    if resumed is not None and student.done:
+        log.info("the run had reached its last step already")
+    while not student.done:
+        company.tick("train", student.step_number)
+        with student.pace.phase("duty"):
+            duties.before_step()
+        if company.schedule:
+            with student.pace.phase("wait"):
+                company.schedule.before_step(student.step_number)
+        orders = give_orders(
+            student,
+            stop.reason if stop.agreed() else "",
+            lambda rows: find_plan(student, rows, company, stop),
+        )
+        if orders.stop:
+            log.warning("stopping at step %d: %s", student.step_number, orders.stop)
+            if student.step_number != duties.checkpoints.latest_committed():
+                duties.checkpoint()
+            return ExitCode.REQUEUE
+        take_step(student, orders)
+        if company.schedule:
+            company.schedule.after_step(student.step_number)
+        with student.pace.phase("duty"):
+            duties.after_step()
+    if company.end:
+        company.end.announce("the student has reached its last step")
+    return ExitCode.DONE
+
+
+def take_step(student: Student, orders: Orders) -> None:
+    """Train on what was ordered, and let the planner know."""
+    if orders.plan and student.feed:
+        student.feed.expect(orders.plan)
+    step = student.step_number
+    student.step(orders.plan)
+    _report_damage(student)
+    if student.planner:
+        student.planner.trained(step)
+
+
+def find_plan(student: Student, rows: int, company: Company, stop: StopFlag) -> Plan:
+    """Rank 0: the rows of the next step, by what the user wants done when there are too few."""
+    planner = student.planner
+    assert planner is not None, "rank 0 of a role that reads labels has a planner"
+    with student.pace.phase("wait"):
+        if isinstance(planner, Replay):
+            return planner.plan(student.step_number, rows, student.world)
+        return _find_plan(planner, student, rows, company, stop)
+
+
+def _find_plan(planner: Planner, student: Student, rows: int, company: Company, stop: StopFlag) -> Plan:
+    config = student.config
+    policy, limits = config.runtime.queue.on_starvation, config.runtime.deadlines
+    planner.tick()
+    if policy in ("wait", "abort"):
+        deadline = time.monotonic() + limits.silent_s
+        while planner.pending_rows + planner.replayable_rows < rows * student.world and not stop.requested:
+            if time.monotonic() > deadline:
+                message = (
+                    f"No labels came for {limits.silent_s:g} s at step {student.step_number}: "
+                    f"{company.whereabouts()} ({planner.topic.store.where()})."
+                )
+                if policy == "abort":
+                    raise PeerLost(f"{message} Look at its log, or set runtime.queue.on_starvation=replay.")
+                log.warning("%s Going on with labelled frames.", message)
+                break
+            company.tick("wait for labels", student.step_number)
+            time.sleep(limits.poll_s)
+            planner.tick()
+    plan = planner.plan(student.step_number, rows, student.world, replay=policy == "replay")
+    student.diet["replayed"] += sum(len(part) for part in plan.ranges() if part.use > 1)
+    student.diet["missing"] += plan.short_rows * student.world
+    return plan
+
+
+def _report_damage(student: Student) -> None:
+    """Have rank 0 plan nothing more of what this rank could not read."""
+    damaged = student.feed.consumer.damaged if student.feed else {}
+    if damaged and student.config.runtime.replay:
+        (producer, seq), fault = next(iter(damaged.items()))
+        raise DataError(f"Segment {seq} of {producer} was lost during the replay: {fault}")
+    if isinstance(student.planner, Planner):
+        for (producer, seq), fault in damaged.items():
+            student.planner.condemn(producer, seq, fault)
+        damaged.clear()

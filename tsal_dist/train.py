@@ -1,0 +1,102 @@
+"""Train: one process of a run. torchrun starts as many as the topology needs.
+
+torchrun --nproc-per-node 3 -m tsal_dist.train --config configs/demo.toml
+python -m tsal_dist.train --config configs/demo.toml runtime.topology=inline
+python -m tsal_dist.train --replay-plan runs/demo run.dir=runs/demo-again
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from tsal_dist.cli import run_entry
+from tsal_dist.config import RunConfig, load_config
+from tsal_dist.config.load import override
+from tsal_dist.dist.environment import Environment, read_environment
+from tsal_dist.dist.topology import Seat, plan_seats
+
+
+def main(argv: list[str]) -> int:
+    """Parse, plan, and hand over to the loop of this process's role."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tsal_dist.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="TOML",
+        help="a config file; later ones win; repeatable",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="go on from the run's last checkpoint, if it has one"
+    )
+    existing.add_argument(
+        "--clean", action="store_true", help="delete the run that is already there and start anew"
+    )
+    second_hand = parser.add_mutually_exclusive_group()
+    second_hand.add_argument(
+        "--replay-plan",
+        metavar="RUN",
+        help="students alone, trained once more by a finished run's plans and labels; the config is that run's",
+    )
+    second_hand.add_argument(
+        "--offline",
+        action="append",
+        metavar="RUN",
+        help="students alone, taught by the label log of another run; repeatable",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the resolved config and the role map, start nothing"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value", help="settings that win over the files"
+    )
+    # The two kinds of words may stand in any order: launchers append overrides, people append flags.
+    args = parser.parse_intermixed_args(argv)
+
+    config = _config(args)
+    environment = read_environment()
+    seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
+    if args.dry_run:
+        if environment.rank == 0:
+            _show(config, environment, seats)
+        return 0
+
+    from tsal_dist.loops.story import train
+
+    return train(config, environment, seats, "clean" if args.clean else "resume" if args.resume else "new")
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    """The settings, with what the flags for learning at second hand mean."""
+    overrides = list(args.overrides)
+    if args.replay_plan or args.offline:
+        overrides += [
+            f"runtime.replay={json.dumps(args.replay_plan or '')}",
+            f"runtime.offline={json.dumps(args.offline or [])}",
+            "runtime.topology=split",
+            "runtime.role=",
+        ]
+    if args.replay_plan and not args.config:
+        from tsal_dist.loops.open_run import load_run
+
+        return override(load_run(args.replay_plan).config, *overrides)
+    return load_config(args.config, overrides)
+
+
+def _show(config: RunConfig, environment: Environment, seats: tuple[Seat, ...]) -> None:
+    plan = {
+        "config": config.model_dump(mode="json"),
+        "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
+        "started_by_torchrun": environment.launched,
+    }
+    sys.stdout.write(json.dumps(plan, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))
