@@ -1,0 +1,44 @@
+# One image for every role; `launch.submit k8s` starts it, and so does
+#   docker run --shm-size 4g -v ./runs:/opt/tsal_dist/runs -v ./shards:/opt/tsal_dist/shards tsal_dist \
+#     --standalone --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml
+#
+# BASE needs Python 3.11 or later. The torch on PyPI brings the CUDA libraries it needs, so the default serves
+# GPUs as well (the host has the driver); a vendor's CUDA image with Python does too. For a small image without
+# CUDA, TORCH_INDEX names an index of CPU wheels.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS packages
+ARG TORCH_INDEX=""
+WORKDIR /build
+# Dependencies first: a change of the source leaves this layer, gigabytes in size, as it is.
+COPY pyproject.toml constraints.txt ./
+RUN python3 -m venv /opt/venv \
+    && /opt/venv/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['report'], sep='\n')" > requirements.txt \
+    && /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+        -c constraints.txt -r requirements.txt
+
+FROM ${BASE}
+RUN useradd --uid 1000 --create-home trainer
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /opt/tsal_dist
+COPY LICENSE README.md ./
+COPY configs configs
+COPY tools tools
+COPY launch launch
+COPY tsal_dist tsal_dist
+RUN mkdir runs shards && chown 1000:1000 runs
+# The allocator's settings have to be there before a process starts. torchrun's patience after SIGTERM would be 30 s,
+# too short for a checkpoint; launch.crew sets what the config says.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/tsal_dist \
+    PYTHONUNBUFFERED=1 \
+    OMP_NUM_THREADS=1 \
+    MALLOC_MMAP_THRESHOLD_=67108864 \
+    MALLOC_TRIM_THRESHOLD_=268435456 \
+    TORCH_ELASTIC_SHUTDOWN_TIMEOUT=420
+USER 1000
+HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --retries=3 \
+    CMD ["python", "-m", "launch.probe", "runs", "--silent-s", "300"]
+ENTRYPOINT ["torchrun"]
+CMD ["--help"]

@@ -1,0 +1,139 @@
+"""Train on this machine: start every role, keep it going, leave nothing behind.
+
+python -m launch.local --config configs/demo.toml --procs 3
+python -m launch.local --config configs/demo.toml --topology detached runtime.teachers=2
+
+A role that fails is started again from its last checkpoint, after a pause that grows, up to a limit. In
+`split` that is the whole world; in `detached` the student goes on while a teacher is down, and goes on without
+one that is given up. Ctrl-C, SIGTERM and SIGUSR1 ask for a checkpoint; a second Ctrl-C ends at once. What the
+processes print is kept in the run's logs/ folder.
+
+Exit codes are the student's: 0 done; 1 failed more often than the limit; 2 the config, the resources or the
+run directory must be changed first; 75 stopped when asked to, go on with --resume.
+"""
+
+import argparse
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+
+from launch import processes
+from launch.crew import LEAVE_S, Relay, add_config_words, crew_words
+from launch.keeper import Keeper
+from launch.logs import Log
+from launch.plan import default_procs, plan_crews
+from tsal_dist.cli import run_entry
+from tsal_dist.config import RunConfig, load_config
+from tsal_dist.dist.environment import child_environment
+from tsal_dist.errors import ExitCode
+from tsal_dist.loops.open_run import Mode, open_run
+
+logger = logging.getLogger("launch")
+
+POLL_S = 0.1
+
+
+def main(argv: list[str]) -> int:
+    """Plan, open the run, and keep its crews going."""
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.local",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_words(parser)
+    add_mode_words(parser)
+    parser.add_argument(
+        "--topology", choices=("split", "detached", "inline"), help="short for runtime.topology=..."
+    )
+    parser.add_argument("--procs", type=int, help="processes in all (default: one student and the teachers)")
+    parser.add_argument(
+        "--restarts", type=int, default=3, help="how often in a row a role may fail (default: 3)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and start nothing")
+    args = parser.parse_intermixed_args(argv)
+
+    if args.topology:
+        args.overrides.append(f"runtime.topology={args.topology}")
+    config = load_config(args.config, args.overrides)
+    crews = plan_crews(config, 1, default_procs(config) if args.procs is None else args.procs)
+    commands = {crew: [sys.executable, "-m", "launch.crew", *crew_words(crew, args)] for crew in crews}
+    if args.dry_run:
+        for command in commands.values():
+            sys.stdout.write(shlex.join(command) + "\n")
+        return ExitCode.DONE
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    # Opened here, once: every start after that, the first included, takes the run up.
+    run = open_run(config, chosen_mode(args))
+    logger.info("run %s; logs in %s", run.dir.root, run.dir.root / "logs")
+    logs = {
+        crew: Log(
+            run.dir.root / "logs" / f"{crew.role or 'world'}.log", f"[{crew.role}] " if crew.role else ""
+        )
+        for crew in crews
+    }
+    keepers = [
+        Keeper(crew.role or "the world", command, child_environment({}), logs[crew].file, args.restarts)
+        for crew, command in commands.items()
+    ]
+    try:
+        return keep_going(config, keepers, list(logs.values()))
+    finally:
+        for log in logs.values():
+            log.close()
+
+
+def add_mode_words(parser: argparse.ArgumentParser) -> None:
+    """What to do with a run that is already there."""
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="go on from the run's last checkpoint, if it has one"
+    )
+    existing.add_argument(
+        "--clean", action="store_true", help="delete the run that is already there and start anew"
+    )
+
+
+def chosen_mode(args: argparse.Namespace) -> Mode:
+    """The mode that `add_mode_words` understood."""
+    return "clean" if args.clean else "resume" if args.resume else "new"
+
+
+def keep_going(config: RunConfig, keepers: Sequence[Keeper], logs: Sequence[Log]) -> ExitCode:
+    """Keep every crew going until the first one, the student's, has ended for good; then end the others."""
+    student, *others = keepers
+    shutdown_s = config.runtime.deadlines.shutdown_s
+    deadline = float("inf")
+    processes.adopt_orphans()
+    relay = Relay()
+    try:
+        while not all(keeper.ending is not None for keeper in keepers) and time.monotonic() < deadline:
+            for keeper in keepers:
+                keeper.tend()
+            if relay.pending:
+                logger.info("%s: saving and leaving; Ctrl-C ends at once", relay.pending)
+                # A crew gives torchrun the first of these spans and cleans up in the others.
+                deadline = 0.0 if relay.urgent else time.monotonic() + shutdown_s + 3 * LEAVE_S
+                relay.pending = ""
+                for keeper in keepers:
+                    keeper.ask_to_leave()
+            elif student.ending is not None and deadline == float("inf"):
+                # A teacher reads of the student's success in the run directory and leaves by itself.
+                deadline = time.monotonic() + shutdown_s
+                for keeper in others:
+                    if student.ending == ExitCode.DONE:
+                        keeper.retire()
+                    else:
+                        keeper.ask_to_leave()
+            for log in logs:
+                log.follow()
+            time.sleep(POLL_S)
+    finally:
+        processes.end_descendants(0.0 if relay.urgent else LEAVE_S)
+    return student.ending if student.ending is not None else ExitCode.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(run_entry(main))

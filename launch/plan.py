@@ -1,0 +1,139 @@
+"""Which machine runs how many processes of which role, decided before anything starts.
+
+A crew is the processes of one torchrun world. `split` is one crew in which both roles sit; `detached` is one
+crew per role. Whatever does not fit is an error here, in the terminal of the person who submits, and not an
+hour later in a queue.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tsal_dist.config import RunConfig
+from tsal_dist.dist.topology import Seat, assign_roles, plan_seats
+from tsal_dist.errors import TopologyError
+from tsal_dist.run_dir import ROLES
+
+TRAIN = "tsal_dist.train"
+
+
+@dataclass(frozen=True)
+class Crew:
+    """`procs` processes on each of `nodes` machines in a row."""
+
+    role: str
+    """The one role it was started for, or "" where its ranks are divided into roles."""
+    plays: tuple[str, ...]
+    """The roles in it; their exit notes tell how it ended."""
+    first_node: int
+    nodes: int
+    procs: int
+    first_proc: int = 0
+    """How many processes of other crews come before its own on a machine; GPUs are dealt in that order."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the machines of a crew find each other, and which of them this is; moot where there is one."""
+
+    node_rank: int = 0
+    address: str = ""
+    port: int = 0
+
+
+def default_procs(config: RunConfig) -> int:
+    """The fewest processes that fill every role of the config."""
+    runtime = config.runtime
+    if runtime.topology == "inline" or not config.has_teacher:
+        return 1
+    return int(runtime.teachers) + 1 if runtime.teachers.isdigit() else 2
+
+
+def plan_crews(config: RunConfig, nodes: int, procs_per_node: int) -> tuple[Crew, ...]:
+    """The crews that `nodes` machines of `procs_per_node` processes make, the student's first.
+
+    `detached` divides the processes as `split` does, so the same settings mean the same number of teachers.
+    """
+    topology, world = config.runtime.topology, nodes * procs_per_node
+    if min(nodes, procs_per_node) < 1:
+        raise TopologyError(
+            f"{nodes} machines of {procs_per_node} processes were asked for. Ask for at least one of each."
+        )
+    if config.runtime.role:
+        raise TopologyError(
+            f"runtime.role is {config.runtime.role!r}, but a launcher starts every role. Remove the setting."
+        )
+    if topology == "inline" and world > 1:
+        raise TopologyError(
+            f"runtime.topology is 'inline', which runs both roles in one process, but {world} processes were "
+            f"asked for. Ask for one, or set runtime.topology=split."
+        )
+    if topology != "detached":
+        seats = plan_seats(config.runtime, world, procs_per_node, config.has_teacher)
+        roles = {seat.role for seat in seats} if topology == "split" else {"student"}  # inline answers as it
+        return (Crew("", tuple(sorted(roles)), 0, nodes, procs_per_node),)
+    if not config.has_teacher:
+        return (Crew("student", ("student",), 0, nodes, procs_per_node),)
+    seats = assign_roles(world, procs_per_node, config.runtime.teachers)
+    return tuple(_gather(role, seats, procs_per_node) for role in sorted(ROLES))
+
+
+def torchrun_command(
+    crew: Crew, meeting: Meeting, files: Sequence[str], overrides: Sequence[str], module: str = TRAIN
+) -> list[str]:
+    """The command that starts a crew's processes on one machine.
+
+    torchrun itself restarts nothing: on several machines its agents would have to agree on it, so whoever
+    starts crews starts them again. That makes every start the same: `--resume`, from the last whole
+    checkpoint, or anew where there is none.
+    """
+    # The address spares a laptop the look-up of its own name, which may lead nowhere.
+    where = ["--standalone", "--local-addr=127.0.0.1"]
+    if crew.nodes > 1:
+        where = [
+            f"--nnodes={crew.nodes}",
+            f"--node-rank={meeting.node_rank}",
+            f"--master-addr={meeting.address}",
+            f"--master-port={meeting.port}",
+        ]
+    words = [word for file in files for word in ("--config", file)]
+    role = ["runtime.topology=detached", f"runtime.role={crew.role}"] if crew.role else []
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", *where, f"--nproc-per-node={crew.procs}"),
+        *("-m", module, "--resume", *words, *overrides, *role),
+    ]
+
+
+def crew_settings(
+    config: RunConfig, crew: Crew, visible_gpus: Sequence[str] = (), interface: str = ""
+) -> dict[str, str]:
+    """Environment variables that a crew needs, beside those that only tune."""
+    # torchrun's own patience after SIGTERM is 30 s, too short for a checkpoint. Older torch ignores this.
+    settings = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(round(config.runtime.deadlines.shutdown_s))}
+    if interface:
+        settings |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
+    if visible_gpus and crew.first_proc:
+        # Every crew counts its local ranks from 0, so two on one machine would all take the same GPUs.
+        ours = [visible_gpus[(crew.first_proc + proc) % len(visible_gpus)] for proc in range(crew.procs)]
+        settings["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(ours))
+    return settings
+
+
+def _gather(role: str, seats: Sequence[Seat], procs_per_node: int) -> Crew:
+    """The crew of `role`: one torchrun wants the same number of processes on every machine it runs on."""
+    machines = [seats[first : first + procs_per_node] for first in range(0, len(seats), procs_per_node)]
+    counts = [sum(seat.role == role for seat in machine) for machine in machines]
+    taken = [node for node, count in enumerate(counts) if count]
+    if not taken:
+        raise TopologyError(
+            f"runtime.topology is 'detached', but runtime.teachers leaves no {role} among {len(seats)} processes. "
+            f"Set runtime.teachers to 1 or more."
+        )
+    if len(set(counts) - {0}) > 1:
+        raise TopologyError(
+            f"runtime.teachers puts {', '.join(map(str, counts))} processes of the {role} on the machines, and one "
+            f"torchrun needs the same number on each. Use {procs_per_node} teachers or a multiple of it, 'node', or "
+            f"runtime.topology=split."
+        )
+    first_proc = [seat.role for seat in machines[taken[0]]].index(role)
+    return Crew(role, (role,), taken[0], len(taken), counts[taken[0]], first_proc)

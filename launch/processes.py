@@ -1,0 +1,114 @@
+"""Owning processes: whatever was started below this one ends with it, and nothing is ever found by its name.
+
+torchrun gives every worker a session of its own, so a signal to torchrun's process group does not reach them,
+and workers whose torchrun was killed live on. Linux can hand such orphans to the nearest ancestor that asks
+for them; then the parent-child links alone say what is ours. Elsewhere only process groups are left.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+PROC = Path("/proc")
+POLL_S = 0.05
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every orphan among this process's descendants, where the system can do that."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def start(
+    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start `command` in a session of its own; it gets SIGTERM should this process die.
+
+    Its own session keeps a terminal's Ctrl-C away from it: the caller relays signals and decides which.
+    """
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # safe: the launchers have one thread
+    )
+
+
+def descendants(root: int | None = None) -> list[int]:
+    """The processes below `root` (this one), parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in PROC.glob("[0-9]*/stat"):
+        # A process may leave between the listing and the reading.
+        with suppress(OSError):
+            # The name in parentheses may hold anything, so count fields from the last parenthesis.
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(entry.parent.name))
+    found: list[int] = []
+    todo = [os.getpid() if root is None else root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def end_descendants(grace_s: float) -> None:
+    """Ask everything below this process to leave; kill what has not after `grace_s`; reap all of it."""
+    _signal_all(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while descendants() and time.monotonic() < deadline:
+        reap()
+        time.sleep(POLL_S)
+    # A process that is killed may just have started another: repeat until none is left.
+    while descendants():
+        _signal_all(signal.SIGKILL)
+        reap()
+        time.sleep(POLL_S)
+    reap()
+
+
+def reap() -> None:
+    """Take the exit status of adopted processes, so that they do not stay as zombies.
+
+    Also takes that of direct children: ask a Popen for its own status first.
+    """
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """Signal the session that `start` made, if its first process is still there."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+
+def _signal_all(number: signal.Signals) -> None:
+    for pid in descendants():
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _die_with_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC is not None and _LIBC.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value})")
