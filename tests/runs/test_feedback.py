@@ -60,38 +60,57 @@ def test_each_rank_grants_its_own_clips():
 
 
 class Usual:
-    """Clips 0, 1, 2 and so on, one at a time."""
+    """Clips 0, 1, 2 and so on, one at a time, around `count` of them."""
 
-    def __init__(self):
+    def __init__(self, count=1000):
         self.clips = SimpleNamespace(ref=lambda sample: sample, num_frames=1, stride=1)
         self.next = 0
+        self.count = count
 
     def __next__(self):
         self.next += 1
-        return [self.next - 1]
+        return [SimpleNamespace(sample_id=(self.next - 1) % self.count)]
 
 
 class Pool:
     def submit(self, request):
-        return request.sample_id
+        return SimpleNamespace(sample_id=request.sample_id)
 
     def take(self, ticket):
         return ticket
 
 
+def next_of(stream):
+    return [clip.sample_id for clip in next(stream)]
+
+
 def test_a_clip_with_a_high_score_comes_earlier_and_more_often():
     wishes = Wishes(None, None, rank=0, world=1)
     stream = WishedClips(Usual(), Pool(), wishes, batch=4, most=2)
-    seen = [next(stream)]
+    seen = [next_of(stream)]
     for _ in range(5):
         # The student trains on what was labelled and finds clip 90 hard each time, every other one easy.
         wishes.hear([(0, 90, 8.0), *((0, sample, 0.1) for sample in seen[-1] if sample != 90)], 0)
-        seen.append(next(stream))
+        seen.append(next_of(stream))
     assert seen[0] == [0, 1, 2, 3], "without notes, the usual order"
     assert all(batch[0] == 90 for batch in seen[1:])
     assert Counter(sample for batch in seen for sample in batch)[90] == 5
     usual = [sample for batch in seen for sample in batch[-2:]]
     assert usual == sorted(usual), "half of what is labelled keeps to the usual order"
+
+
+def test_a_clip_that_is_wished_for_and_next_in_order_is_labelled_once():
+    wishes = Wishes(None, None, rank=0, world=1)
+    stream = WishedClips(Usual(), Pool(), wishes, batch=4, most=2)
+    wishes.hear([(0, 1, 8.0)], 0)
+    assert next_of(stream) == [1, 0, 2, 3]
+    assert next_of(stream) == [4, 5, 6, 7]
+
+
+def test_where_all_clips_are_wished_for_the_batch_is_full_all_the_same():
+    wishes = Wishes(None, None, rank=0, world=1)
+    wishes.hear([(0, 0, 8.0)], 0)
+    assert next_of(WishedClips(Usual(count=1), Pool(), wishes, batch=3, most=1)) == [0, 0, 0]
 
 
 def labelled_clips(folder, clip_frames=4):

@@ -191,11 +191,18 @@ class WishedClips:
         self._most = most
 
     def __next__(self) -> list[Clip]:
-        tickets = [self._pool.submit(self._request(sample)) for sample in self.wishes.grant(self._most)]
+        granted = self.wishes.grant(self._most)
+        tickets = [self._pool.submit(self._request(sample)) for sample in granted]
         found = [self._pool.take(ticket) for ticket in tickets]
         clips = [clip for clip in found if not isinstance(clip, Unreadable)]
+        # The usual order may come to a clip that was just granted. It has its label: the reader would drop another.
+        left_to_skip = len(granted)
         while len(clips) < self._batch:
-            clips += next(self._usual)
+            (clip,) = next(self._usual)
+            if left_to_skip and clip.sample_id in granted:
+                left_to_skip -= 1
+                continue
+            clips.append(clip)
         return clips
 
     def state_dict(self) -> dict[str, Any]:
