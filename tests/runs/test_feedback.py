@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.loops.short_runs import short_config, train
+from tests.loops.short_runs import metrics, short_config, train
 from tsal_dist.data.clips import build_clips
 from tsal_dist.data.order import EpochOrder
 from tsal_dist.exchange.posix import PosixStore
@@ -170,3 +170,15 @@ def test_without_a_share_nothing_is_asked_and_nothing_changes(faces, tmp_path):
     expected = order.ids(np.arange(len(clips))).tolist()
     found = [clip for step in labelled_clips(folder) for clip in step]
     assert found[: len(expected)] == expected[: len(found)]
+
+
+@pytest.mark.ranks
+def test_notes_that_no_kept_checkpoint_needs_are_collected(faces, tmp_path):
+    setting = (*STEERED, "runtime.checkpoint.keep=1")
+    whole = train(faces, tmp_path / "whole", *setting)
+    tidy = train(faces, tmp_path / "tidy", *setting, "runtime.queue.collect=true")
+    files = {folder: sorted(folder.glob("queue/feedback/p/*/d/*/*.parquet")) for folder in (whole, tidy)}
+    left = [int(path.stem) for path in files[tidy]]
+    assert 0 < len(left) < len(files[whole])
+    assert left == [int(path.stem) for path in files[whole]][-len(left) :], "the oldest go first"
+    assert metrics(whole) == metrics(tidy), "and it makes no difference"
