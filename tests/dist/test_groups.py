@@ -53,6 +53,47 @@ def join_alone(rank, world):
     return group.world, group.is_first, group.device.type, dist.is_initialized()
 
 
+def lose_the_other(rank, world):
+    import torch
+    import torch.distributed as dist
+
+    from tsal_dist.dist.groups import RoleGroup, losing_peers
+    from tsal_dist.errors import PeerLost
+
+    if rank == 1:
+        dist.destroy_process_group()
+        return ""
+    group = RoleGroup("student", rank, world, torch.device("cpu"), "gloo", None)
+    try:
+        with losing_peers(group):
+            dist.all_reduce(torch.zeros(3))
+    except PeerLost as lost:
+        return str(lost)
+
+
+def fail_by_itself(rank, world):
+    import torch
+
+    from tsal_dist.dist.groups import RoleGroup, losing_peers
+
+    try:
+        with losing_peers(RoleGroup("student", rank, world, torch.device("cpu"), "gloo", None)):
+            torch.zeros(2) @ torch.zeros(3)
+    except RuntimeError as error:
+        return type(error).__name__
+
+
+def test_a_collective_that_loses_a_peer_says_so_in_one_sentence():
+    message, _ = run_ranks(lose_the_other, 2)
+    assert message.startswith("student 0 of 2 lost another rank of its role")
+    assert "Connection closed by peer" in message
+    assert "gloo" not in message
+
+
+def test_a_defect_is_not_taken_for_a_lost_peer():
+    assert run_ranks(fail_by_itself, 1) == ["RuntimeError"]
+
+
 def test_roles_do_not_wait_for_each_other():
     *students, teacher = run_ranks(talk_within_the_role, 3, group=False)
     assert [row[:5] for row in students] == [("student", rank, 2, "2", 3) for rank in (0, 1)]

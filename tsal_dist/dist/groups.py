@@ -89,6 +89,23 @@ def in_turn(environment: Environment, timeout_s: float) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def losing_peers(group: RoleGroup) -> Iterator[None]:
+    """Turn a collective's failure within the block into PeerLost: what the backend says of it is a traceback about
+    sockets, and the reason lies with the rank that went first."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo has no class of its own for its errors; they begin with the file that they come from.
+        if not isinstance(error, dist.DistError) and "/gloo/" not in str(error):
+            raise
+        words = str(error).rpartition("] ")[2] if "/gloo/" in str(error) else str(error)
+        raise PeerLost(
+            f"{group.role} {group.rank} of {group.world} lost another rank of its role in the middle of a collective: "
+            f"{words.partition('. ')[0]}. The rank that ended first says why, in its log."
+        ) from error
+
+
 def leave_role() -> None:
     """Tear the group down. Ranks that leave together should meet first."""
     if dist.is_initialized():

@@ -19,7 +19,7 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.dist.environment import Environment
-from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role
+from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
@@ -110,7 +110,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     code = ExitCode.FAILED
     reason = "a defect"
     try:
-        with StopFlag() as stop, _stage(run, seat, group) as stage:
+        with StopFlag() as stop, losing_peers(group), _stage(run, seat, group) as stage:
             code = _play(stage, stop)
             reason = stop.reason or "the last step was reached"
     except TsalError as error:
