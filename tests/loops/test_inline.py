@@ -87,7 +87,11 @@ def kill_when(process, ready, limit_s=120.0):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [("train.recipe=tsal",), ("train.recipe=mean_teacher",), ("train.recipe=tsal", "train.teacher.priority=0.5")],
+    [
+        ("train.recipe=tsal",),
+        ("train.recipe=mean_teacher",),
+        ("train.recipe=tsal", "train.teacher.priority=0.5"),
+    ],
     ids=["tsal", "mean_teacher", "with feedback"],
 )
 def test_a_killed_run_goes_on_to_the_bit(faces, tmp_path, settings):
@@ -101,6 +105,8 @@ def test_a_killed_run_goes_on_to_the_bit(faces, tmp_path, settings):
         return committed.exists() and plan_log.read_text().count("\n") >= 4
 
     kill_when(start(words(faces, folder, *settings, "train.steps=12")), is_past_the_checkpoint)
-    assert not (folder / "checkpoints" / "student" / "step_8" / "COMMIT").exists(), "it was too late for the kill"
+    assert not (folder / "checkpoints" / "student" / "step_8" / "COMMIT").exists(), (
+        "it was too late for the kill"
+    )
     train(faces, folder, *settings, "train.steps=12", flags=["--resume"])
     assert_same_end(straight, folder)

@@ -21,6 +21,7 @@ from tsal_dist.loops.elastic import Elastic
 from tsal_dist.loops.evaluation import Evaluator
 from tsal_dist.loops.feedback import WishedClips
 from tsal_dist.loops.flow_training import FlowTrainer
+from tsal_dist.loops.meals import Meals
 from tsal_dist.loops.open_run import Run
 from tsal_dist.loops.overlap import refuse_overlap
 from tsal_dist.loops.pseudo_feed import PseudoFeed
@@ -131,13 +132,16 @@ def build_student(config: RunConfig, run: Run, shards: Shards, place: Place) -> 
     """One student rank."""
     recipe, model = build_recipe(config), build_model(config)
     scale = _scale(config, model)
-    feed, planner = None, None
+    feed, planner, meals = None, None, None
     if recipe.has_teacher and shards.unlabelled:
         staleness = _staleness(config, recipe)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
-        feed = _feed(config, topic, recipe, staleness, shards.unlabelled, place)
-        if place.rank == 0:
-            planner = _planner(config, run, topic, staleness)
+        planner = _planner(config, run, topic, staleness) if place.rank == 0 else None
+        # What the planner has read and verified in this process is not read again.
+        read = planner.intake.take_verified if isinstance(planner, Planner) else None
+        consumer = Consumer(topic, place.rank, staleness, verified=read)
+        feed = _feed(config, consumer, recipe, shards.unlabelled, place)
+        meals = Meals(staleness) if planner else None
     engine = build_engine(model, config.runtime.student, config.train.optim, config.train.steps, place.device)
     return Student(
         config=config,
@@ -154,6 +158,7 @@ def build_student(config: RunConfig, run: Run, shards: Shards, place: Place) -> 
         gauge=CollapseGauge(),
         feed=feed,
         planner=planner,
+        meals=meals,
         elastic=Elastic(WeightReader(run.dir.weights("teacher")), config.train.teacher.keep, place.rank)
         if _is_elastic(config)
         else None,
@@ -284,9 +289,7 @@ def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) ->
     )
 
 
-def _feed(
-    config: RunConfig, topic: Topic, recipe: Recipe, staleness: Staleness, clips: ShardSet, place: Place
-) -> PseudoFeed:
+def _feed(config: RunConfig, consumer: Consumer, recipe: Recipe, clips: ShardSet, place: Place) -> PseudoFeed:
     data, model = config.data, config.model
     hard = ViewSettings(model.crop_px, data.box_expand, data.hard, labels=False, points=model.num_points)
     pool = build_reader_pool(
@@ -297,7 +300,7 @@ def _feed(
         data.clip_frames,
     )
     return PseudoFeed(
-        Consumer(topic, place.rank, staleness),
+        consumer,
         pool,
         recipe.sources,
         clip_frames=data.clip_frames,

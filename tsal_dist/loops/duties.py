@@ -4,7 +4,7 @@ All of these are collective, and their times are pure functions of the step, so 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -42,6 +42,8 @@ class Duties:
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
     progress: Progress | None = None
     """What a person watches; rank 0's alone."""
+    sign_of_life: Callable[[str], None] = lambda phase: None
+    """Called now and then during what takes long: the other role must not take it for death."""
     _saved_step: int = 0
 
     def before_step(self) -> None:
@@ -137,7 +139,9 @@ class Duties:
         numbers |= read_memory()
         numbers["checkpoint/age_steps"] = student.step_number - self._saved_step
         if isinstance(student.planner, Planner):
-            numbers |= queue_numbers(student.planner, student.diet)
+            numbers |= queue_numbers(student.planner, student.step_number)
+        if student.meals:
+            numbers |= student.meals.numbers()
         if self.publisher:
             numbers["weights/published"] = self.publisher.published
             numbers["weights/superseded"] = self.publisher.superseded
@@ -147,7 +151,10 @@ class Duties:
     def _measure(self, evaluator: Evaluator) -> Evaluation:
         self.judged.load_state_dict(self.student.engine.full_weights())
         self.judged.eval()
-        return sum_over_ranks(evaluator.run(self.judged, self.student.rank, self.student.world))
+        found = evaluator.run(
+            self.judged, self.student.rank, self.student.world, between=lambda: self.sign_of_life("evaluate")
+        )
+        return sum_over_ranks(found)
 
     def close(self) -> None:
         if self.publisher:
@@ -156,10 +163,14 @@ class Duties:
             self.sink.close()
 
 
-def queue_numbers(planner: Planner, diet: Mapping[str, int]) -> dict[str, float]:
-    """The label queue as the planner sees it."""
+def queue_numbers(planner: Planner, step: int) -> dict[str, float]:
+    """The label queue as the planner sees it at a student step."""
     counts = planner.counts().values()
     names = ("committed", "delivered", "trimmed", "quarantined", "pending")
     totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
-    totals |= {f"queue/{name}": float(diet[name]) for name in ("replayed", "missing")}
+    lost = planner.intake.lost_rows()
+    totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
+    oldest = planner.intake.oldest_step()
+    if oldest is not None:
+        totals["queue/age_steps"] = float(max(0, step - oldest))
     return totals | {"queue/replayable": float(planner.replayable_rows)}

@@ -97,12 +97,20 @@ class Evaluator:
     most_frames: int = 0
     """Frames to look at, evenly spread over the set; 0 takes all."""
 
-    def run(self, forward: Forward, rank: int = 0, world: int = 1, keep: int = 0) -> Evaluation:
-        """Measure this rank's share; add `vectors` over the ranks for the whole."""
+    def run(
+        self,
+        forward: Forward,
+        rank: int = 0,
+        world: int = 1,
+        keep: int = 0,
+        between: Callable[[], None] = lambda: None,
+    ) -> Evaluation:
+        """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""
         found = Evaluation(FaceErrors(self.shards.points, self.normalizer), Jitter())
         for clips in self._batches(rank, world):
             predicted_NK2 = predict(forward, clips, self.stride, self.radius, self.device)
             self._judge(found, clips, predicted_NK2, keep)
+            between()
         return found
 
     def _batches(self, rank: int, world: int) -> Iterator[list[Clip]]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
@@ -52,6 +53,7 @@ from tsal_dist.loops.teacher_run import Post, run_teacher
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
+from tsal_dist.pseudo.planner import Planner
 from tsal_dist.run_dir import write_whole
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.publish import WeightPublisher
@@ -157,6 +159,7 @@ def _play(stage: Stage, stop: StopFlag) -> ExitCode:
             if has_teacher and stage.leads and stage.seat.role == "student":
                 _find_company(stage, company, end, stop)
             student, duties = _student(stage, leaving)
+            duties.sign_of_life = partial(_show_life, company, student)
             if stage.seat.role == "inline":
                 beside = _post(stage, heart, None, end, leaving) if has_teacher else None
                 code = run_inline(student, duties, company, beside, stop)
@@ -164,6 +167,13 @@ def _play(stage: Stage, stop: StopFlag) -> ExitCode:
                 code = run_student(student, duties, company, stop)
         heart.beat(DONE, 0)
         return code
+
+
+def _show_life(company: Company, student: Student, phase: str) -> None:
+    """Beat, and move the queue's cursor: teachers park at one that stands still."""
+    company.tick(phase, student.step_number)
+    if isinstance(student.planner, Planner):
+        student.planner.tick()
 
 
 def _find_company(stage: Stage, company: Company, end: RunEnd, stop: StopFlag) -> None:

@@ -13,7 +13,6 @@ A late teacher costs fresh labels, never steps.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +26,7 @@ from tsal_dist.engine.api import Engine
 from tsal_dist.loops.batches import stack_frames
 from tsal_dist.loops.elastic import Elastic
 from tsal_dist.loops.feedback import Notes, disagreement
+from tsal_dist.loops.meals import Meals
 from tsal_dist.loops.pseudo_feed import Delivered, PseudoFeed
 from tsal_dist.loops.second_hand import Replay
 from tsal_dist.loops.steps import Scale, Seen, Terms, student_terms, term_weights, total_loss
@@ -59,14 +59,14 @@ class Student:
     gauge: CollapseGauge
     feed: PseudoFeed | None
     planner: Planner | Replay | None
+    meals: Meals | None = None
+    """Rank 0's: what all ranks were given of the queue."""
     elastic: Elastic | None = None
     """For averaging in both directions: what pulls the student back."""
     notes: Notes | None = None
     """For the teacher, of the labels it disagrees with; where they are asked for."""
     pace: Pace = field(default_factory=Pace)
     """What its time goes into, between two lines of metrics."""
-    diet: Counter[str] = field(default_factory=Counter)
-    """Rank 0: label rows that were replayed, and those that were missing, since this process started."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last step, this rank's own; reduced over ranks when they are written down."""
 

@@ -141,6 +141,8 @@ def take_step(student: Student, orders: Orders) -> None:
     """Train on what was ordered, and let the planner know."""
     if orders.plan and student.feed:
         student.feed.expect(orders.plan)
+    if orders.plan and student.meals:
+        student.meals.take(orders.plan)
     step = student.step_number
     student.step(orders.plan)
     _report_damage(student)
@@ -177,10 +179,7 @@ def _find_plan(planner: Planner, student: Student, rows: int, company: Company, 
             company.tick("wait for labels", student.step_number)
             time.sleep(limits.poll_s)
             planner.tick()
-    plan = planner.plan(student.step_number, rows, student.world, replay=policy == "replay")
-    student.diet["replayed"] += sum(len(part) for part in plan.ranges() if part.use > 1)
-    student.diet["missing"] += plan.short_rows * student.world
-    return plan
+    return planner.plan(student.step_number, rows, student.world, replay=policy == "replay")
 
 
 def _report_damage(student: Student) -> None:

@@ -72,6 +72,7 @@ def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
         )
         if work:
             found.append(Row("", ", ".join(work)))
+    if snapshot.reads_labels:
         queue = _known(
             student,
             ("queue/pending", "{:.0f} rows wait"),
@@ -90,10 +91,11 @@ def format_line(snapshot: Snapshot, step: int | None = None) -> str:
     student = snapshot.student.numbers
     parts = [" ".join(["step", ", ".join(_progress(snapshot, step))])]
     parts += _known(student, ("loss/total", "loss {:.4g}"), ("speed/wait_share", "waits {:.0%}"))
-    if snapshot.has_teacher:
+    if snapshot.reads_labels:
         parts += _known(
             student, ("queue/pending", "{:.0f} rows wait"), ("staleness/steps", "labels {:.0f} steps old")
         )
+    if snapshot.has_teacher:
         parts.append("teacher " + ", ".join(_teacher(snapshot, step)))
         parts += _known(snapshot.teacher.numbers, ("speed/parked_share", "parked {:.0%}"))
     saved = snapshot.student.checkpoint_step

@@ -74,8 +74,14 @@ class Snapshot:
     """Why the student ended the run; empty while it goes on."""
 
     @property
-    def has_teacher(self) -> bool:
+    def reads_labels(self) -> bool:
         return bool(self.config["train"]["recipe"] != "supervised")
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher takes part; a replay and a student of another run's log have none."""
+        runtime = self.config["runtime"]
+        return self.reads_labels and not (runtime["replay"] or runtime["offline"])
 
     @property
     def total_steps(self) -> int:

@@ -52,14 +52,14 @@ class Consumer:
         *,
         threads: int = 1,
         keep_segments: int = 8,
-        verified: Callable[[str, int], bytes | None] = lambda producer, seq: None,
+        verified: Callable[[str, int], bytes | None] | None = None,
     ) -> None:
-        """With `threads` 0 nothing is read ahead. `verified` may hand over what this process has read and verified already: on the planner's rank,
-        `planner.intake.take_verified`."""
+        """With `threads` 0 nothing is read ahead. `verified` may hand over what this process has read and verified
+        already: on the planner's rank, `planner.intake.take_verified`."""
         self.damaged: dict[Segment, str] = {}
         """Segments that failed here, with the reason; for the planner's `condemn`."""
         self._topic = topic
-        self._verified = verified
+        self._verified = verified or (lambda producer, seq: None)
         self._rank = rank
         self._staleness = staleness
         self._threads = ThreadPoolExecutor(threads, "consume") if threads else None

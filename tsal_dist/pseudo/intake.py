@@ -116,6 +116,12 @@ class Intake:
             total += feed.trimmed + feed.quarantined
         return total
 
+    def oldest_step(self) -> int | None:
+        """The lowest teacher step among the segments that come next; None where nothing waits."""
+        heads = [feed.head.record.step for feed in self.feeds.values() if feed.head]
+        following = [feed.queue[0].step for feed in self.feeds.values() if feed.queue]
+        return min([*heads, *following], default=None)
+
     def needs(self) -> dict[str, int]:
         """Per producer the first segment that is still to be read."""
         first = {name: feed.offset()[0] for name, feed in self.feeds.items()}

@@ -1,0 +1,47 @@
+"""What the student was fed: how fresh, how often, how much too little. Rank 0 counts, for the whole role.
+
+Counts are cumulative, as histograms of monitoring systems are: `steps_le_10` are the rows that were at most ten steps
+old. The difference of two lines of metrics is the histogram of the time between them.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tsal_dist.pseudo.plan import Plan
+from tsal_dist.pseudo.staleness import Staleness
+
+STEPS = (0, 10, 30, 100, 300, 1000, 3000)
+RHO = (0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+@dataclass
+class Meals:
+    """Rows of the plans that were trained on since this process started."""
+
+    staleness: Staleness
+    replayed: int = 0
+    missing: int = 0
+    by_lag: Counter[int] = field(default_factory=Counter)
+    """Rows by how many student steps their teacher was behind."""
+
+    def take(self, plan: Plan) -> None:
+        """Count what one step is given."""
+        self.missing += plan.short_rows * len(plan.ranks)
+        for part in plan.ranges():
+            self.by_lag[self.staleness.lag_steps(plan.now_step, part.teacher_step)] += len(part)
+            self.replayed += len(part) if part.use > 1 else 0
+
+    def numbers(self) -> dict[str, float]:
+        """For the metrics; the histograms once there is something to show."""
+        found = {"queue/replayed": float(self.replayed), "queue/missing": float(self.missing)}
+        if self.by_lag:
+            lags = sorted(self.by_lag)
+            found |= {f"staleness/steps_le_{edge}": float(self._count(lags, edge)) for edge in STEPS}
+            found |= {f"staleness/rho_le_{edge:g}": float(self._count(lags, edge, True)) for edge in RHO}
+            found["staleness/rows"] = float(self.by_lag.total())
+            found["staleness/steps_most"] = float(lags[-1])
+        return found
+
+    def _count(self, lags: list[int], most: float, as_rho: bool = False) -> int:
+        age = (lambda lag: self.staleness.rho(lag, 0)) if as_rho else float
+        return sum(self.by_lag[lag] for lag in lags if age(lag) <= most + 1e-12)
