@@ -104,6 +104,11 @@ def test_provenance_counts_what_was_trained_on(short_run):
     assert set(found.distances) == {"center", "track"}
     assert min(apart.min() for parts in found.distances.values() for apart in parts) >= 0
     assert found.opened == found.committed > 0
+    assert (
+        found.lost_by_reason.total()
+        == found.dropped_by_video.total()
+        == sum(sum(plan.reasons.values()) for plan in plans)
+    )
 
 
 def test_a_run_without_labels_has_no_provenance(short_run):

@@ -105,10 +105,8 @@ class Duties:
                 self.checkpoints.record_score(step, nme)
             if isinstance(student.planner, Planner):
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
-                kept = [
-                    self.checkpoints.load(other).state["planner"] for other in self.checkpoints.committed()
-                ]
-                student.planner.commit(kept)
+                kept = self.checkpoints.committed()
+                student.planner.commit([self.checkpoints.peek(other, "planner") for other in kept])
                 if student.config.runtime.queue.collect and student.config.has_teacher:
                     collect_garbage(student.planner.topic.store)
 

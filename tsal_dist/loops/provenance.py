@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.store import NameAbsent
 from tsal_dist.pseudo.log import Kind, LogReader, Record
@@ -34,6 +35,11 @@ class Provenance:
     by_producer: Counter[str] = field(default_factory=Counter)
     missing_rows: int = 0
     """Wanted and not there."""
+    lost_by_reason: Counter[str] = field(default_factory=Counter)
+    """Rows that were committed and never trained on."""
+    dropped_by_video: Counter[str] = field(default_factory=Counter)
+    """Those dropped as stale or repeated, up to the newest checkpoint. Dropping some videos more than others biases
+    what is learnt."""
     steps: int = 0
     """Student steps that wanted pseudo-labels."""
     by_video: Counter[str] = field(default_factory=Counter)
@@ -59,13 +65,23 @@ def read_provenance(run_dir: RunDir) -> Provenance | None:
     for plan in load_plans(plans):
         found.steps += 1
         found.missing_rows += plan.short_rows * len(plan.ranks)
+        found.lost_by_reason.update(plan.reasons)
         for part in plan.ranges():
             lags = found.fresh_by_lag if part.use == 1 else found.replayed_by_lag
             lags[plan.now_step - part.teacher_step] += len(part)
             found.by_version[part.teacher_step] += len(part)
             found.by_producer[part.producer] += len(part)
+    found.dropped_by_video = _read_drops(run_dir)
     _open_segments(inspect_topic(PosixStore(queue)), found)
     return found
+
+
+def _read_drops(run_dir: RunDir) -> Counter[str]:
+    """As the planner of the newest checkpoint counted them; a replay has none."""
+    checkpoints = Checkpoints(run_dir.checkpoints("student"), None, keep=1)
+    newest = checkpoints.latest_committed()
+    planner = checkpoints.peek(newest, "planner") if newest is not None else None
+    return Counter(planner.get("intake", {}).get("dropped_by_video", {})) if planner else Counter()
 
 
 def _open_segments(topic: Topic, found: Provenance) -> None:

@@ -25,6 +25,9 @@ def tell_provenance(found: Provenance, videos: int | None) -> str:
         f"were trained on again, {found.missing_rows / wanted:.1%} were missing. They came from {len(found.by_version)} "
         "teacher versions."
     )
+    if found.lost_by_reason:
+        reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in found.lost_by_reason.most_common())
+        intro += f" Rows that were made and never trained on: {reasons}."
     figures = [_staleness(found), _versions(found), *_agreement(found)]
     parts = [paragraph(intro), charts(figures)]
     if found.by_video:
@@ -79,8 +82,9 @@ def _by_video(found: Provenance, videos: int | None) -> str:
     )
     ranked = found.by_video.most_common()
     shown = ranked if len(ranked) <= 2 * MOST_NAMED else [*ranked[:MOST_NAMED], *ranked[-MOST_NAMED:]]
-    rows = [[name, f"{count:,}"] for name, count in shown]
-    return "<h3>Videos</h3>" + paragraph(text) + table(["most and least labelled", "rows"], rows)
+    rows = [[name, f"{count:,}", f"{found.dropped_by_video[name]:,}"] for name, count in shown]
+    heads = ["most and least labelled", "rows", "of the whole run, dropped as stale or repeated"]
+    return "<h3>Videos</h3>" + paragraph(text) + table(heads, rows)
 
 
 def _edges(values: list[int], most: int = 30) -> NDArray[np.float64]:

@@ -100,11 +100,8 @@ class Post:
         self.require_current()
         self.checkpoints.save(step, self.teacher.state_dict(), {"rng": capture_rng()})
         if self.teacher.wishes and self.teacher.rank == 0 and self.teacher.config.runtime.queue.collect:
-            kept = [
-                self.checkpoints.load(other).state["clips"]["wishes"]
-                for other in self.checkpoints.committed()
-            ]
-            self.teacher.wishes.forget_before(kept)
+            kept = [self.checkpoints.peek(other, "clips") for other in self.checkpoints.committed()]
+            self.teacher.wishes.forget_before([clips["wishes"] for clips in kept])
 
     def resume(self, most: int | None) -> None:
         """Take up the newest checkpoint that is not ahead of the student's `most`. Collective."""
