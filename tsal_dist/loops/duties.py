@@ -4,10 +4,10 @@ All of these are collective, and their times are pure functions of the step, so 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
@@ -77,7 +77,9 @@ class Duties:
         after_burn_in = student.step_number >= student.config.train.burn_in_steps
         nme = None
         if student.config.train.gate.enabled and after_burn_in:
-            nme = self._measure(self.gate).errors.nme
+            # The gate compares the student itself, which is what most methods publish: gather it once.
+            itself = weights if student.average is None else student.engine.full_weights()
+            nme = self._measure(self.gate, itself).errors.nme
         if self.publisher:
             self.publisher.offer(student.step_number, weights, nme)
             if self.wait_for_disk:
@@ -85,7 +87,7 @@ class Duties:
 
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
-        found = self._measure(evaluator)
+        found = self._measure(evaluator, self.student.engine.full_weights())
         if self.sink:
             numbers = {name: value for name, value in found.summary().items() if isinstance(value, float)}
             self.sink.write(
@@ -146,8 +148,8 @@ class Duties:
         if self.sink:
             self.sink.write(student.step_number, numbers)
 
-    def _measure(self, evaluator: Evaluator) -> Evaluation:
-        self.judged.load_state_dict(self.student.engine.full_weights())
+    def _measure(self, evaluator: Evaluator, weights: Mapping[str, Tensor]) -> Evaluation:
+        self.judged.load_state_dict(weights)
         self.judged.eval()
         found = evaluator.run(
             self.judged, self.student.rank, self.student.world, between=lambda: self.sign_of_life("evaluate")
