@@ -111,13 +111,13 @@ def test_half_precision_refuses_what_it_cannot_hold():
 
 def test_every_flipped_byte_is_seen_before_it_is_decoded():
     raw = bytes(encode_segment(small_schema(), stamped(make_batch(range(64))), {}))
-    crc = checksum(raw)
-    verify_segment(raw, len(raw), crc, "x")
+    digest = checksum(raw)
+    verify_segment(raw, len(raw), digest, "x")
     for place in range(len(raw)):
         bad = bytearray(raw)
         bad[place] ^= 4
         with pytest.raises(DamagedSegment, match="checksum"):
-            verify_segment(bad, len(raw), crc, "x")
+            verify_segment(bad, len(raw), digest, "x")
 
 
 def test_additive_columns_are_read_both_ways():

@@ -98,7 +98,7 @@ def _open_segments(topic: Topic, found: Provenance) -> None:
         name = segment_name(producer, record.seq)
         try:
             data = topic.store.get(name)
-            verify_segment(data, record.size, record.crc, name)
+            verify_segment(data, record.size, record.digest, name)
         except (NameAbsent, DamagedSegment):
             continue  # collected, or quarantined: the queue has its own report of that
         _count(decode_segment(data, topic.schema, name, only=columns), sources, found)

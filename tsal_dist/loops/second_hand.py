@@ -62,7 +62,7 @@ class Replay:
         name = segment_name(part.producer, part.seq)
         place = self.topic.store.where(name)
         try:
-            verify_segment(self.topic.store.get(name), part.size, part.crc, place)
+            verify_segment(self.topic.store.get(name), part.size, part.digest, place)
         except NameAbsent:
             raise DataError(
                 f"{place} is gone: it was collected, or quarantined as damaged. A replay needs every segment that was "

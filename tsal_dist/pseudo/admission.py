@@ -56,7 +56,7 @@ def _inspect(topic: Topic, producer: str, record: Record) -> Inspection:
     name = segment_name(producer, record.seq)
     place = topic.store.where(name)
     data = topic.store.get(name)
-    verify_segment(data, record.size, record.crc, place)
+    verify_segment(data, record.size, record.digest, place)
     columns = decode_segment(data, topic.schema, place, only=("video", "frame", "sample_id"))
     video, frame, sample_id = columns["video"], columns["frame"], columns["sample_id"]
     if len(frame) != record.rows or not isinstance(video, Strings):

@@ -138,7 +138,7 @@ class Consumer:
                 data = self._verified(part.producer, part.seq)
                 if data is None:
                     data = self._topic.store.get(name)
-                    verify_segment(data, part.size, part.crc, place)
+                    verify_segment(data, part.size, part.digest, place)
                 return decode_segment(data, self._topic.schema, place)
             except (DamagedSegment, NameAbsent) as error:
                 fault = str(error)

@@ -51,7 +51,7 @@ def _friendly_schema(topic: Topic) -> pa.Schema:
 def _friendly_table(topic: Topic, producer: str, record: Record) -> pa.Table:
     name = segment_name(producer, record.seq)
     data = topic.store.get(name)
-    verify_segment(data, record.size, record.crc, topic.store.where(name))
+    verify_segment(data, record.size, record.digest, topic.store.where(name))
     columns = decode_segment(data, topic.schema, topic.store.where(name))
     arrays: list[Any] = [pa.array([producer] * record.rows), pa.array([record.seq] * record.rows, pa.int64())]
     arrays += [_friendly(field, columns[field.name]) for field in topic.schema.all_fields]

@@ -110,7 +110,7 @@ class Feed:
                 "first_row": record.first_row,
                 "rows": record.rows,
                 "size": record.size,
-                "crc": record.crc,
+                "digest": record.digest,
                 "step": record.step,
                 "t_ns": record.t_ns,
                 "schema": record.schema,

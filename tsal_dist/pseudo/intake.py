@@ -209,7 +209,7 @@ class Intake:
             feed.head = None
         feed.delivered += stop - start
         record = head.record
-        return RowRange(feed.name, record.seq, start, stop, 1, record.step, record.size, record.crc)
+        return RowRange(feed.name, record.seq, start, stop, 1, record.step, record.size, record.digest)
 
     def _open(self, feed: Feed, now: int) -> bool:
         """Make sure that `feed` has rows to give at step `now`; False where it has none."""

@@ -36,7 +36,7 @@ class Record:
     """Rows committed before this segment by the same producer."""
     rows: int
     size: int
-    crc: int
+    digest: int
     step: int
     """The teacher's step: the student step its weights have absorbed."""
     t_ns: int
@@ -61,7 +61,7 @@ def encode_record(record: Record) -> bytes:
         record.first_row,
         record.rows,
         record.size,
-        record.crc,
+        record.digest,
         record.step,
         record.t_ns,
         record.schema,
@@ -74,12 +74,12 @@ def decode_record(data: bytes, seq: int) -> Record | None:
     """The record in slot `seq`, or None where the slot is torn, damaged or another's."""
     if len(data) != RECORD_BYTES:
         return None
-    magic, version, kind, _, at, first_row, rows, size, crc, step, t_ns, schema, check = FORMAT.unpack(data)
+    magic, version, kind, _, at, first_row, rows, size, digest, step, t_ns, schema, check = FORMAT.unpack(data)
     if check != zlib.crc32(data[:-4]) or (magic, version, at) != (MAGIC, VERSION, seq):
         return None
     if kind not in set(Kind):
         return None
-    return Record(Kind(kind), at, first_row, rows, size, crc, step, t_ns, schema)
+    return Record(Kind(kind), at, first_row, rows, size, digest, step, t_ns, schema)
 
 
 def log_name(producer: str) -> str:

@@ -27,7 +27,7 @@ class RowRange:
     """1 for fresh rows, 2 when they are trained on for the second time, and so on."""
     teacher_step: int
     size: int
-    crc: int
+    digest: int
 
     def __len__(self) -> int:
         return self.stop - self.start
