@@ -20,9 +20,9 @@ from pathlib import Path
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
+from tsal_dist.exchange.beat import DONE, read_beat
+from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import write_whole
-
-DONE = "done"  # the phase with which a process says goodbye
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ def read_beats(folder: Path, host: str) -> dict[str, bytes]:
     beats = {}
     for path in sorted([*folder.glob("ctl/beat/*.json"), *folder.glob("*/ctl/beat/*.json")]):
         raw = path.read_bytes()
-        if raw:  # empty where someone waits for a first beat
-            beat = json.loads(raw)
-            if beat["host"] == host and beat["phase"] != DONE:
-                beats[str(path)] = raw
+        beat = read_beat(raw)  # none where someone waits for a first one
+        if beat and beat["host"] == host and beat["phase"] != DONE:
+            beats[str(path)] = raw
     return beats
 
 
@@ -97,9 +96,9 @@ def judge(sights: dict[str, Sight], now_s: float, silent_s: float) -> str:
 
 def _recall(memory: Path) -> dict[str, Sight]:
     try:
-        return {name: Sight(**sight) for name, sight in json.loads(memory.read_text()).items()}
-    except FileNotFoundError:
-        return {}
+        return {name: Sight(**sight) for name, sight in read_object(memory.read_bytes()).items()}
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}  # as if nothing had been seen before
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ by what torchrun returns. Batch shells ask on the command line and go by the exi
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
+from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import ROLES, RunDir
 
 NOTE_WAIT_S = 10.0
@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
 
 def _read_note(path: Path) -> Ending | None:
     try:
-        note = json.loads(path.read_text())
+        note = read_object(path.read_bytes())
         code, reason = int(note["code"]), str(note["reason"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         # Notes are written whole, so a damaged one is as good as none.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.observe.runs import STUDENT, TEACHER, beat, end, write_run
+from tsal_dist.errors import ConfigError
 from tsal_dist.loops.status import Watcher
 from tsal_dist.loops.verdict import Diet, give_verdict
 from tsal_dist.observe.snapshot import read_snapshot
@@ -268,3 +269,44 @@ def test_a_dead_run_says_how_to_go_on(tmp_path):
 def test_status_needs_no_torch():
     code = "import sys; import tsal_dist.loops.status; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+NOT_OURS = (
+    b"{",
+    b"[]",
+    b"5",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 9000,
+    b'{"step": NaN}',
+    b'{"step": 2, "gate/open": "x"}\n',
+)
+
+
+@pytest.mark.parametrize("raw", NOT_OURS, ids=lambda raw: repr(raw[:12]))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ctl/beat/student-0.json",
+        "ctl/exit/student.json",
+        "metrics/student.jsonl",
+        "metrics/plan.jsonl",
+        "ctl/stop",
+    ],
+)
+def test_a_damaged_file_hides_no_other(tmp_path, name, raw):
+    run = write_run(tmp_path)
+    path = run.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw)
+    status = look(run)
+    json.dumps(status.to_json(), allow_nan=False)
+    assert status.rows()
+
+
+@pytest.mark.parametrize("raw", NOT_OURS[:7], ids=lambda raw: repr(raw[:12]))
+def test_a_damaged_run_json_is_named(tmp_path, raw):
+    run = write_run(tmp_path)
+    run.run_json.write_bytes(raw)
+    with pytest.raises(ConfigError, match=r"run\.json"):
+        look(run)

@@ -208,3 +208,22 @@ def fail_on_rank_one(rank, world, folder):
 @pytest.mark.ranks
 def test_a_full_disk_on_one_rank_is_an_error_on_all_and_costs_nothing(tmp_path):
     assert run_ranks(fail_on_rank_one, 2, tmp_path) == [[10, 30], [10, 30]]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "5", "[" * 9000, '{"world": "1", "identity": {}, "files": {}}', '{"world": 1}', "\xff"]
+)
+def test_a_commit_that_says_something_else_is_refused(tmp_path, text):
+    place = open_store(tmp_path).save(10, state_of(10), {})
+    (place / "COMMIT").write_text(text)
+    with pytest.raises(CheckpointError, match="COMMIT is not readable"):
+        open_store(tmp_path).load(10)
+
+
+@pytest.mark.parametrize("text", ["", '"good"', "[" * 9000, "NaN", "true"])
+def test_a_score_that_is_no_number_counts_as_none(tmp_path, text):
+    store = open_store(tmp_path)
+    store.save(10, state_of(10), {})
+    (store.save(20, state_of(20), {}) / "SCORE").write_text(text)
+    store.record_score(10, 0.5)
+    assert open_store(tmp_path).best() == 10

@@ -131,3 +131,20 @@ def test_a_teacher_spec_needs_no_quotes(text, spec):
 
 def float_or_word(text):
     return text if text.isalpha() else float(text)
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 9000, '{a="' * 100, "9" * 5000, "2020-99-99", "[" * 300 + "]" * 300, "1e999"], ids=len
+)
+def test_monstrous_values_are_refused_in_a_line(tmp_path, value):
+    with pytest.raises(ConfigError, match="train.steps"):
+        load_config([], [f"train.steps={value}"])
+    (tmp_path / "c.toml").write_text(f"[train]\nsteps = {value}\n")
+    with pytest.raises(ConfigError) as refusal:
+        load_config([tmp_path / "c.toml"])
+    assert len(str(refusal.value)) < 600
+
+
+def test_a_key_of_a_thousand_parts_is_refused():
+    with pytest.raises(ConfigError, match="not of the form"):
+        load_config([], [".".join("a" * 1000) + "=1"])

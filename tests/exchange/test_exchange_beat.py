@@ -69,3 +69,12 @@ def test_a_successor_counts_as_a_change(scene):
     clock.now += 11
     Heart(watch._store, *PEER, incarnation=4).beat("train", 7)
     assert watch.lost() == []
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[]", b"5", b'{"seq": 1}', b"\xff", b"[" * 9000])
+def test_what_is_no_heartbeat_is_no_sign_of_life(raw, caplog):
+    store = MemoryStore()
+    watch = Watch(store, [("teacher", 0)], silent_s=5)
+    store.replace("ctl/beat/teacher-0.json", raw)
+    assert watch.look() == {("teacher", 0): None}
+    assert "teacher 0 is no heartbeat" in caplog.text

@@ -89,3 +89,11 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 def test_an_absent_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="not a file"):
         build_detector("lite", 5, str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"cos\nsystem\n", b"(", b"]q.", bytes(64)], ids=repr)
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_bytes_of_anything_are_refused_by_name(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ConfigError, match=rf"{name} (cannot be read as plain tensors|does not fit)"):
+        load_pretrained(torch.nn.Linear(1, 1), tmp_path / name, ("weight",))

@@ -88,3 +88,18 @@ def test_without_tensorboard_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tsal_dist\[report\]'"):
         open_sinks(RunDir(tmp_path), "student", tensorboard=True)
+
+
+def test_lines_that_no_sink_has_written_are_left_out(tmp_path):
+    path = tmp_path / "m.jsonl"
+    write_steps(path, [1], 0.5)
+    with open(path, "ab") as file:
+        file.write(
+            b'5\n[]\n{"loss": 1}\n{"step": "2"}\n{"step": NaN}\n\xff\n'
+            + bytes(9)
+            + b"\n"
+            + b"[" * 9000
+            + b"\n"
+        )
+    write_steps(path, [2], 0.25)
+    assert [(line["step"], line["loss"]) for line in read_metrics(path)] == [(1, 0.5), (2, 0.25)]

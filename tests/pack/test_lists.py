@@ -55,6 +55,13 @@ def test_a_wflw_row_keeps_its_attributes(tmp_path):
         ("a.jpg None 1 2 nan 5", "not x y width height"),
         ("a.jpg None 1 2 x 5", "could not convert"),
         ("v.avi#000000 None 1 2 3 4", "counted from 1"),
+        ("v.avi#9999999999 None 1 2 3 4", "counted from 1"),
+        ("v.avi#\u00b2 None 1 2 3 4", "counted from 1"),
+        ("a.jpg None 1_0 2 30 40", "'1_0' is not a number"),
+        ("a.jpg None \u0663 2 30 40", "is not a number"),
+        ("a.jpg None 1 2 30 40 nan", "face size nan"),
+        ("a.jpg None 1 2 30 40 -5", "face size -5"),
+        ("a\0.jpg None 1 2 30 40", "no path of a file"),
     ],
 )
 def test_a_wrong_line_is_refused_with_its_number(tmp_path, line, rule):
@@ -124,3 +131,51 @@ def test_csv_landmarks(tmp_path):
 def test_a_csv_that_leaves_room_for_a_guess_is_refused(tmp_path, text, rule):
     with pytest.raises(ConfigError, match=rule):
         read_list(write(tmp_path / "a.csv", text))
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe None 1 2 30 40")
+    with pytest.raises(ConfigError, match=r"list\.txt cannot be read as text"):
+        read_list(tmp_path / "list.txt")
+
+
+def test_a_table_that_excel_has_saved_is_read(tmp_path):
+    (entry,) = read_list(write(tmp_path / "l.csv", "\ufeffpath,x1,y1,x2,y2\na.jpg,1,2,30,40\n"))
+    assert entry.face.box == (1, 2, 30, 40)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("path,x1,y1,x2,y2\na.jpg,1,2,30\n", "line 2: it has not as many fields"),
+        ("path,x1,y1,x2,y2\na.jpg,1,2,30,40,50\n", "line 2: it has not as many fields"),
+        ("path,x1,y1,x2,y2\n", "names no frame"),
+        ("path,x1,y1,x2,y2,x1\na.jpg,1,2,30,40,5\n", "names a column twice"),
+        ("path,p0x,p0y,p0v\na.jpg,1,2,3\n", "none of 0"),
+        ("path,p0x,p0y,p0v\na.jpg,1,2,300\n", "none of 0"),
+        ("path,p0x,p0y\na.jpg,1e300,2\n", "not a finite number"),
+        ("path,p0x,p0y,p2x,p2y\na.jpg,1,2,3,4\n", "no column 'p1x'"),
+        ("path,x1,y1,x2,y2\n,1,2,30,40\n", "no path of a file"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, rule):
+    with pytest.raises(ConfigError, match=rule):
+        read_list(write(tmp_path / "l.csv", text))
+
+
+@pytest.mark.parametrize("keypoints", [[1, 2, -1], [1, 2, 3], [1, 2, "x"], [1, 2], [[1]], {"a": 1}])
+def test_wrong_keypoints_are_refused(tmp_path, keypoints):
+    page = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "keypoints": keypoints}],
+    }
+    with pytest.raises(ConfigError, match="not a COCO keypoints file"):
+        read_list(write(tmp_path / "l.json", json.dumps(page)))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"images": [], "annotations": [5]}', "[1]", '{"images": NaN}']
+)
+def test_json_that_is_no_coco_file_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"l\.json is not a COCO keypoints file"):
+        read_list(write(tmp_path / "l.json", text))

@@ -47,3 +47,17 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     (tmp_path / "b.pts").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"b\.pts cannot be read"):
         load_pts(tmp_path / "b.pts")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 10 20 True\n1 11 21 True\n",  # which of them?
+        "1 1_0 20 True\n",
+        "version: 1\nn_points: 1\n{\n1e300 2\n}\n",
+        "version: 1\nn_points: 1\n{\n1_0 2\n}\n",
+    ],
+)
+def test_numbers_that_are_none_are_refused(text):
+    with pytest.raises(DataError, match=r"a\.pts is not a whole \.pts file"):
+        parse_pts(text, "a.pts")

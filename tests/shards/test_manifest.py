@@ -89,3 +89,18 @@ def test_shard_names_cannot_leave_the_folder():
 def test_a_folder_without_manifest_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="pack or fetch"):
         open_manifest(str(tmp_path))
+
+
+@pytest.mark.parametrize("labelled", ["0-99999999999999999999", "0,8", "4-3", "3,3", "5,4", "2,0-1"])
+def test_labelled_frames_that_cannot_be_are_refused(labelled):
+    page = json.loads(encode_shard(a_shard()))
+    page["segments"][0]["labelled"] = labelled
+    with pytest.raises(DataError, match="rising positions below 8"):
+        decode_shard(json.dumps(page).encode(), "here")
+
+
+def test_numbers_that_no_array_holds_are_refused():
+    page = json.loads(encode_shard(a_shard()))
+    page["segments"][0]["start"] = 10**30
+    with pytest.raises(DataError, match="no frames beyond"):
+        decode_shard(json.dumps(page).encode(), "here")

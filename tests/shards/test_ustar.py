@@ -84,3 +84,39 @@ def test_links_are_refused():
 def test_what_does_not_fit_a_header_is_refused(name, size):
     with pytest.raises(DataError, match="does not fit"):
         encode_header(name, size)
+
+
+def sealed(data, place, field):
+    """The first header with `field` at `place`, under a checksum that fits."""
+    head = data[:place] + field + data[place + len(field) : BLOCK]
+    head = head[:148] + b" " * 8 + head[156:]
+    return head[:148] + b"%06o\0 " % sum(head) + head[156:] + data[BLOCK:]
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "rule"),
+    [
+        (124, b"-0000001000\0", "not octal"),  # a negative size leads back, and round and round
+        (124, b"00000001_00\0", "not octal"),
+        (0, b"a\xff", "not UTF-8"),
+        (0, b"..\0", "outside"),
+        (0, b"\0", "outside"),
+    ],
+)
+def test_a_header_that_lies_under_a_good_checksum_is_refused(place, field, rule):
+    with pytest.raises(DataError, match=rule):
+        list(walk(sealed(build_tar([("a.jpg", b"x")]), place, field)))
+
+
+def test_a_checksum_that_is_no_number_is_damage():
+    data = build_tar([("a.jpg", b"x")])
+    with pytest.raises(DataError, match="not octal"):
+        list(walk(data[:148] + b"8x" + data[150:]))
+
+
+@pytest.mark.parametrize("record", [b"0 path=a\n", b"-9 path=a\n", b"5", b"x path=a\n", b"99 path=a\n"])
+def test_an_extended_header_that_leads_nowhere_is_refused(record):
+    header = bytearray(encode_header("PaxHeader", len(record)))
+    data = sealed(bytes(header), 156, b"x") + record.ljust(BLOCK, b"\0") + build_tar([("a.jpg", b"x")])
+    with pytest.raises(DataError, match="lengths and values"):
+        list(walk(data))

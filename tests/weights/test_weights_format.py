@@ -67,3 +67,20 @@ def test_a_spoilt_note_is_named(tmp_path, meta):
     (version_folder(tmp_path, 5) / "meta.json").write_text(meta)
     with pytest.raises(ExchangeError, match="not a published version"):
         load_version(tmp_path, 5)
+
+
+@pytest.mark.parametrize("text", ["", "../../other", "v12", "-1", "1_0", "9" * 5000, "\u0663"])
+def test_a_pointer_that_names_no_version_is_refused(tmp_path, text):
+    save_version(tmp_path, 12, TENSORS, "tsal")
+    (tmp_path / "LATEST").write_text(text)
+    with pytest.raises(ExchangeError, match="LATEST names no version"):
+        read_latest(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"step": 13}, {"recipe": 5}, {"nme": "0"}, {"more": 1}])
+def test_a_note_that_was_edited_is_refused(tmp_path, change):
+    save_version(tmp_path, 12, TENSORS, "tsal")
+    meta = version_folder(tmp_path, 12) / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | change))
+    with pytest.raises(ExchangeError, match="v00000012"):
+        load_version(tmp_path, 12)

@@ -16,6 +16,7 @@ import safetensors.torch
 from tsal_dist.checkpoint.codec import decode_entry, decode_state, encode_state
 from tsal_dist.dist.collectives import gather_json
 from tsal_dist.errors import CheckpointError
+from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import write_whole
 
 logger = logging.getLogger(__name__)
@@ -151,10 +152,18 @@ class Checkpoints:
 
     def _score(self, step: int) -> float | None:
         try:
-            score = json.loads((self._place(step) / SCORE).read_text())
+            score = json.loads((self._place(step) / SCORE).read_bytes())
         except FileNotFoundError:
             return None
-        return None if score is None else float(score)
+        except (ValueError, RecursionError):
+            score = "unreadable"
+        if score is not None and type(score) not in (int, float):
+            # A score only says which checkpoint to keep besides the newest: no reason to stop.
+            logger.warning(
+                "%s holds no score; its checkpoint counts as never scored", self._place(step) / SCORE
+            )
+            return None
+        return None if score is None or not math.isfinite(score) else float(score)
 
     def _remove_old(self, newest: int) -> None:
         """Keep the newest, the best, and nothing beyond `newest`: that was another history."""
@@ -168,21 +177,25 @@ class Checkpoints:
 
     def _read_commit(self, place: Path) -> dict[str, Any]:
         try:
-            commit = json.loads((place / COMMIT).read_text())
-            return {key: commit[key] for key in ("world", "identity", "files")}
+            commit = read_object((place / COMMIT).read_bytes())
+            kinds = {"world": int, "identity": dict | None, "files": dict}
+            if not all(isinstance(commit[key], kind) for key, kind in kinds.items()):
+                raise ValueError("a value of it has another kind")
+            return {key: commit[key] for key in kinds}
         except FileNotFoundError:
             whole = ", ".join(map(str, self.committed())) or "none"
             raise CheckpointError(
                 f"{place} has no {COMMIT}, so it was never finished. Whole checkpoints in {self._folder}: {whole}."
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError):
             raise CheckpointError(
                 f"{place / COMMIT} is not readable. Remove {place} to resume from an earlier checkpoint."
             ) from None
 
-    def _check_identity(self, place: Path, there: Mapping[str, Any]) -> None:
+    def _check_identity(self, place: Path, written: Mapping[str, Any] | None) -> None:
         if self._identity is None:
             return
+        there = written or {}
         here = json.loads(json.dumps(self._identity))  # as JSON left it: tuples are lists there
         for name in sorted(there.keys() | here.keys()):
             if there.get(name) != here.get(name):

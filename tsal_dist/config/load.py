@@ -17,6 +17,8 @@ else:
     import tomli as tomllib
 
 Tree = dict[str, Any]
+_DEEPEST = 8  # no setting lies below so many sections
+_MOST_SHOWN = 200
 
 
 def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> RunConfig:
@@ -34,13 +36,14 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
     return build_config(tree)
 
 
-def build_config(tree: Mapping[str, Any]) -> RunConfig:
-    """A RunConfig from nested mappings; sweeps and run.json use this."""
+def build_config(tree: Mapping[str, Any], where: str = "") -> RunConfig:
+    """A RunConfig from nested mappings; sweeps and run.json use this. `where` begins every message."""
     try:
         config = RunConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
-    check_sections(config)
+        check_sections(config)
+    except (ValidationError, ConfigError) as error:
+        text = _explain(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"{where}: {text}" if where else text) from None
     return config
 
 
@@ -75,7 +78,11 @@ def _read(path: Path) -> Tree:
         raise ConfigError(f"There is no config file {str(path)!r}.{_nearest_file(path)}") from None
     except IsADirectoryError:
         raise ConfigError(f"{str(path)!r} is a folder; name the TOML file in it.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"The config file {str(path)!r} cannot be read: {error.strerror}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid TOML: it is nested too deeply.") from None
+    except ValueError as error:  # TOML's own, other encodings, numbers with thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
 
 
@@ -91,7 +98,7 @@ def _nearest_file(path: Path) -> str:
 def _parse_override(text: str) -> Tree:
     key, equals, value = text.partition("=")
     key = key.strip()
-    if not equals or not key:
+    if not equals or not key or key.count(".") > _DEEPEST:
         raise ConfigError(f"The override {text!r} is not of the form section.key=value.")
     leaf = _parse_value(value.strip())
     for part in reversed(key.split(".")):
@@ -103,7 +110,7 @@ def _parse_value(text: str) -> Any:
     """A TOML value, or the bare text: `train.recipe=tsal` should not need quotes within quotes."""
     try:
         tree = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     # A newline in the text could smuggle further keys into the document: then it is text, not a value.
     return tree["value"] if len(tree) == 1 else text
@@ -125,9 +132,17 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         message = f"There is no setting {where!r}.{_nearest_key(where)}"
     else:
-        message = f"{where} = {first['input']!r} is not valid: {first['msg']}."
+        message = f"{where} = {_shown(first['input'])} is not valid: {first['msg']}."
         message += _documented(where)
     return message + (f" ({len(problems) - 1} more problems.)" if len(problems) > 1 else "")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something nested too deeply"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

@@ -9,9 +9,9 @@ K x 2 points; other members, such as `cls`, are left alone. Keys that end in a n
 """
 
 import io
-import json
 import logging
 import re
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from tsal_dist.data.decode import decode_image
 from tsal_dist.data.stream import MOST_BAD_IN_A_ROW, ClipStream
 from tsal_dist.errors import ConfigError, DataError, TopologyError
 from tsal_dist.geometry import affine
+from tsal_dist.json_object import read_object
 from tsal_dist.records import Clip, FrameRef
 from tsal_dist.shards.names import frame_key
 
@@ -101,8 +102,7 @@ class ForeignStream:
         in_a_row = 0
         url = self._urls[shard]
         with fsspec.open(url, "rb") as stream:
-            samples = group_by_keys(tar_file_expander([{"url": url, "stream": stream}]))
-            for index, sample in enumerate(samples):
+            for index, sample in enumerate(_samples(url, stream)):
                 try:
                     yield self._frame(sample, index)
                     in_a_row = 0
@@ -124,6 +124,10 @@ class ForeignStream:
             raise DataError(f"Its points have the shape {points_K2.shape}, expected ({self._points}, 2).")
         if placed_K is None:
             placed_K = np.ones(self._points, np.bool_)
+        if placed_K.shape != (self._points,):
+            raise DataError(f"Its visibility has the shape {placed_K.shape}, expected ({self._points},).")
+        if points_K2 is not None and not np.isfinite(points_K2[placed_K]).all():
+            raise DataError("A landmark of it is not a finite number.")
         if box_4 is None and points_K2 is not None and placed_K.any():
             box_4 = np.concatenate([points_K2[placed_K].min(0), points_K2[placed_K].max(0)])
         elif box_4 is None:
@@ -199,18 +203,27 @@ def as_webdataset(stream: ClipStream) -> Callable[[], Iterator[dict[str, Any]]]:
     return samples
 
 
+def _samples(url: str, stream: Any) -> Iterator[dict[str, Any]]:
+    """The tar's members by key, as webdataset groups them."""
+    try:
+        yield from group_by_keys(tar_file_expander([{"url": url, "stream": stream}]))
+    except (tarfile.TarError, ValueError, OSError, EOFError) as error:
+        raise DataError(f"{url} cannot be read as a tar: {error}.") from error
+
+
 def _annotation(
     sample: dict[str, Any],
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None, NDArray[np.float32] | None]:
     """Points, which of them are placed, and the box: each None where the sample does not say."""
     if "npy" in sample:
         return np.load(io.BytesIO(sample["npy"]), allow_pickle=False).astype(np.float32), None, None
-    page = json.loads(sample["json"]) if "json" in sample else {}
-    if not isinstance(page, dict):
-        raise DataError("Its json is not an object with points.")
+    page = read_object(sample["json"]) if "json" in sample else {}
     points, visible, box = page.get("points"), page.get("visible"), page.get("box")
-    return (
-        None if not points else np.asarray(points, np.float32)[:, :2],
-        None if not visible else np.asarray(visible) > 0,
-        None if not box else np.asarray(box, np.float32),
-    )
+    try:
+        points_K3 = np.atleast_2d(np.asarray(points or (), np.float32))
+        placed_K, box_4 = np.asarray(visible or ()) > 0, np.asarray(box or (), np.float32)
+    except TypeError as error:
+        raise DataError(f"Its json holds something else than numbers: {error}.") from None
+    if box and not (box_4.shape == (4,) and np.isfinite(box_4).all() and (box_4[2:] > box_4[:2]).all()):
+        raise DataError(f"Its box {box!r} is not x1 y1 x2 y2 with an area.")
+    return points_K3[:, :2] if points else None, placed_K if visible else None, box_4 if box else None

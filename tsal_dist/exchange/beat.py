@@ -4,14 +4,19 @@ Neither file times nor the clocks of other hosts are compared with ours: hosts d
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tsal_dist.errors import PeerLost
 from tsal_dist.exchange.store import Store, ensure
+from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import RunDir
+
+log = logging.getLogger(__name__)
 
 NAMES = RunDir(Path())  # the run's layout as names of a store rooted at the run directory
 DONE = "done"
@@ -53,6 +58,20 @@ class Heart:
             "host": self._host,
         }
         self._store.replace(self._name, json.dumps(text).encode())
+
+
+def read_beat(raw: bytes) -> dict[str, Any] | None:
+    """What a heartbeat says, by the names of `Pulse`; None for a file that holds none, as before the first one."""
+    kinds = {"incarnation": int, "seq": int, "phase": str, "step": int, "host": str}
+    try:
+        text = read_object(raw)
+    except ValueError:
+        return None
+    return (
+        {name: text[name] for name in kinds}
+        if all(type(text.get(n)) is k for n, k in kinds.items())
+        else None
+    )
 
 
 class Watch:
@@ -105,11 +124,9 @@ class Watch:
 
     def _pulse(self, peer: Peer) -> Pulse | None:
         raw = self._store.get(NAMES.beat(*peer).as_posix())
+        text = read_beat(raw)
         if raw != self._seen[peer][0]:
             self._seen[peer] = (raw, self._clock())
-        if not raw:
-            return None
-        text = json.loads(raw)
-        return Pulse(
-            text["incarnation"], text["seq"], text["phase"], text["step"], text["host"], self._quiet_s(peer)
-        )
+            if raw and text is None:
+                log.warning("The heartbeat of %s %d is no heartbeat; who else writes there?", *peer)
+        return Pulse(**text, silent_s=self._quiet_s(peer)) if text else None

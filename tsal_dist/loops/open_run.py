@@ -18,6 +18,7 @@ from tsal_dist import __version__
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError, StaleRun
+from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import RunDir, sync_folder
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def load_run(folder: str | Path) -> Run:
     """A run as it was written down, for evaluation and reports."""
     run_dir = RunDir(Path(folder))
     written = _read(run_dir)
-    return Run(run_dir, written["id"], build_config(written["config"]), resumed=True)
+    return Run(run_dir, written["id"], build_config(written["config"], str(run_dir.run_json)), resumed=True)
 
 
 def _clean(run_dir: RunDir) -> None:
@@ -129,13 +130,15 @@ def _write_once(run_dir: RunDir, config: RunConfig) -> None:
 
 def _read(run_dir: RunDir) -> dict[str, Any]:
     try:
-        written: dict[str, Any] = json.loads(run_dir.run_json.read_text())
+        written = read_object(run_dir.run_json.read_bytes())
+        if not (isinstance(written.get("id"), str) and isinstance(written.get("config"), dict)):
+            raise ValueError("it names no id and config")
     except FileNotFoundError:
         raise ConfigError(
             f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
             f"such as runs/demo."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise StaleRun(
             f"{run_dir.run_json} is damaged ({error}). Restore it, or start again with --clean."
         ) from None

@@ -7,6 +7,7 @@ since when a silent one is silent; they decide nothing, since clocks of hosts di
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -236,7 +237,10 @@ def read_queue(run_dir: RunDir) -> Queue | None:
 def read_diet(run_dir: RunDir) -> Diet:
     """What the student got of the pseudo-labels it wanted in its last steps, from the plan log."""
     texts = read_metrics(run_dir.metrics("plan"), TAIL_BYTES)
-    plans = [Plan.from_json(text) for text in texts[-RECENT_PLANS:]]
+    plans = []
+    for text in texts[-RECENT_PLANS:]:
+        with suppress(ValueError):  # a line that was never a plan
+            plans.append(Plan.parse(text))
     return Diet(
         fresh_rows=sum(plan.fresh_rows for plan in plans),
         replayed_rows=sum(plan.replayed_rows for plan in plans),

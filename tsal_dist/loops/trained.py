@@ -1,6 +1,5 @@
 """A detector as training left it: from a run's checkpoints, or from a file of weights."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import CheckpointError, ConfigError
+from tsal_dist.json_object import read_object
 from tsal_dist.loops.open_run import load_run
 from tsal_dist.models.build import build_detector
 from tsal_dist.models.pretrained import load_pretrained
@@ -77,7 +77,10 @@ def _noted_config(path: Path) -> RunConfig:
         raise ConfigError(
             f"{path} does not say which detector and landmarks it belongs to. Name the config (--config)."
         )
-    return build_config(json.loads(note[CONFIG_NOTE]))
+    try:
+        return build_config(read_object(note[CONFIG_NOTE]), str(path))
+    except ValueError as error:
+        raise ConfigError(f"The config in {path} is damaged ({error}). Export it again.") from None
 
 
 def _choose(checkpoints: Checkpoints, which: str, where: str) -> int:

@@ -4,6 +4,7 @@ A safetensors file, or a torch file of plain tensors (never a pickled object). N
 """
 
 import logging
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251  (the name of torch's error; nothing here unpickles)
@@ -19,6 +20,17 @@ log = logging.getLogger(__name__)
 
 # What checkpoints of others wrap their tensors in.
 _ENVELOPES = ("state_dict", "model")
+# What torch's reader of plain tensors runs into in a file that is none.
+_BROKEN = (
+    UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 _PREFIXES = ("module.", "backbone.")
 
 
@@ -81,8 +93,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, safetensors.SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (*_BROKEN, safetensors.SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"{path} cannot be read as plain tensors: {reason}. Save its state dict as safetensors."
         ) from error

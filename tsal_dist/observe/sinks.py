@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tsal_dist.errors import MissingExtra
+from tsal_dist.json_object import read_object
 from tsal_dist.observe.meters import Histogram
 from tsal_dist.run_dir import RunDir
 
@@ -98,7 +99,7 @@ def read_metrics(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:
     """The lines of a JSONL sink that belong to the surviving history, oldest first; the last ones if asked so.
 
     A run that was killed and resumed repeats steps: what an abandoned attempt said about them is left out, and
-    so is a torn line. Training and validation may speak of one step, but nobody says the same number twice.
+    so is a line that is torn or was never written by a sink. Training and validation may speak of one step, but nobody says the same number twice.
     """
     lines: list[dict[str, Any]] = []
     if not path.exists():
@@ -107,11 +108,13 @@ def read_metrics(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:
         if last_bytes and path.stat().st_size > last_bytes:
             file.seek(-last_bytes, os.SEEK_END)
             file.readline()  # most likely cut in two
-        texts = file.read().decode(errors="replace").splitlines()
+        texts = file.read().split(b"\n")
     for text in texts:
         try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
+            line = read_object(text)
+        except ValueError:
+            continue
+        if type(line.get("step")) is not int:
             continue
         if lines and (line["step"] < lines[-1]["step"] or _says_again(line, lines)):
             lines = [old for old in lines if old["step"] < line["step"]]

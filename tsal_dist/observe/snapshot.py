@@ -3,14 +3,17 @@
 Nothing is asked of a living process, so whoever sees the folder sees the run. Every file may be missing.
 """
 
-import json
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError
+from tsal_dist.exchange.beat import read_beat
+from tsal_dist.json_object import read_object
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run_dir import RunDir
 
@@ -109,13 +112,17 @@ class Snapshot:
 
 def read_snapshot(run_dir: RunDir) -> Snapshot:
     """Look at a run. ConfigError where there is none."""
-    written = _read_json(run_dir.run_json)
-    if written is None:
+    if not run_dir.run_json.exists():
         raise ConfigError(
             f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
             f"such as runs/demo."
         )
-    config = written["config"]
+    try:
+        written = read_object(run_dir.run_json.read_bytes())
+        settings = dict(written["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{run_dir.run_json} is damaged ({error}). Restore it from a copy.") from None
+    config = build_config(settings, str(run_dir.run_json)).model_dump(mode="json")
     return Snapshot(
         name=config["run"]["name"] or run_dir.root.name,
         config=config,
@@ -129,11 +136,10 @@ def first_value(path: Path, name: str) -> float | None:
     """The first value of a number in a metrics file."""
     if not path.exists():
         return None
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for text in file:
-            if f'"{name}"' in text and text.endswith("}\n"):
-                value = json.loads(text)[name]
-                return None if value is None else float(value)
+            if f'"{name}"'.encode() in text and text.endswith(b"}\n"):
+                return _numbers(text).get(name)
     return None
 
 
@@ -149,10 +155,9 @@ def read_beats(run_dir: RunDir, role: str) -> tuple[Beat, ...]:
     """The last heartbeat of every rank that ever had one, by rank."""
     found = []
     for path in run_dir.beat(role, 0).parent.glob(f"{role}-*.json"):
-        text = _read_json(path)
-        if text:  # the file is made before the first beat, by whoever waits for it
-            rank = int(path.stem.rpartition("-")[2])
-            found.append(Beat(role, rank, text["incarnation"], text["seq"], text["phase"], text["step"]))
+        text, rank = read_beat(path.read_bytes()), path.stem.rpartition("-")[2]
+        if text and rank.isdigit():  # the file is made before the first beat, by whoever waits for it
+            found.append(Beat(role, int(rank), text["incarnation"], text["seq"], text["phase"], text["step"]))
     return tuple(sorted(found, key=lambda beat: beat.rank))
 
 
@@ -160,29 +165,50 @@ def _read_role(run_dir: RunDir, role: str) -> RoleState:
     lines = read_metrics(run_dir.metrics(role), TAIL_BYTES)
     numbers: dict[str, float] = {}
     for line in lines:
-        numbers |= {key: value for key, value in line.items() if isinstance(value, (int, float))}
+        numbers |= {key: value for key, value in line.items() if is_number(value)}
     steps = checkpoint_steps(run_dir, role)
     beats = read_beats(run_dir, role)
     if role == "student":
         beats += read_beats(run_dir, "inline")  # one process that is both
-    note = _read_json(run_dir.exit_note(role))
+    plain = [{key: value for key, value in line.items() if _is_metric(value)} for line in lines]
     return RoleState(
         beats=beats,
         numbers=numbers,
-        lines=tuple(lines),
+        lines=tuple(plain),
         checkpoint_step=steps[-1] if steps else None,
-        ending=Ending(note["code"], note["reason"], note["attempt"]) if note else None,
+        ending=_read_ending(run_dir.exit_note(role)),
     )
+
+
+def is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_metric(value: Any) -> bool:
+    """What a sink writes: a number, none where it was not finite, or a histogram."""
+    return value is None or is_number(value) or isinstance(value, dict)
+
+
+def _numbers(text: bytes) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in read_object(text).items() if is_number(value)}
+    except ValueError:
+        return {}
+
+
+def _read_ending(path: Path) -> Ending | None:
+    """Notes are written whole, so a damaged one is as good as none."""
+    try:
+        note = read_object(path.read_bytes())
+        ending = Ending(note["code"], note["reason"], note["attempt"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    fits = type(ending.code) is int and isinstance(ending.reason, str) and type(ending.attempt) is int
+    return ending if fits else None
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def _read_json(path: Path) -> Any:
-    """What a small file says; None where it is absent or empty."""
-    text = _read_text(path)
-    return json.loads(text) if text else None

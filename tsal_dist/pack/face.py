@@ -11,6 +11,7 @@ from tsal_dist.errors import DataError
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2."""
 
+_LAST_FRAME = 2**31 - 1  # the frame table holds 32 bits
 HIDDEN = 2  # a point whose place is known though it cannot be seen; 1 is visible, 0 has no place
 
 
@@ -44,17 +45,51 @@ class Entry:
 
 
 def build_face(
-    points_K2: NDArray[np.float32],
-    visible_K: NDArray[np.uint8],
+    points_K2: NDArray[np.floating],
+    visible_K: NDArray[np.integer],
     box: Box | None = None,
     face_px: float | None = None,
     attributes: tuple[str, ...] = (),
 ) -> Face:
     """A labelled face; points without a place are zeroed, and others must be finite."""
-    points_K2 = np.where(visible_K[:, None] > 0, points_K2, 0).astype(np.float32)
+    if not np.isin(visible_K, (0, 1, HIDDEN)).all():
+        raise DataError("a visibility is none of 0 (no place), 1 (visible) and 2 (hidden)")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        points_K2 = np.where(visible_K[:, None] > 0, points_K2, 0).astype(np.float32)
     if not np.isfinite(points_K2).all():
         raise DataError("a landmark is not a finite number")
     return Face(points_K2, visible_K.astype(np.uint8), box, face_px, attributes)
+
+
+def parse_number(word: str) -> float:
+    """A number as data sets write it. Python also reads `1_0` and other alphabets' digits, and those are damage."""
+    if "_" in word or not word.isascii():
+        raise DataError(f"{word!r} is not a number")
+    return float(word)
+
+
+def parse_frame(word: str) -> int:
+    """A frame number as people count, from 1, to one that counts from 0."""
+    if not (word.isascii() and word.isdigit() and 1 <= int(word[:11]) <= _LAST_FRAME):
+        raise DataError(
+            f"frame {word[:20]!r} is no whole number from 1 to {_LAST_FRAME}: frames are counted from 1"
+        )
+    return int(word) - 1
+
+
+def parse_size(word: str) -> float:
+    """The size of a face in pixels."""
+    size_px = parse_number(word)
+    if not 0 < size_px < np.inf:
+        raise DataError(f"face size {word} is not a number of pixels above 0")
+    return size_px
+
+
+def check_path(path: str) -> str:
+    """A path as an operating system takes it."""
+    if not path or "\0" in path:
+        raise DataError(f"{path!r} is no path of a file")
+    return path
 
 
 def tight_box(face: Face) -> Box | None:

@@ -6,18 +6,19 @@ frames follow each other, unless its keys are those of this format.
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import cv2
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.json_object import read_object
 from tsal_dist.pack.boxes import full_box
-from tsal_dist.pack.face import Face, build_face, check_box
+from tsal_dist.pack.face import Box, Face, build_face, check_box
 from tsal_dist.pack.write import build_segments
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import FrameRow, encode_frames
@@ -97,15 +98,20 @@ def _build_row(key: str, jpg: bytes, label: bytes, url: str) -> FrameRow:
 def _read_face(label: bytes) -> Face:
     """Points and box where the JSON has them in our own form; anything else is no label."""
     try:
-        page = json.loads(label or b"{}")
-        box = check_box(tuple(map(float, page["box"]))) if "box" in page else None  # type: ignore[arg-type]
+        page = read_object(label or b"{}")
+        box = check_box(_corners(page["box"])) if "box" in page else None
         if "points" not in page:
             return Face(box=box)
-        points_K2 = np.array(page["points"], np.float32).reshape(-1, 2)
-        visible_K = np.array(page.get("visible", [1] * len(points_K2)), np.uint8)
+        points_K2 = np.array(page["points"], np.float64).reshape(-1, 2)
+        visible_K = np.array(page.get("visible", [1] * len(points_K2)), np.int64)
         return build_face(points_K2, visible_K, box)
-    except (ValueError, TypeError, IndexError, DataError):
+    except (ValueError, TypeError, IndexError, OverflowError, DataError):
         return Face()
+
+
+def _corners(sides: Any) -> Box:
+    x1, y1, x2, y2 = map(float, sides)
+    return x1, y1, x2, y2
 
 
 def _write_shard(folder: str, name: str, read: list[tuple[FrameRow, tuple[int, ...]]], points: int) -> Shard:

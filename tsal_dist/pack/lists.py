@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Entry, Face, build_face, check_box
+from tsal_dist.pack.face import (
+    Entry,
+    Face,
+    build_face,
+    check_box,
+    check_path,
+    parse_frame,
+    parse_number,
+    parse_size,
+)
 from tsal_dist.pack.points import AFLW_POINTS, load_pts
 from tsal_dist.pack.tables import read_coco, read_csv
 
@@ -42,7 +51,11 @@ def read_list(path: Path, root: Path | None = None, points: int = AFLW_POINTS) -
 
 def _read_lines(path: Path, root: Path, points: int) -> Iterator[Entry]:
     seen = set()
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The list {path} cannot be read as text: {error}.") from error
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if not words or line in seen:
             continue
@@ -63,14 +76,14 @@ def _tsal_entry(words: list[str], root: Path, points: int) -> Entry:
             f"WFLW with {_WFLW_FIELDS}; paths must not hold spaces"
         )
     name, frame = split_frame(words[0])
-    file = str(root / name)
-    x1, y1, x2, y2 = (float(word) for word in words[2:6])
+    file = str(root / check_path(name))
+    x1, y1, x2, y2 = (parse_number(word) for word in words[2:6])
     box = check_box((x1, y1, x2, y2))
-    face_px = float(words[6]) if len(words) == 7 else None
+    face_px = parse_size(words[6]) if len(words) == 7 else None
     if words[1].lower() == "none":
         return Entry(file, frame, Face(box=box, face_px=face_px))
     try:
-        read = load_pts(root / words[1], points)
+        read = load_pts(root / check_path(words[1]), points)
     except DataError as error:
         return Entry(file, frame, Face(box=box, face_px=face_px), str(error))
     return Entry(file, frame, Face(read.points_K2, read.visible_K, box, face_px))
@@ -79,15 +92,11 @@ def _tsal_entry(words: list[str], root: Path, points: int) -> Entry:
 def split_frame(path: str) -> tuple[str, int | None]:
     """`vid.avi#000001` is the first frame of vid.avi, number 0 here; other paths are stills."""
     name, mark, digits = path.rpartition("#")
-    if not mark or not digits.isdigit():
-        return path, None
-    if int(digits) < 1:
-        raise DataError(f"{path!r}: frames of a list are counted from 1")
-    return name, int(digits) - 1
+    return (name, parse_frame(digits)) if mark and digits.isdigit() else (path, None)
 
 
 def _wflw_entry(words: list[str], root: Path) -> Entry:
-    numbers = np.array(words[:200], np.float32)
+    numbers = np.array([parse_number(word) for word in words[:200]])
     x1, y1, x2, y2 = numbers[196:].tolist()
     marks = words[200:206]
     if set(marks) - {"0", "1"}:
@@ -95,4 +104,4 @@ def _wflw_entry(words: list[str], root: Path) -> Entry:
     attributes = tuple(name for name, mark in zip(WFLW_ATTRIBUTES, marks, strict=True) if mark == "1")
     points_K2 = numbers[:196].reshape(98, 2)
     face = build_face(points_K2, np.ones(98, np.uint8), check_box((x1, y1, x2, y2)), None, attributes)
-    return Entry(str(root / words[206]), None, face)
+    return Entry(str(root / check_path(words[206])), None, face)

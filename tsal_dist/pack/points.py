@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tsal_dist.errors import DataError
-from tsal_dist.pack.face import Face, build_face
+from tsal_dist.pack.face import Face, build_face, parse_number
 
 AFLW_POINTS = 19
 
@@ -18,8 +18,8 @@ AFLW_POINTS = 19
 def load_pts(path: Path, points: int = AFLW_POINTS) -> Face:
     """Read either dialect; `points` is the K of the one that does not tell."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise DataError(f"{path.name} cannot be read: {error}") from error
     return parse_pts(text, path.name, points)
 
@@ -38,7 +38,7 @@ def _parse_braces(lines: list[str]) -> Face:
     fields = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     promised = int(fields.get("n_points", "-1"))
     rows = lines[lines.index("{") + 1 : lines.index("}")]
-    points_K2 = np.array([[float(word) for word in row.split()] for row in rows], np.float32)
+    points_K2 = np.array([[parse_number(word) for word in row.split()] for row in rows])
     if points_K2.shape != (promised, 2) or not promised:
         raise ValueError(f"{len(rows)} points where n_points says {promised}")
     return build_face(points_K2, np.ones(promised, np.uint8))
@@ -47,11 +47,15 @@ def _parse_braces(lines: list[str]) -> Face:
 def _parse_rows(lines: list[str], points: int) -> Face:
     if not lines:
         raise ValueError("it is empty")
-    points_K2, visible_K = np.zeros((points, 2), np.float32), np.zeros(points, np.uint8)
+    points_K2, visible_K = np.zeros((points, 2)), np.zeros(points, np.uint8)
+    named: set[int] = set()
     for line in lines:
         index, x, y, seen = line.split()
         if not 1 <= int(index) <= points or seen not in ("True", "False"):
             raise ValueError(f"line {line!r} is not `index x y True` with an index in 1..{points}")
-        points_K2[int(index) - 1] = float(x), float(y)
+        if int(index) in named:
+            raise ValueError(f"point {int(index)} has two lines")
+        named.add(int(index))
+        points_K2[int(index) - 1] = parse_number(x), parse_number(y)
         visible_K[int(index) - 1] = seen == "True"
     return build_face(points_K2, visible_K)

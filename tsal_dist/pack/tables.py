@@ -7,7 +7,6 @@ its specification and is converted; its visibility 1 is hidden and 2 visible.
 """
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,43 @@ from typing import Any
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import HIDDEN, Box, Entry, Face, build_face, check_box
+from tsal_dist.json_object import read_object
+from tsal_dist.pack.face import (
+    HIDDEN,
+    Box,
+    Entry,
+    Face,
+    build_face,
+    check_box,
+    check_path,
+    parse_frame,
+    parse_number,
+    parse_size,
+)
 
 _COCO_VISIBILITY = np.array([0, HIDDEN, 1], np.uint8)
 
 
 def read_csv(path: Path, root: Path) -> list[Entry]:
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True, skipinitialspace=True)
             columns = tuple(reader.fieldnames or ())
             _check_columns(path, columns)
             points = sum(name[:1] == "p" and name[1:-1].isdigit() and name[-1] == "x" for name in columns)
-            return [_csv_entry(path, reader.line_num, row, root, points) for row in reader]
+            entries = [_csv_entry(path, reader.line_num, row, root, points) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} cannot be read as CSV: {error}.") from error
+    if not entries:
+        raise ConfigError(f"{path} names no frame: below its first line there is nothing.")
+    return entries
 
 
 def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
     has_box = {"x1", "y1", "x2", "y2"} <= set(columns) or {"x", "y", "w", "h"} <= set(columns)
     has_points = {"p0x", "p0y"} <= set(columns)
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"{path} names a column twice in {', '.join(columns)}. Leave one of them out.")
     if "path" not in columns or not (has_box or has_points):
         raise ConfigError(
             f"{path} has the columns {', '.join(columns) or '(none)'}. The first line must name path and a box, "
@@ -44,27 +60,30 @@ def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
 
 def _csv_entry(path: Path, line: int, row: Mapping[str, str], root: Path, points: int) -> Entry:
     try:
-        frame = int(row["frame"]) - 1 if row.get("frame") else None
-        if frame is not None and frame < 0:
-            raise DataError("frames are counted from 1")
+        if None in row or None in row.values():
+            raise DataError("it has not as many fields as the first line")
+        file = str(root / check_path(row["path"]))
+        frame = parse_frame(row["frame"]) if row.get("frame") else None
         box = _csv_box(row)
-        face_px = float(row["face_px"]) if row.get("face_px") else None
+        face_px = parse_size(row["face_px"]) if row.get("face_px") else None
         face = Face(box=box, face_px=face_px)
         if points and row["p0x"]:
-            points_K2 = np.array([(row[f"p{k}x"], row[f"p{k}y"]) for k in range(points)], np.float32)
-            visible_K = np.array([row.get(f"p{k}v") or 1 for k in range(points)], np.uint8)
+            points_K2 = np.array([[parse_number(row[f"p{k}{axis}"]) for axis in "xy"] for k in range(points)])
+            visible_K = np.array([int(row.get(f"p{k}v") or 1) for k in range(points)])
             face = build_face(points_K2, visible_K, box, face_px)
-    except (ValueError, KeyError, TypeError, DataError) as error:
+    except KeyError as error:
+        raise ConfigError(f"{path}, line {line}: there is no column {error}.") from error
+    except (ValueError, OverflowError, DataError) as error:
         raise ConfigError(f"{path}, line {line}: {error}.") from error
-    return Entry(str(root / row["path"]), frame, face)
+    return Entry(file, frame, face)
 
 
 def _csv_box(row: Mapping[str, str]) -> Box | None:
     if row.get("x1"):
-        x1, y1, x2, y2 = (float(row[name]) for name in ("x1", "y1", "x2", "y2"))
+        x1, y1, x2, y2 = (parse_number(row[name]) for name in ("x1", "y1", "x2", "y2"))
         return check_box((x1, y1, x2, y2))
     if row.get("w"):
-        return box_from_xywh(*(float(row[name]) for name in ("x", "y", "w", "h")))
+        return box_from_xywh(*(parse_number(row[name]) for name in ("x", "y", "w", "h")))
     return None
 
 
@@ -75,12 +94,15 @@ def box_from_xywh(x: float, y: float, w: float, h: float) -> Box:
 def read_coco(path: Path, root: Path) -> list[Entry]:
     """Every annotation with placed keypoints or a box; crowds are left out."""
     try:
-        page = json.loads(path.read_text())
+        page = read_object(path.read_bytes())
         files = {image["id"]: image["file_name"] for image in page["images"]}
         faces = [one for one in page["annotations"] if not one.get("iscrowd")]
-        return [_coco_entry(one, root / files[one["image_id"]]) for one in faces]
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+        entries = [_coco_entry(one, root / check_path(files[one["image_id"]])) for one in faces]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, DataError) as error:
         raise ConfigError(f"{path} is not a COCO keypoints file: {type(error).__name__}: {error}.") from error
+    if not entries:
+        raise ConfigError(f"{path} names no face that could be used: it has no annotation but of crowds.")
+    return entries
 
 
 def _coco_entry(annotation: Mapping[str, Any], image: Path) -> Entry:
@@ -88,7 +110,9 @@ def _coco_entry(annotation: Mapping[str, Any], image: Path) -> Entry:
         box = box_from_xywh(*annotation["bbox"]) if annotation.get("bbox") else None
     except DataError as error:
         return Entry(str(image), None, Face(), str(error))
-    triples_K3 = np.array(annotation.get("keypoints", ()), np.float32).reshape(-1, 3)
+    triples_K3 = np.array(annotation.get("keypoints", ()), np.float64).reshape(-1, 3)
+    if not np.isin(triples_K3[:, 2], (0, 1, 2)).all():
+        raise DataError("a visibility is none of 0 (not labelled), 1 (hidden) and 2 (visible)")
     visible_K = _COCO_VISIBILITY[triples_K3[:, 2].astype(int)]
     if not visible_K.any():
         return Entry(str(image), None, Face(box=box))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.json_object import read_object
 from tsal_dist.pack.plan import Plan
 from tsal_dist.shards import files
 
@@ -98,7 +99,7 @@ def read_plan(folder: str, first_shard: int = 0) -> dict[str, Any] | None:
     if not files.exists(url):
         return None
     try:
-        summary: dict[str, Any] = json.loads(files.read_bytes(url))["summary"]
+        summary: dict[str, Any] = read_object(files.read_bytes(url))["summary"]
         return summary
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{url} is damaged ({error}); pack into an empty folder.") from error

@@ -9,7 +9,7 @@ the run's own planner while it lives, the command line when it does not.
 import json
 
 from tsal_dist.exchange.store import NameAbsent, Store
-from tsal_dist.pseudo.cursor import load_cursors
+from tsal_dist.pseudo.cursor import load_cursors, read_counts
 from tsal_dist.pseudo.log import Hole, Kind, LogReader
 from tsal_dist.pseudo.topic import list_producers, parse_json, segment_name, split_producer
 
@@ -19,7 +19,7 @@ WATERMARK = "WATERMARK.json"
 def load_watermark(store: Store) -> dict[str, int]:
     """First living segment per producer."""
     try:
-        return dict(parse_json(store, WATERMARK))
+        return read_counts(parse_json(store, WATERMARK), store, WATERMARK)
     except NameAbsent:
         return {}
 

@@ -7,7 +7,9 @@ the collector reads `floor`. Both only ever err on the side of keeping: an old c
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import Store
 from tsal_dist.pseudo.topic import parse_json
 
@@ -41,8 +43,29 @@ def save_cursor(store: Store, group: str, cursor: Cursor) -> None:
 
 def load_cursor(store: Store, group: str) -> Cursor | None:
     """None for a group that exists by name alone."""
-    text = parse_json(store, cursor_name(group))
-    return Cursor(text["beat"], text["step"], text["trained"], text["floor"]) if text else None
+    name = cursor_name(group)
+    text = parse_json(store, name)
+    if not text:
+        return None
+    beat, step = text.get("beat"), text.get("step")
+    if not isinstance(beat, str) or type(step) is not int:
+        raise ExchangeError(
+            f"{store.where(name)} says neither who writes it nor at which step. Was it edited by hand?"
+        )
+    return Cursor(
+        beat, step, read_counts(text.get("trained"), store, name), read_counts(text.get("floor"), store, name)
+    )
+
+
+def read_counts(counts: Any, store: Store, name: str) -> dict[str, int]:
+    """A whole number per producer, as the small files of the queue hold them."""
+    if not isinstance(counts, dict) or any(
+        type(number) is not int or number < 0 for number in counts.values()
+    ):
+        raise ExchangeError(
+            f"{store.where(name)} does not give a whole number per producer. Was it edited by hand?"
+        )
+    return counts
 
 
 def load_cursors(store: Store) -> dict[str, Cursor]:

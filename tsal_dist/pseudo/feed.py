@@ -4,6 +4,7 @@ At any time committed = delivered + trimmed + quarantined + pending, counted in 
 from the log are known by the gap they leave in the running count, and belong to the quarantined.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any
 from tsal_dist.exchange.store import Store
 from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
 from tsal_dist.pseudo.topic import split_producer
+
+log = logging.getLogger(__name__)
 
 LOST_RECORD = "log record lost"
 
@@ -75,6 +78,15 @@ class Feed:
         before = self.committed
         for record in found:
             if isinstance(record, Hole) or (self.fence is not None and record.seq >= self.fence):
+                continue
+            if record.first_row < self.committed:
+                # No crash does this, only a writer that is broken or lies: which of its numbers are true?
+                log.warning(
+                    "The log of %s contradicts itself at record %d: it is read no further.",
+                    self.name,
+                    record.seq,
+                )
+                self.fence = record.seq
                 continue
             if record.first_row > self.committed:
                 self.quarantined[LOST_RECORD] += record.first_row - self.committed

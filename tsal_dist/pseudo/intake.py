@@ -153,12 +153,11 @@ class Intake:
     def _welcome(self, name: str) -> None:
         try:
             meta = read_meta(self._topic.store, name)
-        except NameAbsent:
-            return  # it is being born; the next listing finds it
-        try:
             if (meta.get("queue"), meta.get("run_id")) != (self._topic.uuid, self._topic.run_id):
                 raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
-            self._topic.schema.check_readable(Schema.from_json(meta["schema"]), name)
+            self._topic.schema.check_readable(Schema.parse(meta.get("schema"), name), name)
+        except NameAbsent:
+            return  # it is being born; the next listing finds it
         except ExchangeError as error:
             self.refused[name] = str(error)
             log.warning("Producer %s is not read: %s", name, error)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tsal_dist.errors import DataError
+from tsal_dist.json_object import read_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,28 @@ class Plan:
         ranks = tuple(tuple(RowRange(*part) for part in rank) for rank in text["ranks"])
         return Plan(text["step"], text["now_step"], ranks, text["short_rows"], text["reasons"])
 
+    @staticmethod
+    def parse(text: Mapping[str, Any]) -> "Plan":
+        """`from_json` of what a disk has held; ValueError where it is not one that was written here."""
+        try:
+            plan = Plan.from_json(text)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from None
+        numbers = [plan.step, plan.now_step, plan.short_rows]
+        for part in plan.ranges():
+            numbers += [part.seq, part.start, part.stop - part.start, part.use, part.size, part.digest]
+            numbers += [abs(part.teacher_step)]
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("a number in it is not whole")
+        words = [part.producer for part in plan.ranges()]
+        if (
+            not plan.ranks
+            or not isinstance(plan.reasons, dict)
+            or not all(isinstance(word, str) for word in words)
+        ):
+            raise ValueError("it names no ranks, reasons or producers")
+        return plan
+
 
 def merge_ranges(parts: list[RowRange]) -> list[RowRange]:
     """Neighbours that continue each other become one."""
@@ -139,11 +162,11 @@ class PlanLog:
 def load_plans(path: Path) -> list[Plan]:
     """The plans of the surviving lineage, in order of their steps."""
     plans: list[Plan] = []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last newline is torn
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
     for number, line in enumerate(lines):
         try:
-            plan = Plan.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+            plan = Plan.parse(read_object(line))
+        except ValueError as error:
             raise DataError(f"{path}, line {number + 1}, is no plan ({error}).") from error
         while plans and plans[-1].step >= plan.step:
             plans.pop()  # a resumed run trained these steps again

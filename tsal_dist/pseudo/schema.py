@@ -110,6 +110,26 @@ class Schema:
             tuple(text["sources"]),
         )
 
+    @staticmethod
+    def parse(text: Any, place: str) -> "Schema":
+        """`from_json` of what a file says."""
+        try:
+            schema = Schema.from_json(text)
+            numbers = (schema.unit, schema.minor, schema.major, schema.points)
+            sizes = [size for field in schema.fields for size in field.shape]
+            if (
+                not all(type(number) is int and number >= 0 for number in (*numbers, *sizes))
+                or schema.unit < 1
+            ):
+                raise ValueError("a number in it is not whole")
+            for field in schema.fields:
+                field.zeros(0)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ExchangeError(
+                f"{place} holds no schema of rows ({type(error).__name__}: {error}). Was it edited by hand?"
+            ) from None
+        return schema
+
     @cached_property
     def text(self) -> str:
         """Canonical JSON: the same schema gives the same text."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.store import NameAbsent, NameTaken, Store
+from tsal_dist.json_object import read_object
 from tsal_dist.pseudo.schema import Schema
 
 PROTOCOL = 1
@@ -49,14 +50,14 @@ def open_topic(store: Store, schema: Schema, run_id: str, *, create: bool = Fals
             f"{store.where(QUEUE)} belongs to run {text['run_id']}, this process to run {run_id}. "
             f"Give each run its own directory."
         )
-    schema.check_readable(Schema.from_json(text["schema"]), store.where(QUEUE))
+    schema.check_readable(Schema.parse(text["schema"], store.where(QUEUE)), store.where(QUEUE))
     return Topic(store, schema, text["uuid"], run_id)
 
 
 def inspect_topic(store: Store) -> Topic:
     """Open whatever topic lies on `store` with its own schema: for tools, which belong to no run."""
     text = _read_queue_file(store)
-    return Topic(store, Schema.from_json(text["schema"]), text["uuid"], text["run_id"])
+    return Topic(store, Schema.parse(text["schema"], store.where(QUEUE)), text["uuid"], text["run_id"])
 
 
 def producer_name(role: str, rank: int, incarnation: int) -> str:
@@ -98,13 +99,13 @@ def read_meta(store: Store, producer: str) -> dict[str, Any]:
 
 
 def parse_json(store: Store, name: str) -> dict[str, Any]:
+    """A small file of the queue; {} for one that exists by name alone."""
     try:
-        text: dict[str, Any] = json.loads(store.get(name) or b"{}")
+        return read_object(store.get(name) or b"{}")
     except ValueError as error:
         raise ExchangeError(
-            f"{store.where(name)} is not JSON ({error}); delete it if you know why."
+            f"{store.where(name)} is not JSON of one object ({error}); delete it if you know why."
         ) from error
-    return text
 
 
 def _create(store: Store, data: bytes) -> bool:
@@ -131,5 +132,10 @@ def _read_queue_file(store: Store) -> dict[str, Any]:
         raise ExchangeError(
             f"{store.where(QUEUE)} speaks protocol {text.get('protocol')!r}, this version speaks {PROTOCOL}. "
             f"Use the version of tsal_dist that made it."
+        )
+    lacking = [name for name in ("uuid", "run_id", "schema") if name not in text]
+    if lacking:
+        raise ExchangeError(
+            f"{store.where(QUEUE)} lacks {lacking[0]!r}: it was edited. Restore it, or start a new run."
         )
     return text

@@ -170,7 +170,7 @@ def decode_frames(data: bytes, where: str = "frame table") -> FrameTable:
         labelled_N=table["labelled"].to_numpy(),
         points_NK2=_matrix(table, "points", "<f4", (points, 2)),
         visible_NK=_matrix(table, "visible", "u1", (points,)),
-        attributes=tuple(tuple(json.loads(text)) if text else () for text in table["attributes"].to_pylist()),
+        attributes=tuple(_attributes(text, where) for text in table["attributes"].to_pylist()),
     )
 
 
@@ -182,6 +182,18 @@ def read_frames(url: str) -> FrameTable:
 def read_status(url: str) -> pa.Table:
     """X.parquet with its failed frames."""
     return decode_status(read_bytes(url), url)
+
+
+def _attributes(text: str | None, where: str) -> tuple[str, ...]:
+    if not text:
+        return ()
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        words = None
+    if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise DataError(f"{where}: attributes {text[:40]!r} are not a list of words; the table is damaged.")
+    return tuple(words)
 
 
 def _bytes(array: NDArray[np.generic] | None, dtype: str, size: int) -> bytes:

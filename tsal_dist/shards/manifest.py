@@ -11,13 +11,14 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tsal_dist.errors import DataError
 from tsal_dist.shards.files import join, read_bytes
 
 MANIFEST = "manifest.json"
 FORMAT: Final = 1
+_MOST_FRAMES = 2**31 - 1  # the frame table holds 32 bits
 
 
 class _Page(BaseModel):
@@ -39,6 +40,19 @@ class Segment(_Page):
     """Distance of neighbouring frames in the source; 1 for stills."""
     labelled: str = Field(pattern=r"^(\d+(-\d+)?(,\d+(-\d+)?)*)?$")
     """Which of these frames have points, counted from 0 in the segment, as ranges: "", "0-99" or "0,10,20-24"."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Segment":
+        """Numbers that other parts turn into arrays: checked here, before anything is as large as they say."""
+        if (
+            max(self.first_frame + (self.frames - 1) * self.frame_step, self.start + self.frames)
+            > _MOST_FRAMES
+        ):
+            raise ValueError(f"a shard holds no frames beyond number {_MOST_FRAMES}")
+        edges = [int(edge) for edge in self.labelled.replace("-", ",").split(",") if edge]
+        if edges != sorted(set(edges)) or edges[-1:] > [self.frames - 1]:
+            raise ValueError(f"labelled = {self.labelled!r} are no rising positions below {self.frames}")
+        return self
 
     def labelled_positions(self) -> NDArray[np.int64]:
         """Positions in the shard of the labelled frames, rising."""

@@ -40,7 +40,7 @@ class Member:
     @property
     def end(self) -> int:
         """Where the next header begins."""
-        return self.offset + self.size + -self.size % BLOCK
+        return _following(self.offset, self.size)
 
 
 def encode_header(name: str, size: int) -> bytes:
@@ -68,20 +68,38 @@ def encode_member(name: str, data: bytes | memoryview) -> list[bytes | memoryvie
     return [encode_header(name, len(data)), data, bytes(-len(data) % BLOCK)]
 
 
+def _following(offset: int, size: int) -> int:
+    return offset + size + -size % BLOCK
+
+
 def _decode_size(field: bytes, where: str) -> int:
     if field[0] & 0x80:  # GNU's base 256 for members over 8 GiB
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    return _decode_octal(field, where)
+
+
+def _decode_octal(field: bytes, where: str) -> int:
+    """Digits of a header field. Python alone would also read `-7`, with which a reader walks in circles, and `1_0`."""
+    digits = field.strip(b" \0") or b"0"
+    if digits.strip(b"01234567"):
+        raise DataError(f"{where}: a number in a tar header is not octal; the tar is damaged.")
+    return int(digits, 8)
+
+
+def _shown(raw: bytes) -> str:
+    return repr(raw.decode("utf-8", "backslashreplace"))
+
+
+def _check_name(raw: bytes, where: str) -> str:
     try:
-        return int(field.strip(b" \0") or b"0", 8)
-    except ValueError:
+        name = raw.decode()
+    except UnicodeDecodeError:
         raise DataError(
-            f"{where}: the size field of a tar header is not a number; the tar is damaged."
+            f"{where}: member {_shown(raw)} has a name that is not UTF-8. Pack the tar again."
         ) from None
-
-
-def _check_name(name: str, where: str) -> None:
-    if name.startswith("/") or ".." in name.split("/"):
+    if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
         raise DataError(f"{where}: member {name!r} points outside of its folder; do not unpack this tar.")
+    return name
 
 
 def walk(data: bytes | memoryview, where: str = "tar") -> Iterator[Member]:
@@ -90,44 +108,51 @@ def walk(data: bytes | memoryview, where: str = "tar") -> Iterator[Member]:
     `where` names the tar in messages.
     """
     view = memoryview(data)
-    position, long_name = 0, ""
+    position, long_name = 0, b""
     while True:
         head = bytes(view[position : position + BLOCK])
         if len(head) < BLOCK:
             raise DataError(f"{where}: ends at byte {len(view)} without its closing blocks; it was cut.")
         if not any(head):
             break
-        if int(head[148:156].strip(b" \0") or b"0", 8) != sum(head) - sum(head[148:156]) + 256:
+        if _decode_octal(head[148:156], where) != sum(head) - sum(head[148:156]) + 256:
             raise DataError(f"{where}: the header at byte {position} fails its checksum; the tar is damaged.")
         size, kind = _decode_size(head[124:136], where), head[156:157]
         prefix, name = head[345:500].split(b"\0")[0], head[:100].split(b"\0")[0]
         if prefix and head[257:262] == b"ustar" and head[263:265] == b"00":
             name = prefix + b"/" + name
-        text = long_name or name.decode("utf-8", "surrogateescape")
-        member = Member(text, position + BLOCK, size)
-        if member.end > len(view):
-            raise DataError(f"{where}: member {text!r} ends after the file does; the tar was cut.")
-        long_name = ""
+        name = long_name or name
+        offset = position + BLOCK
+        following = _following(offset, size)
+        if following > len(view):
+            raise DataError(f"{where}: member {_shown(name)} ends after the file does; the tar was cut.")
+        long_name = b""
         if kind in (b"L", b"x"):
-            long_name = _long_name(bytes(view[member.offset : member.offset + size]), kind)
+            long_name = _long_name(bytes(view[offset : offset + size]), kind, where)
         elif kind in (b"0", b"\0"):
-            _check_name(text, where)
-            yield member
+            yield Member(_check_name(name, where), offset, size)
         elif kind not in (b"5", b"g"):
-            raise DataError(f"{where}: member {text!r} is a link or a device; only plain files are read.")
-        position = member.end
+            raise DataError(
+                f"{where}: member {_shown(name)} is a link or a device; only plain files are read."
+            )
+        position = following
     if len(view) - position < len(END) or any(view[position : position + len(END)]):
         raise DataError(f"{where}: has one closing block where a complete tar has two; it was cut.")
 
 
-def _long_name(data: bytes, kind: bytes) -> str:
-    """The name that a GNU `L` or a pax `x` header gives to the member after it; "" when it gives none."""
+def _long_name(data: bytes, kind: bytes, where: str) -> bytes:
+    """The name that a GNU `L` or a pax `x` header gives to the member after it; b"" when it gives none."""
     if kind == b"L":
-        return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        return data.rstrip(b"\0")
     while data:
-        length = int(data.split(b" ", 1)[0])
-        key, _, value = data[:length].split(b" ", 1)[1].partition(b"=")
+        digits, space, rest = data.partition(b" ")
+        # A length that does not lead on would have a reader walk in circles.
+        if not (digits.isdigit() and space and len(digits) < int(digits[:9]) <= len(data)):
+            raise DataError(
+                f"{where}: an extended tar header is not made of lengths and values; it is damaged."
+            )
+        key, _, value = rest[: int(digits) - len(digits) - 1].partition(b"=")
         if key == b"path":
-            return value.rstrip(b"\n").decode("utf-8", "surrogateescape")
-        data = data[length:]
-    return ""
+            return value.removesuffix(b"\n")
+        data = data[int(digits) :]
+    return b""

@@ -13,9 +13,11 @@ import safetensors.torch
 from torch import Tensor
 
 from tsal_dist.errors import ExchangeError
+from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import sync_folder, write_whole
 
 MODEL, META, LATEST = "model.safetensors", "meta.json", "LATEST"
+_MOST_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def load_version(folder: Path, step: int) -> tuple[Version, dict[str, Tensor]]:
     place = version_folder(folder, step)
     meta, data = (place / META).read_bytes(), (place / MODEL).read_bytes()
     try:
-        version = Version(**json.loads(meta))
+        version = _read_note(meta)
+        if version.step != step:
+            raise ExchangeError(f"{place} says that it is version {version.step}. Was it copied by hand?")
         found = hashlib.sha256(data).hexdigest()
         if found != version.sha256:
             raise ExchangeError(
@@ -71,21 +75,39 @@ def load_version(folder: Path, step: int) -> tuple[Version, dict[str, Tensor]]:
         raise ExchangeError(f"{place} is not a published version: {error}. Was it edited by hand?") from None
 
 
+def _read_note(meta: bytes) -> Version:
+    version = Version(**read_object(meta))
+    kinds = {"step": int, "recipe": str, "sha256": str}
+    if any(type(getattr(version, name)) is not kind for name, kind in kinds.items()):
+        raise ValueError("its note has values of another kind")
+    if version.nme is not None and type(version.nme) not in (int, float):
+        raise ValueError("its note has an error that is no number")
+    return version
+
+
 def list_steps(folder: Path) -> list[int]:
     """Every version that is there, oldest first. What is being written is not."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    return sorted(int(name[1:]) for name in names if name[:1] == "v" and name[1:].isdigit())
+    return sorted(
+        int(name[1:]) for name in names if name[:1] == "v" and name[1:].isascii() and name[1:].isdigit()
+    )
 
 
 def read_latest(folder: Path) -> int | None:
     """The step LATEST names, or None before the first version."""
     try:
-        return int((folder / LATEST).read_text())
+        text = (folder / LATEST).read_bytes()
     except FileNotFoundError:
         return None
+    # Digits and nothing else: a name here would be a way out of the folder.
+    if not text.strip().isdigit() or len(text) > _MOST_DIGITS:
+        raise ExchangeError(
+            f"{folder / LATEST} names no version: {text[:40]!r}. Remove it; the next publication writes it again."
+        )
+    return int(text)
 
 
 def write_latest(folder: Path, step: int) -> None:
