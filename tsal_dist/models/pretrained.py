@@ -23,6 +23,7 @@ _ENVELOPES = ("state_dict", "model")
 # What torch's reader of plain tensors runs into in a file that is none.
 _BROKEN = (
     UnpicklingError,
+    struct.error,
     RuntimeError,
     EOFError,
     OSError,
