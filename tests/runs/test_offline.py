@@ -1,11 +1,13 @@
 """A student that learns from label logs alone: no teacher, no bounds on age, the other runs untouched."""
 
 import json
+import time
 
 import pytest
 
 from tests.checkpoint.equality import equal
 from tests.loops.short_runs import metrics, plans, student_of, train, words
+from tests.runs.jobs import log_text
 from tests.runs.second_hand import copy_run, rerun
 from tsal_dist.errors import ConfigError
 from tsal_dist.run_dir import RunDir
@@ -71,6 +73,22 @@ def test_at_the_end_of_the_log_the_usual_policy_holds(faces, original, tmp_path,
     longer = ("train.steps=12", "runtime.log.evaluate_every=12", f"runtime.queue.on_starvation={policy}")
     folder = offline(faces, tmp_path / policy, original, overrides=longer)
     assert uses(folder) == [{1}] * 6 + after
+
+
+def test_at_the_end_of_the_log_it_waits_for_more_once(faces, original, tmp_path):
+    """Another deadline at every step would never end."""
+    longer = (
+        "train.steps=40",
+        "runtime.log.evaluate_every=40",
+        "runtime.queue.on_starvation=wait",
+        "runtime.deadlines.poll_s=0.1",
+        "runtime.deadlines.silent_s=1",
+    )
+    started = time.monotonic()
+    folder = offline(faces, tmp_path / "wait", original, overrides=longer)
+    assert uses(folder) == [{1}] * 6 + [set()] * 32
+    assert time.monotonic() - started < 25
+    assert log_text(folder, "student").count("the logs that it learns from have no more") == 1
 
 
 def test_several_logs_are_one(faces, original, tmp_path):

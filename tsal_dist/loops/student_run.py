@@ -48,6 +48,8 @@ class Company:
     schedule: Schedule | None = None
     """Where the roles take turns; otherwise neither waits for the other."""
     beat_s: float = 1.0
+    waited_in_vain_at: int = -1
+    """How many rows had ever been committed when waiting for more was given up."""
     _last: float = -1e9
     _alone: bool = False
     _mute: bool = False
@@ -161,25 +163,35 @@ def find_plan(student: Student, rows: int, company: Company, stop: StopFlag) -> 
 
 
 def _find_plan(planner: Planner, student: Student, rows: int, company: Company, stop: StopFlag) -> Plan:
-    config = student.config
-    policy, limits = config.runtime.queue.on_starvation, config.runtime.deadlines
+    policy = student.config.runtime.queue.on_starvation
     planner.tick()
     if policy in ("wait", "abort"):
-        deadline = time.monotonic() + limits.silent_s
-        while planner.pending_rows + planner.replayable_rows < rows * student.world and not stop.requested:
-            if time.monotonic() > deadline:
-                message = (
-                    f"No labels came for {limits.silent_s:g} s at step {student.step_number}: "
-                    f"{company.whereabouts()} ({planner.topic.store.where()})."
-                )
-                if policy == "abort":
-                    raise PeerLost(f"{message} Look at its log, or set runtime.queue.on_starvation=replay.")
-                log.warning("%s Going on with labelled frames.", message)
-                break
-            company.tick("wait for labels", student.step_number)
-            time.sleep(limits.poll_s)
-            planner.tick()
+        _wait_for_rows(planner, student, rows * student.world, company, stop)
     return planner.plan(student.step_number, rows, student.world, replay=policy == "replay")
+
+
+def _wait_for_rows(planner: Planner, student: Student, rows: int, company: Company, stop: StopFlag) -> None:
+    """Return when enough rows are there, or when they stay away for too long; where the user said so, that ends it."""
+    runtime = student.config.runtime
+    limits = runtime.deadlines
+    deadline = time.monotonic() + limits.silent_s
+    while planner.pending_rows + planner.replayable_rows < rows and not stop.requested:
+        if runtime.offline and planner.committed_rows == company.waited_in_vain_at:
+            return  # a log that has come to its end stays there: one deadline is enough
+        if time.monotonic() > deadline:
+            who = "the logs that it learns from have no more" if runtime.offline else company.whereabouts()
+            message = (
+                f"No labels came for {limits.silent_s:g} s at step {student.step_number}: {who} "
+                f"({planner.topic.store.where()})."
+            )
+            if runtime.queue.on_starvation == "abort":
+                raise PeerLost(f"{message} Look at its log, or set runtime.queue.on_starvation=replay.")
+            log.warning("%s Going on with labelled frames.", message)
+            company.waited_in_vain_at = planner.committed_rows
+            return
+        company.tick("wait for labels", student.step_number)
+        time.sleep(limits.poll_s)
+        planner.tick()
 
 
 def _report_damage(student: Student) -> None:

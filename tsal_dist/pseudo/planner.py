@@ -171,6 +171,11 @@ class Planner:
         }
 
     @property
+    def committed_rows(self) -> int:
+        """Rows that producers have ever committed, as far as is known."""
+        return sum(feed.committed for feed in self.intake.feeds.values())
+
+    @property
     def pending_rows(self) -> int:
         """Committed rows that were not handed out yet."""
         return sum(feed.pending for feed in self.intake.feeds.values())
