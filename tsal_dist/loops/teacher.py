@@ -76,7 +76,8 @@ class Teacher:
 
     def absorb(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Take in one published version, and learn from it on. Collective."""
-        if step <= self.config.train.burn_in_steps:
+        # One that comes late, or whose past was lost, has nothing of its own to keep either.
+        if step <= self.config.train.burn_in_steps or self.version < 0:
             self.update.follow(self.engine.model, weights)
         else:
             self.update.absorb(self.engine.model, weights)
