@@ -67,9 +67,8 @@ format: setup ## let ruff format and fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## every benchmark, one after the other (ARGS=--quick for a short round)
-	@for bench in loader queue shard; do echo; echo "tools/bench_$$bench.py"; \
-		$(BIN)/python tools/bench_$$bench.py $(ARGS) || exit 1; done
+bench: setup ## every benchmark against its baseline, into docs/benchmarks.md (ARGS=--quick for a short round)
+	@$(BIN)/python tools/bench_all.py $(or $(ARGS),--write docs/benchmarks.md)
 
 clean: ## remove runs, demo output and caches; keeps .venv
 	@rm -rf runs demo shards/demo-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
