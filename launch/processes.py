@@ -44,7 +44,7 @@ def start(
         stdout=output,
         stderr=output and subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_die_with_parent,  # safe: the launchers have one thread
+        preexec_fn=die_with_parent,  # safe: the launchers have one thread
     )
 
 
@@ -105,7 +105,8 @@ def _signal_all(number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have this process get SIGTERM when the one that started it dies, where the system can do that."""
     _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 

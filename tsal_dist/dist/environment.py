@@ -96,6 +96,12 @@ def select_deepspeed_device(kind: str) -> None:
     os.environ["DS_ACCELERATOR"] = kind
 
 
+def advise(settings: Mapping[str, str]) -> None:
+    """Set what a library reads from the environment when it is imported, unless the user has set it."""
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
 def find_on_path(folder: str) -> None:
     """Let child processes find programs in `folder`: an unactivated venv's own are not on the path."""
     folders = os.environ.get("PATH", "").split(os.pathsep)

@@ -1,0 +1,113 @@
+"""The Ray cluster a sweep runs on: joined or made, quiet, and checked for room before anything waits for it."""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from launch.sweep.crews import leave_s
+from launch.sweep.plan import SweepPlan
+from tsal_dist.dist.environment import advise
+from tsal_dist.errors import ConfigError, MissingExtra, TopologyError
+
+logger = logging.getLogger("launch.sweep")
+
+POLL_S = 1.0
+STORE_BYTES = 100 * 1024 * 1024
+"""Of a cluster of our own: only plans and notes pass through its object store."""
+# Ray appends up to 60 characters to this, and a socket's path may have 107.
+LONGEST_FOLDER = 40
+
+
+def ray_settings(plan: SweepPlan) -> dict[str, str]:
+    """What Ray reads from the environment when it is imported, here and in every process it starts."""
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Paths in configs count from the repository's root.
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # A trial without GPUs must not see any.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+        # Our own files say more than these would.
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        # Saving and leaving takes its time; only what takes longer is killed.
+        "TUNE_FORCE_TRIAL_CLEANUP_S": str(round(leave_s(plan.config)) + 60),
+    }
+
+
+@contextmanager
+def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
+    """Ray, for the length of a sweep: "local" makes a cluster of this machine, anything else joins one."""
+    advise(ray_settings(plan))
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("ray", "tune", "A sweep") from None
+    words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    folder = None
+    if address == "local":
+        folder = _short_folder()
+        words |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": str(folder)}
+    try:
+        ray.init(address, **words)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"There is no Ray cluster at --address {address} ({error}). Start one with `ray start --head`, or use "
+            f"--address local."
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for_room(plan: SweepPlan, wait_s: float) -> None:
+    """Return once the cluster can hold one trial; TopologyError where it cannot after `wait_s`."""
+    import ray
+
+    deadline = time.monotonic() + wait_s
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if fits(plan.bundles, nodes, plan.file.place.strategy):
+            return
+        if time.monotonic() >= deadline:
+            break
+        logger.info("waiting for nodes: there are %d, too few or too small for a trial", len(nodes))
+        time.sleep(POLL_S)
+    have = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
+    bundle = plan.bundles[0]
+    raise TopologyError(
+        f"A trial needs {len(plan.bundles)} bundles of {bundle['CPU']:g} CPUs and {bundle.get('GPU', 0):g} GPUs "
+        f"({plan.file.place.strategy}), and the cluster's nodes have: {have}. Add nodes, lower place.nodes, "
+        f"place.procs_per_node or place.cpus_per_proc, or wait for nodes that come later with --wait-s."
+    )
+
+
+def fits(bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]], strategy: str) -> bool:
+    """Whether empty nodes could hold one trial's bundles, which are all alike."""
+    need = bundles[0]
+    each = [
+        min(int(node.get(name, 0) / amount + 1e-6) for name, amount in need.items() if amount)
+        for node in nodes
+    ]
+    if strategy == "STRICT_SPREAD":
+        return sum(count > 0 for count in each) >= len(bundles)
+    if strategy == "STRICT_PACK":
+        return max(each, default=0) >= len(bundles)
+    return sum(each) >= len(bundles)
+
+
+def _short_folder() -> Path:
+    """A folder for Ray's sockets and logs, which goes with the cluster."""
+    folder = Path(tempfile.gettempdir())
+    if len(str(folder)) > LONGEST_FOLDER:
+        folder = Path("/tmp")
+    return Path(tempfile.mkdtemp(prefix="ray-", dir=folder))
