@@ -8,6 +8,7 @@ prints the exact text and submits nothing.
 """
 
 import argparse
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ from tsal_dist.config import RunConfig, load_config
 from tsal_dist.errors import ConfigError, ExitCode, TopologyError
 from tsal_dist.loops.open_run import open_run
 from tsal_dist.run_dir import write_whole
+
+_SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)
 
 
 def main(argv: list[str]) -> int:
@@ -57,6 +60,8 @@ def submit_slurm(argv: list[str]) -> int:
     parser.add_argument("--python", default=sys.executable, help="the interpreter on the machines")
     args = parser.parse_intermixed_args(argv)
 
+    for words in (args.setup, *args.option):
+        _refuse_secrets(words)
     config = load_config(args.config, args.overrides)
     procs = _procs_per_node(args)
     crews = plan_crews(config, args.nodes, procs)
@@ -131,6 +136,15 @@ def _add_shared_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus-per-proc", type=int, help="CPU cores for each (default: 1 + data.workers)")
     parser.add_argument("--restarts", type=int, default=3, help="how often a role may fail (default: 3)")
     parser.add_argument("--dry-run", action="store_true", help="print the text and submit nothing")
+
+
+def _refuse_secrets(words: str) -> None:
+    """Job files are read by others, and kept."""
+    if found := _SECRET.search(words):
+        raise ConfigError(
+            f"A line of the job would set {found[1]} for everybody who can read the job's file. Keep it in a file that "
+            f"only you can read, and name that: --setup 'source ~/.tsal-credentials'."
+        )
 
 
 def _procs_per_node(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ LAYERS = [
     {"models", "losses", "metrics", "trackers"},
     {"geometry"},
     {"config"},
-    {"records", "run_dir", "json_object"},
+    {"records", "run_dir", "json_object", "address"},
     {"errors"},
 ]
 LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}
@@ -30,6 +30,7 @@ NO_TORCH = {
     "exchange",
     "pseudo",
     "records",
+    "address",
     "json_object",
     "run_dir",
     "errors",

@@ -73,7 +73,7 @@ class Checkpoints:
         found = []
         for place in self._folder.glob("step_*"):
             number = place.name.removeprefix("step_")
-            if number.isdigit() and (place / COMMIT).exists():
+            if number.isdecimal() and number.isascii() and (place / COMMIT).exists():
                 found.append(int(number))
         return sorted(found)
 
@@ -172,7 +172,7 @@ class Checkpoints:
         kept = {*past[-self._keep :], self.best()}
         for place in self._folder.glob("step_*"):
             number = place.name.removeprefix("step_")
-            if number.isdigit() and (int(number) > newest or int(number) not in kept):
+            if number.isdecimal() and number.isascii() and (int(number) > newest or int(number) not in kept):
                 _remove(place)
 
     def _read_commit(self, place: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tsal_dist.address import refuse_secrets, shown
 from tsal_dist.config.run import RunConfig, check_sections
 from tsal_dist.errors import ConfigError
 
@@ -38,6 +39,7 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
 
 def build_config(tree: Mapping[str, Any], where: str = "") -> RunConfig:
     """A RunConfig from nested mappings; sweeps and run.json use this. `where` begins every message."""
+    _refuse_secrets(tree, where)
     try:
         config = RunConfig.model_validate(tree)
         check_sections(config)
@@ -45,6 +47,18 @@ def build_config(tree: Mapping[str, Any], where: str = "") -> RunConfig:
         text = _explain(error) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"{where}: {text}" if where else text) from None
     return config
+
+
+def _refuse_secrets(value: Any, key: str) -> None:
+    """Whatever the setting: it goes into run.json."""
+    if isinstance(value, str):
+        refuse_secrets(value, key)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_secrets(inner, f"{key}.{shown(str(name))}".lstrip("."))
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for inner in value:
+            _refuse_secrets(inner, key)
 
 
 def override(config: RunConfig, *overrides: str) -> RunConfig:
@@ -99,7 +113,7 @@ def _parse_override(text: str) -> Tree:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or key.count(".") > _DEEPEST:
-        raise ConfigError(f"The override {text!r} is not of the form section.key=value.")
+        raise ConfigError(f"The override {shown(text)!r} is not of the form section.key=value.")
     leaf = _parse_value(value.strip())
     for part in reversed(key.split(".")):
         leaf = {part: leaf}

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from tsal_dist.address import refuse_secrets
 from tsal_dist.data.chance import shuffled
 from tsal_dist.data.crop import ViewSettings, crop_images, place_points
 from tsal_dist.data.decode import decode_image
@@ -74,6 +75,8 @@ class ForeignStream:
         # webdataset's own opener runs commands for such a URL; a list of shards is data.
         if commands := [url for url in urls if url.startswith("pipe:")]:
             raise ConfigError(f"{commands[0]!r} is a command and not a tar. Name a path or URL.")
+        for url in urls:
+            refuse_secrets(url, "The list of tars")
         self.bad: dict[str, str] = {}
         settings.check(settings.points or 0)
         self._urls, self._settings, self._points = list(urls), settings, settings.points or 0

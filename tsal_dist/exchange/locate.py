@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tsal_dist.address import is_url, refuse_secrets
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.store import Store
@@ -9,8 +10,8 @@ from tsal_dist.exchange.store import Store
 
 def open_store(place: str | Path, *, create: bool = False, durable: bool = False) -> Store:
     """The store at `place`. `create` makes a missing folder; object stores need no folders."""
-    text = str(place)
-    if "://" not in text:
+    text = refuse_secrets(str(place), "The address of the queue")
+    if not is_url(text):
         return PosixStore(Path(text), create=create, durable=durable)
     import fsspec
 

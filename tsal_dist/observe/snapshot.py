@@ -148,7 +148,7 @@ def checkpoint_steps(run_dir: RunDir, role: str) -> list[int]:
     found = [
         path.parent.name.removeprefix("step_") for path in run_dir.checkpoints(role).glob("step_*/COMMIT")
     ]
-    return sorted(int(step) for step in found if step.isdigit())
+    return sorted(int(step) for step in found if step.isascii() and step.isdigit())
 
 
 def read_beats(run_dir: RunDir, role: str) -> tuple[Beat, ...]:

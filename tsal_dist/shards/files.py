@@ -13,12 +13,14 @@ from pathlib import Path
 
 import fsspec
 
+from tsal_dist.address import is_url, refuse_secrets
 from tsal_dist.errors import DataError
 from tsal_dist.run_dir import sync_folder, write_whole
 
 
 def is_local(url: str) -> bool:
-    return "://" not in url or url.startswith("file://")
+    """Whether `url` is a path. Everything here asks first, so no URL with a secret in it gets further."""
+    return not is_url(url) or refuse_secrets(url, "The address").startswith("file://")
 
 
 def local_path(url: str) -> Path:
@@ -26,7 +28,7 @@ def local_path(url: str) -> Path:
 
 
 def join(folder: str, name: str) -> str:
-    return f"{folder.rstrip('/')}/{name}"
+    return f"{refuse_secrets(folder, 'The address').rstrip('/')}/{name}"
 
 
 def parent(folder: str) -> str:

@@ -1,0 +1,46 @@
+"""URLs as people write them: none may carry a secret, for what is written ends in run.json, logs and job files.
+
+Credentials belong where fsspec and the cloud's own tools look for them: the environment, or files such as
+~/.aws/credentials and ~/.config/fsspec/.
+"""
+
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+from tsal_dist.errors import ConfigError
+
+_SECRET = re.compile(
+    r"secret|token|password|passwd|pwd|signature|^sig$|credential|(access|api|account)_?-?key", re.I
+)
+
+
+def is_url(text: str) -> bool:
+    return "://" in text
+
+
+def refuse_secrets(text: str, what: str) -> str:
+    """`text`, or ConfigError where a URL in it has a password, a key or a signature. The message does not repeat it."""
+    for url in text.split("::") if is_url(text) else ():  # fsspec chains URLs
+        if secret := _secret_in(url):
+            raise ConfigError(
+                f"{what} holds a URL with {secret}, which would be written into run.json, logs and job files: "
+                f"{shown(url)}. Leave it out; put credentials into the environment or the store's own config file."
+            )
+    return text
+
+
+def shown(text: str) -> str:
+    """`text` for a message: what stands before an @ or after a ? or # is left out of its URLs."""
+    return re.sub(r"([?#])[^\s'\"]*", r"\1...", re.sub(r"://[^/\s'\"]*@", "://...@", text))
+
+
+def _secret_in(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True)
+    except ValueError:
+        return "a form that cannot be checked"
+    if "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
+        return "user:password@"
+    named = [name for name, _ in query if _SECRET.search(name)]
+    return f"the parameter {named[0]!r}" if named else ""
