@@ -9,7 +9,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -36,7 +36,8 @@ class Contest:
         verdict = "meets" if self.ratio >= self.aim else "MISSES"
         return (
             f"{self.name}: {self.ratio:.2f} x the baseline [{self.ratio_low:.2f}, {self.ratio_high:.2f}], {verdict} "
-            f"{self.aim:g} ({self.ours_per_s:,.0f}/s against {self.baseline_per_s:,.0f}/s, {self.rounds} rounds)"
+            f"{self.aim:.3g} ({_brief(self.ours_per_s)}/s against {_brief(self.baseline_per_s)}/s, "
+            f"{self.rounds} rounds)"
         )
 
 
@@ -66,8 +67,13 @@ def run_contest(
         else:
             first, second = rate(ours), rate(baseline)
         pairs.append((first, second))
+    return settle(name, aim, pairs)
+
+
+def settle(name: str, aim: float, pairs: Sequence[tuple[float, float]]) -> Contest:
+    """The result of rounds that were timed elsewhere: what we did per second, and the baseline, in each."""
     ratios = [mine / theirs for mine, theirs in pairs]
-    low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(pairs) > 1 else ratios * 3
     return Contest(
         name=name,
         aim=aim,
@@ -76,7 +82,7 @@ def run_contest(
         ratio_high=high,
         ours_per_s=statistics.median(mine for mine, _ in pairs),
         baseline_per_s=statistics.median(theirs for _, theirs in pairs),
-        rounds=rounds,
+        rounds=len(pairs),
     )
 
 
@@ -85,6 +91,10 @@ def json_line(contests: list[Contest], **settings: str | int | float | bool) -> 
     return json.dumps(
         {"results": [asdict(each) for each in contests], "settings": settings, "system": describe_system()}
     )
+
+
+def _brief(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def describe_system() -> dict[str, str | int | None]:

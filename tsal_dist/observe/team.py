@@ -85,6 +85,18 @@ class Team:
         self.hold()
         return [line for line in self.lines() if line["time"] >= begun]
 
+    def wait_for_score(self, step: int, timeout_s: float) -> None:
+        """Return once the evaluation at this step, the run's last, is written down."""
+        deadline = time.monotonic() + timeout_s
+        while not any("validation/nme" in line and line["step"] >= step for line in self.every_line()):
+            if time.monotonic() > deadline:
+                raise TrainingError(f"{self._metrics} has no score of step {step} after {timeout_s:g} s.")
+            time.sleep(10 * LOOK_S)
+
+    def every_line(self) -> list[Line]:
+        """All that the student wrote down, scores included."""
+        return list(read_metrics(self._metrics))
+
     def lines(self, last_bytes: int = 0) -> list[Line]:
         """What the student wrote down of its steps so far; the last of it, if asked so."""
         return [line for line in read_metrics(self._metrics, last_bytes) if "speed/wait_share" in line]
