@@ -55,9 +55,10 @@ def test_the_order_of_the_plans_matters(original, tmp_path):
     assert not equal(student_of(original), student_of(replay(other, tmp_path / "again")))
 
 
-@pytest.mark.parametrize("students", [1, 2])
-def test_an_asynchronous_run_is_replayed_to_the_bit(faces, tmp_path, students):
-    first = train(faces, tmp_path / "split", *SPLIT, world=students + 1)
+@pytest.mark.parametrize(("students", "workers"), [(1, 0), (2, 0), (1, 1)])
+def test_an_asynchronous_run_is_replayed_to_the_bit(faces, tmp_path, students, workers):
+    """With reader processes it plans a step ahead, where there are labels for it."""
+    first = train(faces, tmp_path / "split", *SPLIT, f"data.workers={workers}", world=students + 1)
     assert_same_student(first, replay(first, tmp_path / "again", world=students))
 
 

@@ -34,6 +34,11 @@ class RunConfig(Section):
         """Whether a teacher takes part, or only students: by their method, or because the labels are there already."""
         return self.train.recipe != "supervised" and not (self.runtime.replay or self.runtime.offline)
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether both roles keep the fixed schedule, in which nothing may depend on a clock."""
+        return self.runtime.topology == "inline" or self.runtime.lockstep
+
 
 def check_sections(config: RunConfig) -> None:
     """Raise ConfigError for values that are fine alone and wrong together."""

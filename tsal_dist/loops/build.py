@@ -134,7 +134,7 @@ def build_student(config: RunConfig, run: Run, shards: Shards, place: Place) -> 
     scale = _scale(config, model)
     feed, planner, meals = None, None, None
     if recipe.has_teacher and shards.unlabelled:
-        staleness = _staleness(config, recipe)
+        staleness = build_staleness(config, recipe)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
         planner = _planner(config, run, topic, staleness) if place.rank == 0 else None
         # What the planner has read and verified in this process is not read again.
@@ -159,6 +159,7 @@ def build_student(config: RunConfig, run: Run, shards: Shards, place: Place) -> 
         feed=feed,
         planner=planner,
         meals=meals,
+        ahead=1 if config.data.workers and not config.takes_turns else 0,
         elastic=Elastic(WeightReader(run.dir.weights("teacher")), config.train.teacher.keep, place.rank)
         if _is_elastic(config)
         else None,
@@ -272,7 +273,6 @@ def check_water(config: RunConfig, students: int, teachers: int) -> None:
 
 def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) -> Planner | Replay:
     queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"))
-    in_turns = config.runtime.topology == "inline" or config.runtime.lockstep
     if config.runtime.replay:
         return Replay(topic, Path(config.runtime.replay), plan_log)
     return Planner(
@@ -284,7 +284,7 @@ def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) ->
         seed=config.train.seed,
         plan_log=plan_log,
         # In turns, the labels of this step are already there: what is found must not depend on a clock.
-        discover_s=0 if in_turns else config.runtime.deadlines.poll_s,
+        discover_s=0 if config.takes_turns else config.runtime.deadlines.poll_s,
         cursor_s=config.runtime.deadlines.poll_s,
     )
 
@@ -370,7 +370,7 @@ def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet)
     return _labels_topic(config, run, recipe)
 
 
-def _staleness(config: RunConfig, recipe: Recipe) -> Staleness:
+def build_staleness(config: RunConfig, recipe: Recipe) -> Staleness:
     if planned_by(config).runtime.offline:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue

@@ -44,8 +44,7 @@ def build_wished_clips(
     reader, consumer = None, None
     if rank == 0:
         # In turns nothing may depend on a clock; else a listing now and then is enough.
-        in_turns = config.runtime.topology == "inline" or config.runtime.lockstep
-        pause_s = 0.0 if in_turns else config.runtime.deadlines.poll_s
+        pause_s = 0.0 if config.takes_turns else config.runtime.deadlines.poll_s
         no_bound = Staleness(alpha=1.0)
         reader = Planner(topic, GROUP, no_bound, discover_s=pause_s, cursor_s=pause_s)
         consumer = Consumer(topic, 0, no_bound)

@@ -38,7 +38,7 @@ def run_inline(
         if post and teaches_before(student.config, student.step_number):
             with student.pace.phase("wait"):
                 take_turn(post, student.step_number)
-        orders = give_orders(student, "", lambda rows: find_plan(student, rows, company, stop))
+        orders = give_orders(student, "", lambda step: find_plan(student, step, company, stop))
         take_step(student, orders)
         if post and saves_after(student.config, student.step_number):
             post.save_at(student.step_number)

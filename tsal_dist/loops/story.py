@@ -228,7 +228,7 @@ def _student(stage: Stage, leaving: ExitStack) -> tuple[Student, Duties]:
         if stage.shards.validation
         else None,
         gate=_gate(stage),
-        wait_for_disk=_in_turns(stage),
+        wait_for_disk=config.takes_turns,
         progress=leaving.enter_context(Progress(run.dir)) if stage.leads else None,
     )
     leaving.callback(duties.close)
@@ -239,7 +239,7 @@ def _post(stage: Stage, heart: Heart, handshake: Handshake | None, end: RunEnd, 
     """This rank of the teacher, with its connections."""
     config, run, place = stage.config, stage.run, stage.place
     inline, alone = stage.seat.role == "inline", config.runtime.topology == "detached"
-    in_turns = _in_turns(stage)
+    in_turns = config.takes_turns
     per_call = (
         config.train.unlabelled_batch * config.runtime.teacher_cycle
         if in_turns
@@ -268,11 +268,6 @@ def _post(stage: Stage, heart: Heart, handshake: Handshake | None, end: RunEnd, 
         sink=_sink(stage, "teacher"),
         progress=leaving.enter_context(Progress(run.dir)) if alone and stage.leads else None,
     )
-
-
-def _in_turns(stage: Stage) -> bool:
-    """Whether both roles keep the fixed schedule."""
-    return stage.seat.role == "inline" or stage.config.runtime.lockstep
 
 
 def _gate(stage: Stage) -> Evaluator:

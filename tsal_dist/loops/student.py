@@ -2,7 +2,8 @@
 
 One step, in order:
 
-    plan        rank 0 says which label rows each rank trains on, and whether to stop      (one broadcast)
+    plan        rank 0 says which label rows each rank trains on, and whether to stop      (one broadcast);
+                a step ahead where reader processes can use the time
     gather      labelled frames from the stream, pseudo-labelled ones from the feed
     target      sources -> points and weights, by what is usual over all ranks
     learn       one forward pass, one optimiser step, counts summed over ranks
@@ -67,6 +68,10 @@ class Student:
     """For the teacher, of the labels it disagrees with; where they are asked for."""
     pace: Pace = field(default_factory=Pace)
     """What its time goes into, between two lines of metrics."""
+    ahead: int = 0
+    """Steps that are planned before they come, if there are labels for them, so that their pixels are read meanwhile."""
+    coming: dict[int, Plan] = field(default_factory=dict)
+    """The plans of this step and of those ahead."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last step, this rank's own; reduced over ranks when they are written down."""
 
@@ -79,8 +84,15 @@ class Student:
     def done(self) -> bool:
         return self.step_number >= self.config.train.steps
 
-    def step(self, plan: Plan | None) -> None:
-        """Take one step with the rows that `plan` gives; None or an empty plan is a step on labels alone."""
+    def expect(self, plan: Plan) -> None:
+        """Have the rows of a step to come read."""
+        self.coming[plan.step] = plan
+        if self.feed:
+            self.feed.expect(plan)
+
+    def step(self) -> None:
+        """Take one step with the rows that its plan gives; without any it is a step on labels alone."""
+        plan = self.coming.pop(self.step_number, None)
         device = next(self.engine.model.parameters()).device
         with self.pace.phase("data"):
             labelled = stack_frames(next(self.stream), device)
@@ -98,12 +110,16 @@ class Student:
         self.pace.count("frames", len(labelled) + (len(unlabelled) if unlabelled else 0))
         self._measure(terms, loss, norm, seen, target, delivered)
 
-    def plan_rows(self) -> int:
-        """Rows per rank that the next step wants: none while only labels teach."""
+    def steps_to_plan(self) -> list[int]:
+        """This step and those ahead, as far as they want labels and have no plan yet."""
         train = self.config.train
-        taught = self.feed is not None and train.loss.unlabelled > 0
-        wanted = taught and self.step_number >= train.burn_in_steps
-        return train.unlabelled_batch if wanted else 0
+        if self.feed is None or train.loss.unlabelled == 0:
+            return []
+        first, last = (
+            max(self.step_number, train.burn_in_steps),
+            min(self.step_number + self.ahead, train.steps - 1),
+        )
+        return [step for step in range(first, last + 1) if step not in self.coming]
 
     def end_burn_in(self) -> None:
         """From here on unlabelled frames count, and the average forgets the young student."""
@@ -205,22 +221,24 @@ class Student:
 class Orders:
     """What rank 0 tells the others before a step: one small message."""
 
-    plan: Plan | None
+    plans: tuple[Plan, ...]
+    """Those that they have not heard yet."""
     stop: str
     """Why to stop instead of stepping; empty to go on."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"plan": self.plan.to_json() if self.plan else None, "stop": self.stop}
+        return {"plans": [plan.to_json() for plan in self.plans], "stop": self.stop}
 
     @staticmethod
     def from_json(text: Mapping[str, Any]) -> "Orders":
-        return Orders(Plan.from_json(text["plan"]) if text["plan"] else None, text["stop"])
+        return Orders(tuple(Plan.from_json(plan) for plan in text["plans"]), text["stop"])
 
 
 def give_orders(student: Student, stop: str, find_plan: Callable[[int], Plan | None]) -> Orders:
-    """Rank 0 decides, every rank hears. Collective. `find_plan` is asked on rank 0 for so many rows per rank."""
+    """Rank 0 decides, every rank hears. Collective. `find_plan` is asked on rank 0, step by step; of steps ahead it may
+    know nothing yet."""
     mine = None
     if student.rank == 0:
-        rows = student.plan_rows()
-        mine = Orders(find_plan(rows) if rows and not stop else None, stop).to_json()
+        found = map(find_plan, [] if stop else student.steps_to_plan())
+        mine = Orders(tuple(plan for plan in found if plan), stop).to_json()
     return Orders.from_json(broadcast_json(mine))

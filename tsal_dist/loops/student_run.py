@@ -122,7 +122,7 @@ def run_student(student: Student, duties: Duties, company: Company, stop: StopFl
         orders = give_orders(
             student,
             stop.reason if stop.agreed() else "",
-            lambda rows: find_plan(student, rows, company, stop),
+            lambda step: find_plan(student, step, company, stop),
         )
         if orders.stop:
             log.warning("stopping at step %d: %s", student.step_number, orders.stop)
@@ -140,34 +140,38 @@ def run_student(student: Student, duties: Duties, company: Company, stop: StopFl
 
 
 def take_step(student: Student, orders: Orders) -> None:
-    """Train on what was ordered, and let the planner know."""
-    if orders.plan and student.feed:
-        student.feed.expect(orders.plan)
-    if orders.plan and student.meals:
-        student.meals.take(orders.plan)
+    """Train on what was ordered, have read what comes next, and let the planner know."""
+    for plan in orders.plans:
+        student.expect(plan)
     step = student.step_number
-    student.step(orders.plan)
+    if student.meals and step in student.coming:
+        student.meals.take(student.coming[step])
+    student.step()
     _report_damage(student)
     if student.planner:
         student.planner.trained(step)
 
 
-def find_plan(student: Student, rows: int, company: Company, stop: StopFlag) -> Plan:
-    """Rank 0: the rows of the next step, by what the user wants done when there are too few."""
+def find_plan(student: Student, step: int, company: Company, stop: StopFlag) -> Plan | None:
+    """Rank 0: the rows of a step, by what the user wants done when there are too few; None where that can wait."""
     planner = student.planner
     assert planner is not None, "rank 0 of a role that reads labels has a planner"
     with student.pace.phase("wait"):
         if isinstance(planner, Replay):
-            return planner.plan(student.step_number, rows, student.world)
-        return _find_plan(planner, student, rows, company, stop)
+            return planner.plan(step, student.config.train.unlabelled_batch, student.world)
+        return _find_plan(planner, student, step, company, stop)
 
 
-def _find_plan(planner: Planner, student: Student, rows: int, company: Company, stop: StopFlag) -> Plan:
-    policy = student.config.runtime.queue.on_starvation
+def _find_plan(
+    planner: Planner, student: Student, step: int, company: Company, stop: StopFlag
+) -> Plan | None:
+    rows, policy = student.config.train.unlabelled_batch, student.config.runtime.queue.on_starvation
+    if step > student.step_number and planner.pending_rows < rows * student.world:
+        return None  # fresh rows may come until its turn does
     planner.tick()
     if policy in ("wait", "abort"):
         _wait_for_rows(planner, student, rows * student.world, company, stop)
-    return planner.plan(student.step_number, rows, student.world, replay=policy == "replay")
+    return planner.plan(step, rows, student.world, replay=policy == "replay")
 
 
 def _wait_for_rows(planner: Planner, student: Student, rows: int, company: Company, stop: StopFlag) -> None:
