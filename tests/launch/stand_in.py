@@ -6,6 +6,7 @@ come in the variable STAND_IN: JSON such as {"teacher": {"at": 2, "how": "crash"
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -49,6 +50,8 @@ def main(argv: list[str]) -> int:
         beat = {"incarnation": 1, "seq": step, "phase": "train", "step": step, "host": os.uname().nodename}
         write_whole(run_dir.beat(seat.role, seat.rank), json.dumps(beat).encode())
         misbehave(run_dir, seat.role, step)
+        if seat.role == "student" and seat.rank == 0 and step % config.runtime.log.evaluate_every == 0:
+            evaluate(run_dir, config.train.optim.lr, step)
         if seat.rank == 0 and step % config.runtime.checkpoint.every == 0:
             commit(run_dir, seat.role, step)
     if seat.rank == 0:
@@ -69,6 +72,17 @@ def last_commit(run_dir: RunDir, role: str) -> int:
 
 def commit(run_dir: RunDir, role: str, step: int) -> None:
     write_whole(run_dir.checkpoints(role) / f"step_{step}" / "COMMIT", b"")
+
+
+def evaluate(run_dir: RunDir, lr: float, step: int) -> None:
+    """A line of metrics whose error falls with the steps, and is lowest at a rate of 0.002."""
+    nme = 0.1 + abs(math.log10(lr / 2e-3)) / 10 + 0.5 * 0.95**step
+    path = run_dir.metrics("student")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        file.write(
+            json.dumps({"step": step, "time": time.time(), "validation/nme": nme, "train/lr": lr}) + "\n"
+        )
 
 
 def record(run_dir: RunDir, role: str, rank: int, process: int) -> None:
