@@ -4,6 +4,7 @@ All of these are collective, and their times are pure functions of the step, so 
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.dist.collectives import reduce_scalars
+from tsal_dist.errors import TrainingError
 from tsal_dist.loops.evaluation import Evaluation, Evaluator, sum_over_ranks
 from tsal_dist.loops.student import Student
 from tsal_dist.observe.memory import read_memory
@@ -60,7 +62,7 @@ class Duties:
     def after_step(self) -> None:
         """Write down, validate and checkpoint, where it is time."""
         step, runtime = self.student.step_number, self.student.config.runtime
-        if step % runtime.log.every == 0 or self.student.done:
+        if self.student.numbers_due:
             self.write_down()
         validated = None
         if self.validation and (step % runtime.log.evaluate_every == 0 or self.student.done):
@@ -147,6 +149,16 @@ class Duties:
             numbers["weights/superseded"] = self.publisher.superseded
         if self.sink:
             self.sink.write(student.step_number, numbers)
+        self._require_finite(numbers)
+
+    def _require_finite(self, numbers: Mapping[str, float]) -> None:
+        """What is written down is what is saved next: no checkpoint may hold weights that a broken loss has moved."""
+        broken = [name for name in numbers if name.startswith("loss/") and not math.isfinite(numbers[name])]
+        if broken:
+            raise TrainingError(
+                f"{', '.join(broken)} is not a finite number at step {self.student.step_number}. The last checkpoint is "
+                f"of step {self._saved_step}. Lower train.optim.lr, or look at the frames that it was taught with."
+            )
 
     def _measure(self, evaluator: Evaluator, weights: Mapping[str, Tensor]) -> Evaluation:
         self.judged.load_state_dict(weights)

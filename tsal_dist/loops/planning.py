@@ -86,6 +86,27 @@ class Forecast:
         return self.gain >= WORTH
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """A gain that was announced, and what it turned out to be."""
+
+    name: str
+    predicted: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        """How far the announcement was above what came."""
+        return self.predicted / self.measured - 1
+
+    def line(self, aim: float) -> str:
+        verdict = "meets" if abs(self.error) <= aim else "MISSES"
+        return (
+            f"plan, {self.name}: predicted {self.predicted:.2f}, measured {self.measured:.2f}, {self.error:+.0%}, "
+            f"{verdict} {aim:.0%}"
+        )
+
+
 def synchronous_rate(costs: Costs, procs: int) -> float:
     """Clips per second of a run in which every process plays both roles."""
     return procs / (costs.student_s + costs.teacher_s)

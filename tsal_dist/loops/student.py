@@ -84,6 +84,12 @@ class Student:
     def done(self) -> bool:
         return self.step_number >= self.config.train.steps
 
+    @property
+    def numbers_due(self) -> bool:
+        """Whether this step is written down: now and then, and whenever it is saved."""
+        step, runtime = self.step_number, self.config.runtime
+        return step % runtime.log.every == 0 or step % runtime.checkpoint.every == 0 or self.done
+
     def expect(self, plan: Plan) -> None:
         """Have the rows of a step to come read."""
         self.coming[plan.step] = plan
@@ -191,30 +197,41 @@ class Student:
         target: Target | None,
         delivered: Delivered | None,
     ) -> None:
-        found = {f"loss/{name}": float(term.mean().detach()) for name, term in terms.items()}
-        found |= {"loss/total": float(loss.detach()) / self.world, "train/lr": self.engine.lr}
-        if norm is not None:
-            found["train/grad_norm"] = float(norm)
-        if seen and target and delivered:
-            weight_NK = target.weight_NK.detach().cpu().numpy()
-            look = measure(seen.peak_NK.cpu().numpy(), seen.points_NK2.cpu().numpy(), weight_NK)
-            found |= {f"unlabelled/{name}": value for name, value in look.items()}
-            found |= {f"weight/{name}": float(value.mean()) for name, value in target.notes.items()}
-            found["weight/point"] = float(weight_NK.mean())
-            found["staleness/steps"] = float(delivered.lag_steps_N.mean())
-            found["staleness/rho"] = float(delivered.pseudo.evidence.lag_rho_N.mean())
-            found["labels/use"] = float(delivered.use_N.mean())
-            if self.notes:
-                frames = delivered.pseudo.frames.clip_frames
-                self.notes.take(
-                    delivered.rows, disagreement(seen.points_NK2, target, self.scale.sigma_px, frames)
-                )
-            # Of all ranks, so that they agree on whether to go on, and on what a checkpoint remembers.
-            peak = sum_tensors({"peak": seen.peak_NK.mean().double()})["peak"]
-            self.gauge.observe(float(peak) / self.world)
-            if self.gauge.reference is None:
-                self.gauge.end_burn_in()  # the first unlabelled frames it sees: what it must not fall far below
-        self.metrics = found
+        """Watch what has to be watched at every step; the rest, for which a GPU would wait, only where it is due."""
+        if self.numbers_due:
+            found = {f"loss/{name}": float(term.mean().detach()) for name, term in terms.items()}
+            found |= {"loss/total": float(loss.detach()) / self.world, "train/lr": self.engine.lr}
+            if norm is not None:
+                found["train/grad_norm"] = float(norm)
+            self.metrics = found
+        if not (seen and target and delivered):
+            return
+        if self.numbers_due:
+            self.metrics |= _look_at(seen, target, delivered)
+        if self.notes:
+            frames = delivered.pseudo.frames.clip_frames
+            self.notes.take(
+                delivered.rows, disagreement(seen.points_NK2, target, self.scale.sigma_px, frames)
+            )
+        # Of all ranks, so that they agree on whether to go on, and on what a checkpoint remembers.
+        peak = sum_tensors({"peak": seen.peak_NK.mean().double()})["peak"]
+        self.gauge.observe(float(peak) / self.world)
+        if self.gauge.reference is None:
+            self.gauge.end_burn_in()  # the first unlabelled frames it sees: what it must not fall far below
+
+
+def _look_at(seen: Seen, target: Target, delivered: Delivered) -> dict[str, float]:
+    """One step's pseudo-labels in numbers."""
+    weight_NK = target.weight_NK.detach().cpu().numpy()
+    look = measure(seen.peak_NK.cpu().numpy(), seen.points_NK2.cpu().numpy(), weight_NK)
+    found = {f"unlabelled/{name}": value for name, value in look.items()}
+    found |= {f"weight/{name}": float(value.mean()) for name, value in target.notes.items()}
+    return found | {
+        "weight/point": float(weight_NK.mean()),
+        "staleness/steps": float(delivered.lag_steps_N.mean()),
+        "staleness/rho": float(delivered.pseudo.evidence.lag_rho_N.mean()),
+        "labels/use": float(delivered.use_N.mean()),
+    }
 
 
 @dataclass(frozen=True)
