@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING
 from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
-    from tsal_dist.loops.planning import Costs, Forecast, Split
+    from tsal_dist.loops.planning import Costs, Forecast, Prediction, Split
     from tsal_dist.observe.contest import Contest
-    from tsal_dist.observe.team import Line, Team
+    from tsal_dist.observe.team import Team
 
 TOOLS = Path(__file__).parent
 ROWS = ("equal", "stragglers", "reuse", "stall", "accuracy")
@@ -53,27 +53,6 @@ START_S = 180.0
 ACCURACY_VIEWS = 8
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A gain that plan announced, and what it was."""
-
-    name: str
-    split: str
-    predicted: float
-    measured: float
-
-    @property
-    def error(self) -> float:
-        return self.predicted / self.measured - 1
-
-    def line(self) -> str:
-        verdict = "meets" if abs(self.error) <= AIM_PLAN else "MISSES"
-        return (
-            f"  plan, {self.name}, {self.split}: predicted {self.predicted:.2f}, measured {self.measured:.2f}, "
-            f"{self.error:+.0%}, {verdict} {AIM_PLAN:.0%}"
-        )
-
-
 @dataclass
 class Bench:
     """What all rows need, and what came of them."""
@@ -85,7 +64,7 @@ class Bench:
     window_s: float
     quick: bool = False
     contests: "list[Contest]" = field(default_factory=list)
-    predictions: list[Prediction] = field(default_factory=list)
+    predictions: "list[Prediction]" = field(default_factory=list)
     costs: "dict[int, Costs]" = field(default_factory=dict)
     """By the teacher's views."""
     stall: dict[str, float] = field(default_factory=dict)
@@ -143,6 +122,8 @@ class Bench:
         entry: Sequence[str] = (),
     ) -> None:
         """Ours as `choose` predicts it, the first of them judged by `aim`, in turns with the baseline."""
+        from tsal_dist.observe.team import take_turns
+
         with ExitStack() as leaving:
             if entry:
                 self.find_costs(views)
@@ -169,25 +150,22 @@ class Bench:
                 team.hold()
             rates = take_turns([baseline, *ours], self.rounds, self.window_s, self.batch * PROCS)
         for place, forecast in enumerate(forecasts, 1):
-            self._judge(name, forecast, list(zip(rates[place], rates[0], strict=True)), aim, place == 1)
+            pairs = list(zip(rates[place], rates[0], strict=True))
+            title = f"{name}, {views} view{'s' if views > 1 else ''}, {forecast.split.words()}"
+            self._judge(title, forecast, pairs, aim(self.costs[views]), place == 1)
 
     def _judge(
-        self,
-        name: str,
-        forecast: "Forecast",
-        pairs: list[tuple[float, float]],
-        aim: "Callable[[Costs], float]",
-        advised: bool,
+        self, title: str, forecast: "Forecast", pairs: list[tuple[float, float]], aim: float, advised: bool
     ) -> None:
+        from tsal_dist.loops.planning import Prediction
         from tsal_dist.observe.contest import settle
 
-        views = int(name.split()[-2])
-        contest = settle(f"{name}, {forecast.split.words()}", aim(self.costs[views]), pairs)
+        contest = settle(title, aim, pairs)
         if advised:
             self.contests.append(contest)
             print(contest.line(), flush=True)
-        self.predictions.append(Prediction(name, forecast.split.words(), forecast.gain, contest.ratio))
-        print(self.predictions[-1].line(), flush=True)
+        self.predictions.append(Prediction(title, forecast.gain, contest.ratio))
+        print(f"  {self.predictions[-1].line(AIM_PLAN)}", flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -257,7 +235,7 @@ def compare_equal(bench: Bench, views: int) -> None:
             return [apart]
         return [forecast(costs, Split(PROCS, PROCS, shared=True)), apart]
 
-    bench.compare(f"equal work, {views} views", views, choose, lambda _: AIM_EQUAL)
+    bench.compare("equal work", views, choose, lambda _: AIM_EQUAL)
 
 
 def compare_stragglers(bench: Bench) -> None:
@@ -265,7 +243,7 @@ def compare_stragglers(bench: Bench) -> None:
 
     entry = (str(TOOLS / "slow_rank.py"), f"--cv={CV}", f"--slow={SLOW}", "--")
     bench.compare(
-        "stragglers, 1 views",
+        "stragglers",
         1,
         lambda costs: [forecast(costs, Split(1, 1), luck=Luck(CV, SLOW))],
         lambda _: AIM_STRAGGLERS,
@@ -281,7 +259,7 @@ def compare_reuse(bench: Bench) -> None:
     wanted = 0.9 * REUSE * heavy.student_s  # a little less than what would have the student wait
     views = max(1, round(1 + (wanted - light.teacher_s) / per_view))
     bench.compare(
-        f"reuse, {views} views",
+        "reuse",
         views,
         lambda costs: [forecast(costs, Split(1, 1), reuse=REUSE)],
         lambda costs: AIM_REUSE * ideal_gain(costs, REUSE),
@@ -353,25 +331,6 @@ def train_whole(bench: Bench, split: "Split | None", steps: int, seed: int) -> l
 def time_to(target: float, curve: Sequence[tuple[float, float]]) -> float:
     """When an error was first as low as that; infinite where it never was."""
     return next((seconds for seconds, error in curve if error <= target), float("inf"))
-
-
-def take_turns(teams: "Sequence[Team]", rounds: int, window_s: float, rows: int) -> list[list[float]]:
-    """Steps per second of each team in each round; every second round in the opposite order."""
-    rates: list[list[float]] = [[] for _ in teams]
-    for number in range(rounds):
-        order = range(len(teams)) if number % 2 == 0 else reversed(range(len(teams)))
-        for place in order:
-            rates[place].append(fed_steps_per_s(teams[place].watch(window_s), rows))
-    return rates
-
-
-def fed_steps_per_s(lines: "Sequence[Line]", rows: int) -> float:
-    """Steps per second; a step for which label rows were missing counts as the share of them that it had."""
-    from tsal_dist.observe.team import steps_per_s
-
-    steps = int(lines[-1]["step"] - lines[0]["step"])
-    missing = float(lines[-1]["queue/missing"] - lines[0]["queue/missing"])
-    return steps_per_s(lines) * (1 - missing / (steps * rows))
 
 
 def make_data(folder: Path, videos: int) -> list[str]:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tsal_dist.errors import TrainingError
-from tsal_dist.observe.team import Team, share, steps_per_s
+from tsal_dist.observe.team import Team, fed_steps_per_s, share, take_turns
 
 STEP_S = 0.02
 WALKER = """
@@ -73,8 +73,28 @@ def test_what_is_watched_is_this_turn_alone(start):
     assert all(line["time"] >= begun for line in lines)
     assert [line["step"] for line in lines] == list(range(lines[0]["step"], lines[0]["step"] + len(lines)))
     # The half second in which it was held is in no rate: a walker cannot be faster than its sleep.
-    assert 0.2 / STEP_S < steps_per_s(lines) <= 1 / STEP_S
+    assert 0.2 / STEP_S < fed_steps_per_s(lines, 8) <= 1 / STEP_S
     assert share(lines, "wait") == pytest.approx(0.25)
+
+
+def test_a_step_that_lacked_labels_counts_in_part():
+    lines = [{"step": 10 + n, "time": 50.0 + n / 4, "queue/missing": 100 + 4 * n} for n in range(5)]
+    assert fed_steps_per_s(lines, rows=16) == pytest.approx(3)
+
+
+def test_teams_take_turns_and_only_one_works(start):
+    quick, slow = start("quick"), start("slow", step_s=3 * STEP_S)
+    for team in (quick, slow):
+        team.wait_for_step(2, timeout_s=30)
+        team.hold()
+    begun = time.time()
+    rates = take_turns([quick, slow], rounds=3, seconds=0.3, rows=8)
+    assert [len(each) for each in rates] == [3, 3]
+    seen = [(line["time"], name) for name, team in (("q", quick), ("s", slow)) for line in team.lines()]
+    turns = "".join(name for when, name in sorted(seen) if when >= begun)
+    while "qq" in turns or "ss" in turns:
+        turns = turns.replace("qq", "q").replace("ss", "s")
+    assert turns == "qsqs"  # qs, sq, qs: the second round begins with the one that ended the first
 
 
 def test_a_short_turn_goes_on_until_enough_steps_are_whole(start):

@@ -147,10 +147,28 @@ class Team:
         return (errors or lines or ["not a word"])[-1]
 
 
-def steps_per_s(lines: Sequence[Line]) -> float:
-    """Steps per second between the first and the last of these lines."""
+def take_turns(teams: Sequence[Team], rounds: int, seconds: float, rows: int) -> list[list[float]]:
+    """Steps per second of each team in each round, everybody else being held; every second round in opposite order.
+
+    `rows` pseudo-labelled frames make a whole step.
+    """
+    rates: list[list[float]] = [[] for _ in teams]
+    for number in range(rounds):
+        order = range(len(teams))
+        for place in reversed(order) if number % 2 else order:
+            rates[place].append(fed_steps_per_s(teams[place].watch(seconds), rows))
+    return rates
+
+
+def fed_steps_per_s(lines: Sequence[Line], rows: int) -> float:
+    """Steps per second between the first and the last of these lines.
+
+    A step for which label rows were missing counts as the share of them that it had.
+    """
     first, last = lines[0], lines[-1]
-    return float((last["step"] - first["step"]) / (last["time"] - first["time"]))
+    steps = last["step"] - first["step"]
+    missing = last["queue/missing"] - first["queue/missing"]
+    return float((steps - missing / rows) / (last["time"] - first["time"]))
 
 
 def share(lines: Sequence[Line], phase: str) -> float:
