@@ -123,16 +123,18 @@ def find_keep_rate(args: argparse.Namespace) -> tuple[float, str]:
 def give_advice(chosen: "Forecast", config: "RunConfig") -> str:
     """What to do with this config, in a sentence or two."""
     if not chosen.worthwhile:
+        change = abs(chosen.gain - 1)
+        how = f"would be {change:.0%} slower" if chosen.gain < 1 else f"would gain no more than {change:.0%}"
         return (
-            f"Stay synchronous: the best split, {chosen.split.words()}, would gain {_percent(chosen.gain)}. torchrun ... "
-            f"runtime.topology=inline. A split pays with more reuse, a heavier teacher (train.sources.views), unequal "
-            f"machines, or teachers on devices that are there anyway."
+            f"Stay synchronous (torchrun ... runtime.topology=inline): the best split, {chosen.split.words()}, {how}. "
+            f"A split pays with more reuse, a heavier teacher (train.sources.views), unequal machines, or teachers on "
+            f"devices that are there anyway."
         )
     views = config.train.sources.views
     return (
         f"Split: {chosen.split.words()} (runtime.topology=split runtime.teachers={chosen.split.teachers}), "
-        f"{_percent(chosen.gain)} over the synchronous run at {views} view{'s' if views > 1 else ''} and each label "
-        f"used up to {chosen.reuse} times."
+        f"{chosen.gain:.2f} x the synchronous run at {views} view{'s' if views > 1 else ''} and each label used up to "
+        f"{chosen.reuse} times."
     )
 
 
@@ -175,10 +177,6 @@ def _record(
         "advice": asdict(chosen.split) if chosen.worthwhile else "synchronous",
         "system": describe_system(),
     }
-
-
-def _percent(gain: float) -> str:
-    return f"{gain - 1:+.0%}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """Teams of processes that only pretend to train: held, let go, counted, and missed when they are gone."""
 
 import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +33,18 @@ if rank == 0:
     with open(folder / "student.jsonl", "a") as file:
         file.write(json.dumps({"step": end, "time": time.time(), "validation/nme": 0.5}) + "\\n")
 sys.exit("error: the walker has no way to go")
+"""
+
+
+CAPTAIN = """
+import sys, time
+from pathlib import Path
+from tsal_dist.observe.team import Team
+team = Team(Path(sys.argv[1]), ["procs=2", "step_s=0.02"], 2, [sys.argv[2]])
+team.wait_for_step(1, 30)
+team.hold()
+print(*(process.pid for process in team._processes), flush=True)
+time.sleep(60)
 """
 
 
@@ -145,3 +161,27 @@ def test_nothing_is_left_of_a_closed_team(start):
     team.hold()
     team.close()
     assert all(process.returncode is not None for process in processes)
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="nothing here binds a process to its parent")
+def test_a_held_team_ends_with_who_held_it(tmp_path):
+    (tmp_path / "walker.py").write_text(WALKER)
+    words = [sys.executable, "-c", CAPTAIN, str(tmp_path / "run"), str(tmp_path / "walker.py")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as captain:
+        try:
+            walkers = captain.stdout.readline().split()
+        finally:
+            captain.kill()
+    assert len(walkers) == 2
+    deadline = time.monotonic() + 10
+    while left := [pid for pid in walkers if alive(pid)]:
+        assert time.monotonic() < deadline, f"{left} outlived their captain"
+        time.sleep(0.05)
+
+
+def alive(pid):
+    """A zombie that nobody has waited for yet does no harm."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -5,6 +5,7 @@ what is measured is their steady state. A team that is held does nothing at all 
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +36,9 @@ class Team:
         self._said = run_dir.with_name(f"{run_dir.name}.out")
         self._said.parent.mkdir(parents=True, exist_ok=True)
         self._processes: list[subprocess.Popen[bytes]] = []
-        command = [sys.executable, *entry, *words, f"run.dir={run_dir}", "runtime.log.every=1"]
+        # A held process would outlive us for ever, and one that works would train to no end.
+        bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        command = [*bound, sys.executable, *entry, *words, f"run.dir={run_dir}", "runtime.log.every=1"]
         # As torchrun's agent does: a store that outlives whoever comes and goes.
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
         meeting = {
