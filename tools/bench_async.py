@@ -12,8 +12,9 @@ equal       every label trained on once, a teacher of 1, 4 and 8 views; the spli
             be split in one way only; where that leaves a core idle, a teacher and a student share each core
 stragglers  the same at 1 view, where every piece of work takes a lognormal time (cv 0.3) and the last process, which
             teaches in ours, is at half speed
-reuse       each label trained on up to 4 times, with the views at which that keeps both cores busy; the aim is a share
-            of (S + T) / (S + T/4), S and T being the seconds for a clip
+reuse       each label trained on up to 4 times; 8 views and eight unlabelled frames per labelled one, so that a teacher
+            is nearly four times as busy as a student. The aim is a share of (S + T) / (S + T/4), S and T being the
+            seconds for a clip; `plan` says how much of that a split into two whole processes leaves
 accuracy    wall time to the synchronous run's final error on held-out people (long, so only when asked for)
 stall       the student's time spent on waiting for labels: with its teacher, and after the teacher was killed
 plan        all the gains above, predicted from the baseline's S and T before ours was started
@@ -29,7 +30,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -50,7 +51,8 @@ CV, SLOW = 0.3, 2.0
 FULL_USE = 0.95
 """A split that is predicted to reach this share of the baseline leaves no core idle."""
 START_S = 180.0
-ACCURACY_VIEWS = 8
+MOST_VIEWS = 8
+"""There are no more; `reuse` and `accuracy` need a heavy teacher."""
 
 
 @dataclass
@@ -60,27 +62,30 @@ class Bench:
     folder: Path
     data: list[str]
     batch: int
+    """Pseudo-labelled frames per synchronous rank and step."""
+    labelled: int
+    """Labelled ones."""
     rounds: int
     window_s: float
     quick: bool = False
     contests: "list[Contest]" = field(default_factory=list)
     predictions: "list[Prediction]" = field(default_factory=list)
-    costs: "dict[int, Costs]" = field(default_factory=dict)
-    """By the teacher's views."""
+    costs: "dict[str, Costs]" = field(default_factory=dict)
+    """By row and views."""
     stall: dict[str, float] = field(default_factory=dict)
 
     def words(self, split: "Split | None", views: int, *settings: str) -> list[str]:
         """A run of the same global batch: synchronous without a split."""
         from tsal_dist.loops.probe import STEADY
 
-        each = self.batch * PROCS // (split.students if split else PROCS)
+        students = split.students if split else PROCS
         rows = self.batch * PROCS  # a segment is what a step trains on
         return [
             "--config=configs/demo.toml",
             *STEADY,
             *self.data,
-            f"train.labelled_batch={each}",
-            f"train.unlabelled_batch={each}",
+            f"train.labelled_batch={self.labelled * PROCS // students}",
+            f"train.unlabelled_batch={self.batch * PROCS // students}",
             f"train.sources.views={views}",
             "train.gate.enabled=false",
             f"runtime.topology={'split' if split else 'inline'}",
@@ -98,19 +103,13 @@ class Bench:
 
         return Team(self.folder / name, words, procs, entry or TRAIN)
 
-    def find_costs(self, views: int) -> "Costs":
-        """What a clip costs at so many views, measured once, as tools/plan.py does."""
-        if views not in self.costs:
-            with self.start(f"costs-{views}", self.words(None, views), PROCS) as team:
-                self._watch_costs(team, views)
-        return self.costs[views]
-
-    def _watch_costs(self, team: "Team", views: int) -> None:
+    def find_costs(self, team: "Team") -> "Costs":
+        """What a clip costs, read off a synchronous team as tools/plan.py does."""
         from tsal_dist.loops.probe import WARM_STEPS, read_costs
 
         team.wait_for_step(WARM_STEPS, START_S)
         lines = team.watch(self.window_s, least=PUBLISH_EVERY * (1 if self.quick else 3))
-        self.costs[views] = read_costs(lines, self.batch // CLIP_FRAMES, PUBLISH_EVERY, PUBLISH_EVERY)
+        return read_costs(lines, self.batch // CLIP_FRAMES, PUBLISH_EVERY, PUBLISH_EVERY)
 
     def compare(
         self,
@@ -124,23 +123,25 @@ class Bench:
         """Ours as `choose` predicts it, the first of them judged by `aim`, in turns with the baseline."""
         from tsal_dist.observe.team import take_turns
 
+        title = f"{name}, {views} view{'s' if views > 1 else ''}"
+        synchronous = self.words(None, views)
         with ExitStack() as leaving:
-            if entry:
-                self.find_costs(views)
-            baseline = leaving.enter_context(
-                self.start(f"{name}-sync", self.words(None, views), PROCS, entry)
-            )
+            if entry:  # which sleeps, and costs are those of the work
+                with self.start(f"{name}-costs", synchronous, PROCS) as team:
+                    costs = self.find_costs(team)
+            baseline = leaving.enter_context(self.start(f"{name}-{views}", synchronous, PROCS, entry))
             if entry:
                 baseline.wait_for_step(3, START_S)
             else:
-                self._watch_costs(baseline, views)
+                costs = self.find_costs(baseline)
             baseline.hold()
-            forecasts = choose(self.costs[views])
+            self.costs[title] = costs
+            forecasts = choose(costs)
             ours = []
             for forecast in forecasts:
                 split = forecast.split
                 team = self.start(
-                    f"{name}-{split.students}-{split.teachers}",
+                    f"{name}-{views}-{split.students}-{split.teachers}",
                     self.words(split, views, *settings),
                     split.students + split.teachers,
                     entry,
@@ -151,8 +152,7 @@ class Bench:
             rates = take_turns([baseline, *ours], self.rounds, self.window_s, self.batch * PROCS)
         for place, forecast in enumerate(forecasts, 1):
             pairs = list(zip(rates[place], rates[0], strict=True))
-            title = f"{name}, {views} view{'s' if views > 1 else ''}, {forecast.split.words()}"
-            self._judge(title, forecast, pairs, aim(self.costs[views]), place == 1)
+            self._judge(f"{title}, {forecast.split.words()}", forecast, pairs, aim(costs), place == 1)
 
     def _judge(
         self, title: str, forecast: "Forecast", pairs: list[tuple[float, float]], aim: float, advised: bool
@@ -200,7 +200,7 @@ def main(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-async-") as folder:
         place = Path(folder)
         data = make_data(place, 8 if args.quick else 24)
-        bench = Bench(place, data, args.batch, args.rounds, args.seconds, args.quick)
+        bench = Bench(place, data, args.batch, args.batch, args.rounds, args.seconds, args.quick)
         if "equal" in rows:
             for views in args.views:
                 compare_equal(bench, views)
@@ -217,7 +217,7 @@ def main(argv: list[str]) -> int:
         "bench": "async",
         "results": [asdict(each) for each in bench.contests],
         "plan": [asdict(each) | {"error": each.error} for each in bench.predictions],
-        "costs": {str(views): asdict(costs) for views, costs in bench.costs.items()},
+        "costs": {title: asdict(costs) for title, costs in bench.costs.items()},
         "stall": bench.stall,
         "settings": settings | {"rows": rows, "quick": args.quick},
         "system": describe_system(),
@@ -254,13 +254,10 @@ def compare_stragglers(bench: Bench) -> None:
 def compare_reuse(bench: Bench) -> None:
     from tsal_dist.loops.planning import Split, forecast, ideal_gain
 
-    light, heavy = bench.find_costs(1), bench.find_costs(8)
-    per_view = (heavy.teacher_s - light.teacher_s) / 7
-    wanted = 0.9 * REUSE * heavy.student_s  # a little less than what would have the student wait
-    views = max(1, round(1 + (wanted - light.teacher_s) / per_view))
-    bench.compare(
+    heavy = replace(bench, batch=2 * bench.batch, labelled=max(1, bench.batch // 4))
+    heavy.compare(
         "reuse",
-        views,
+        MOST_VIEWS,
         lambda costs: [forecast(costs, Split(1, 1), reuse=REUSE)],
         lambda costs: AIM_REUSE * ideal_gain(costs, REUSE),
         ["runtime.queue.on_starvation=replay", f"runtime.queue.max_reuse={REUSE}"],
@@ -288,7 +285,7 @@ def compare_accuracy(bench: Bench, steps: int, seeds: int) -> None:
     from tsal_dist.observe.contest import settle
 
     bench.data = make_data(bench.folder / "people", 96)
-    bench.batch = 16
+    bench.batch = bench.labelled = 16
     pairs = []
     for seed in range(seeds):
         curves = {}
@@ -302,7 +299,7 @@ def compare_accuracy(bench: Bench, steps: int, seeds: int) -> None:
             flush=True,
         )
         pairs.append((1 / mine_s, 1 / theirs_s))
-    bench.contests.append(settle(f"to accuracy, {ACCURACY_VIEWS} views", AIM_ACCURACY, pairs))
+    bench.contests.append(settle(f"to accuracy, {MOST_VIEWS} views", AIM_ACCURACY, pairs))
     print(bench.contests[-1].line(), flush=True)
 
 
@@ -319,7 +316,7 @@ def train_whole(bench: Bench, split: "Split | None", steps: int, seed: int) -> l
         f"runtime.log.evaluate_every={max(1, steps // 20)}",
     ]
     name = f"accuracy-{seed}-{'split' if split else 'sync'}"
-    words = bench.words(split, ACCURACY_VIEWS, *settings)
+    words = bench.words(split, MOST_VIEWS, *settings)
     with bench.start(name, words, PROCS) as team:
         team.wait_for_step(1, START_S)
         team.wait_for_score(steps, timeout_s=60.0 + 10.0 * steps)

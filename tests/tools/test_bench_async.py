@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def config_of(split, *settings):
-    words = Bench(Path("x"), [], batch=8, rounds=1, window_s=1.0).words(split, 4, *settings)
+    words = Bench(Path("x"), [], batch=8, labelled=8, rounds=1, window_s=1.0).words(split, 4, *settings)
     return load_config([words[0].removeprefix("--config=")], words[1:])
 
 
@@ -74,6 +74,6 @@ def test_a_quick_bench_ends_with_a_line_of_json():
     assert [each["name"] for each in page["results"]] == ["equal work, 8 views, 1 teacher + 1 student"]
     assert page["results"][0]["ratio"] > 0
     assert page["plan"][0]["predicted"] > 0
-    assert page["costs"]["8"]["teacher_s"] > 0
+    assert page["costs"]["equal work, 8 views"]["teacher_s"] > 0
     assert page["stall"].keys() == {"healthy", "teacher killed"}
     assert all(0 <= found < 1 for found in page["stall"].values())
