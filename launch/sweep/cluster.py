@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from tsal_dist.errors import ConfigError, MissingExtra, TopologyError
 logger = logging.getLogger("launch.sweep")
 
 POLL_S = 1.0
+CONNECT_S = 10.0
 STORE_BYTES = 100 * 1024 * 1024
 """Of a cluster of our own: only plans and notes pass through its object store."""
 # Ray appends up to 60 characters to this, and a socket's path may have 107.
@@ -49,6 +51,7 @@ def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
         import ray
     except ImportError:
         raise MissingExtra("ray", "tune", "A sweep") from None
+    _check_address(address)
     words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     folder = None
     if address == "local":
@@ -57,10 +60,7 @@ def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
     try:
         ray.init(address, **words)
     except ConnectionError as error:
-        raise ConfigError(
-            f"There is no Ray cluster at --address {address} ({error}). Start one with `ray start --head`, or use "
-            f"--address local."
-        ) from None
+        raise _no_cluster(address, error) from None
     try:
         yield
     finally:
@@ -69,15 +69,32 @@ def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _check_address(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"There is no Ray cluster at --address {address} ({error}). Start one with `ray start --head`, or use "
+        f"--address local."
+    )
+
+
 def wait_for_room(plan: SweepPlan, wait_s: float) -> None:
     """Return once the cluster can hold one trial; TopologyError where it cannot after `wait_s`."""
     import ray
 
     deadline = time.monotonic() + wait_s
     while True:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if fits(plan.bundles, nodes, plan.file.place.strategy):
+        if room(plan):
             return
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if time.monotonic() >= deadline:
             break
         logger.info("waiting for nodes: there are %d, too few or too small for a trial", len(nodes))
@@ -91,18 +108,34 @@ def wait_for_room(plan: SweepPlan, wait_s: float) -> None:
     )
 
 
-def fits(bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]], strategy: str) -> bool:
-    """Whether empty nodes could hold one trial's bundles, which are all alike."""
+def room(plan: SweepPlan) -> int:
+    """How many trials the cluster could hold at a time, if nobody else were on it."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return count_trials(plan.bundles, nodes, plan.file.place.strategy)
+
+
+def count_trials(
+    bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]], strategy: str
+) -> int:
+    """How many trials empty nodes could hold; the bundles of one are all alike."""
     need = bundles[0]
     each = [
         min(int(node.get(name, 0) / amount + 1e-6) for name, amount in need.items() if amount)
         for node in nodes
     ]
-    if strategy == "STRICT_SPREAD":
-        return sum(count > 0 for count in each) >= len(bundles)
     if strategy == "STRICT_PACK":
-        return max(each, default=0) >= len(bundles)
-    return sum(each) >= len(bundles)
+        return sum(count // len(bundles) for count in each)
+    if strategy == "STRICT_SPREAD":
+        trials = 0
+        # Always from the fullest shelves: that leaves the most for the next.
+        while sum(count > 0 for count in each) >= len(bundles):
+            each.sort(reverse=True)
+            each[: len(bundles)] = [count - 1 for count in each[: len(bundles)]]
+            trials += 1
+        return trials
+    return sum(each) // len(bundles)
 
 
 def _short_folder() -> Path:

@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, PlacementGroupFactory, ResumeConfig
 from rich.console import Console
 
+from launch.sweep.cluster import room
 from launch.sweep.plan import SweepPlan
 from launch.sweep.rules import Rules
 from launch.sweep.searching import build_scheduler, build_searcher, tune_space
@@ -22,8 +23,6 @@ from launch.sweep.watch import Watch
 
 STATE = "tune"
 """Tune's own folder within the sweep's."""
-# A note is a line of JSON; some must stay for PBT, whose trials go on from those of others.
-NOTES_KEPT = 8
 
 
 def run_tune(plan: SweepPlan, resume: bool, console: Console) -> Watch:
@@ -49,13 +48,12 @@ def run_tune(plan: SweepPlan, resume: bool, console: Console) -> Watch:
             num_samples=1 if plan.file.search.method == "grid" else plan.trials,
             resources_per_trial=PlacementGroupFactory(bundles, strategy=plan.file.place.strategy),
             search_alg=build_searcher(plan),
-            scheduler=build_scheduler(plan),
+            scheduler=build_scheduler(plan, room(plan)),
             # BasicVariantGenerator limits itself, and Tune objects to a second limit.
             max_concurrent_trials=sweep.concurrent or None if plan.file.search.method == "optuna" else None,
             stop=Rules(plan),
-            checkpoint_config=CheckpointConfig(
-                checkpoint_frequency=1, checkpoint_at_end=True, num_to_keep=NOTES_KEPT
-            ),
+            # All are kept: a note is a line of JSON, and another trial may be about to go on from it.
+            checkpoint_config=CheckpointConfig(checkpoint_frequency=1, checkpoint_at_end=True),
             max_failures=sweep.retries,
             callbacks=[watch],
             trial_name_creator=_name,

@@ -34,8 +34,8 @@ def build_searcher(plan: SweepPlan) -> SearchAlgorithm | Searcher:
     return OptunaSearch(sampler=sampler)
 
 
-def build_scheduler(plan: SweepPlan) -> TrialScheduler:
-    """What decides which trials go on, by student steps."""
+def build_scheduler(plan: SweepPlan, room: int) -> TrialScheduler:
+    """What decides which trials go on, by student steps. `room` is how many trials can run at a time."""
     schedule = plan.file.schedule
     if schedule.kind == "none":
         return FIFOScheduler()
@@ -46,7 +46,8 @@ def build_scheduler(plan: SweepPlan) -> TrialScheduler:
             grace_period=asha_grace(plan),
             reduction_factor=schedule.reduction,
         )
-    return PopulationBasedTraining(
+    return Population(
+        takes_turns=plan.trials > min(room, plan.file.sweep.concurrent or room),
         time_attr="step",
         perturbation_interval=pbt_interval(plan),
         burn_in_period=0,
@@ -61,6 +62,23 @@ def build_scheduler(plan: SweepPlan) -> TrialScheduler:
 def asha_grace(plan: SweepPlan) -> int:
     """Steps before which no trial is stopped."""
     return plan.file.schedule.grace_steps or min(plan.config.runtime.log.evaluate_every, plan.total_steps)
+
+
+class Population(PopulationBasedTraining):  # type: ignore[misc]
+    """PBT that pauses a trial only where trials must take turns.
+
+    Tune's own pauses one whenever another waits, be it only for its new processes: a restart for nothing.
+    """
+
+    def __init__(self, takes_turns: bool, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._takes_turns = takes_turns
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision = str(super().on_trial_result(tune_controller, trial, result))
+        if decision == TrialScheduler.PAUSE and not self._takes_turns:
+            return str(TrialScheduler.CONTINUE)
+        return decision
 
 
 class _StayInside:

@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -140,6 +141,8 @@ def _beating_step(run: RunDir) -> int:
 
 def _reason(trial: Any) -> str:
     """The last line of what a trial failed with: our own errors are one sentence there."""
-    error = trial.get_error()
-    lines = str(error).strip().splitlines() if error else []
+    # Tune's own way to ask looks in the sweep's folder, where the file is only put later.
+    path = Path(trial.error_file or "")
+    text = path.read_text() if path.is_file() else str(trial.get_error() or "")
+    lines = text.strip().splitlines()
     return lines[-1].strip() if lines else "no reason given"

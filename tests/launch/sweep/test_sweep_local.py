@@ -112,18 +112,21 @@ def test_nothing_survives_a_sweep_that_is_killed(sweep):
     assert_nothing_left(job.folder, within_s=60)
 
 
+def read_id(run):
+    return json.loads((run / "run.json").read_text())["id"]
+
+
 def test_a_population_goes_on_from_its_best(sweep):
     text = "trials = 2\nseed = 3\n" + PLACE + '[schedule]\nkind = "pbt"\nquantile = 0.5\nresample = 0.0\n'
     job = sweep(text, "train.optim.lr = { loguniform = [1e-3, 1e-1] }", "train.steps=80")
     assert job.finish() == 0, job.output
     clones = [run for run in job.runs() if run.name != "run_0"]
     assert clones, job.output
-    for clone in clones:
-        written = json.loads((clone / "run.json").read_text())
-        first = next(run for run in job.runs() if run.name == "run_0" and run.parent != clone.parent)
-        assert written["id"] == json.loads((first / "run.json").read_text())["id"]
-        start = next(start for start in job.starts("student") if start["run"] == clone)
-        assert start["start"] > 0
+    # A clone has the identity of the run it goes on from, and begins at one of its checkpoints.
+    first_ids = {read_id(run) for run in job.runs() if run.name == "run_0"}
+    assert {read_id(run) for run in clones} <= first_ids
+    for start in job.starts("student"):
+        assert (start["start"] > 0) == (start["run"] in clones)
     # What a trial ends with is what its table says.
     for trial in job.trials():
         run = json.loads(((job.folder / trial["run"]) / "run.json").read_text())
