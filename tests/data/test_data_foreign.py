@@ -161,3 +161,21 @@ def test_an_endless_source_ends_with_the_pipelines_epoch(shards_url):
     )
     pipeline = wds.DataPipeline(as_webdataset(stream)).with_epoch(50)
     assert len(list(islice(pipeline, 100))) == 50
+
+
+def test_a_picture_that_cannot_be_decoded_costs_its_clip_alone(write_tar):
+    torn = encode(50)[:40]
+    url = write_tar("a.tar", [("one.jpg", encode(50)), ("two.jpg", torn), ("three.jpg", encode(70))])
+    stream = ForeignStream([url], ViewSettings(crop_px=32, points=0), rank=0, world=1, seed=0, epochs=1)
+    assert [clip.video for clip in stream] == ["one", "three"]
+    assert "is cut off" in stream.bad["two"]
+
+
+def test_a_tar_of_torn_pictures_ends_the_stream_by_name(write_tar):
+    torn = encode(50)[:40]
+    page = json.dumps({"points": POINTS.tolist(), "box": [5, 5, 45, 45]}).encode()
+    members = [
+        (f"f{n:04d}.{kind}", data) for n in range(120) for kind, data in (("jpg", torn), ("json", page))
+    ]
+    with pytest.raises(DataError, match=r"a\.tar: \d+ (clips|samples) in a row cannot be used"):
+        read(write_tar("a.tar", members))

@@ -7,6 +7,7 @@ It ends with an error at the first input that breaks a promise, and leaves that 
 """
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,8 @@ def main(argv: list[str]) -> None:
     (corpus := folder / "corpus").mkdir()
     (files := folder / "files").mkdir()
     target = next(one for one in family.targets(files) if one.name == args.target)
+    # A digest is no signature: a search that sees what it is compared with soon writes the right one.
+    target = dataclasses.replace(target, sealed=False)
     (corpus / "whole").write_bytes(target.whole)
     limits = [
         f"-max_total_time={args.seconds}",

@@ -78,6 +78,7 @@ class ForeignStream:
         for url in urls:
             refuse_secrets(url, "The list of tars")
         self.bad: dict[str, str] = {}
+        self._bad_clips = 0
         settings.check(settings.points or 0)
         self._urls, self._settings, self._points = list(urls), settings, settings.points or 0
         self._rank, self._world, self._seed = rank, world, seed
@@ -95,11 +96,27 @@ class ForeignStream:
         waiting: list[_Frame] = []
         for frame in self._frames(shard):
             if waiting and (frame.video != waiting[0].video or len(waiting) == self._clip_frames):
-                yield self._clip(waiting, shard, epoch)
+                yield from self._whole(waiting, shard, epoch)
                 waiting = []
             waiting.append(frame)
         if waiting:
-            yield self._clip(waiting, shard, epoch)
+            yield from self._whole(waiting, shard, epoch)
+
+    def _whole(self, frames: list[_Frame], shard: int, epoch: int) -> Iterator[Clip]:
+        """The clip of these frames, or none where a picture in it is damaged."""
+        try:
+            clip = self._clip(frames, shard, epoch)
+        except DataError as error:
+            self._bad_clips += 1
+            self.bad[frames[0].video] = str(error)
+            log.warning("a clip of %s in %s is left out: %s", frames[0].video, self._urls[shard], error)
+            if self._bad_clips == MOST_BAD_IN_A_ROW:
+                raise DataError(
+                    f"{self._urls[shard]}: {self._bad_clips} clips in a row cannot be used: {error}"
+                ) from error
+            return
+        self._bad_clips = 0
+        yield clip
 
     def _frames(self, shard: int) -> Iterator[_Frame]:
         in_a_row = 0
