@@ -12,7 +12,7 @@ equal       every label trained on once, a teacher of 1, 4 and 8 views; the spli
             be split in one way only; where that leaves a core idle, a teacher and a student share each core
 stragglers  the same at 1 view, where every piece of work takes a lognormal time (cv 0.3) and the last process, which
             teaches in ours, is at half speed
-reuse       each label trained on up to 4 times; 8 views and eight unlabelled frames per labelled one, so that a teacher
+reuse       each label trained on up to 4 times; 8 views and sixteen unlabelled frames per labelled one: a teacher
             is nearly four times as busy as a student. The aim is a share of (S + T) / (S + T/4), S and T being the
             seconds for a clip; `plan` says how much of that a split into two whole processes leaves
 accuracy    wall time to the synchronous run's final error on held-out people (long, so only when asked for)
@@ -254,7 +254,7 @@ def compare_stragglers(bench: Bench) -> None:
 def compare_reuse(bench: Bench) -> None:
     from tsal_dist.loops.planning import Split, forecast, ideal_gain
 
-    heavy = replace(bench, batch=2 * bench.batch, labelled=max(1, bench.batch // 4))
+    heavy = replace(bench, batch=2 * bench.batch, labelled=max(1, bench.batch // 8))
     heavy.compare(
         "reuse",
         MOST_VIEWS,

@@ -151,8 +151,10 @@ def test_the_score_of_the_last_step_is_waited_for(start):
     team.wait_for_score(5, timeout_s=30)
     assert team.every_line()[-1]["validation/nme"] == 0.5
     assert "validation/nme" not in team.lines()[-1]
+    with pytest.raises(TrainingError, match="no way to go"):
+        team.wait_for_score(6, timeout_s=30)
     with pytest.raises(TrainingError, match="no score of step 6"):
-        team.wait_for_score(6, timeout_s=0.1)
+        start("other").wait_for_score(6, timeout_s=0.1)
 
 
 def test_nothing_is_left_of_a_closed_team(start):

@@ -92,6 +92,8 @@ class Team:
         """Return once the evaluation at this step, the run's last, is written down."""
         deadline = time.monotonic() + timeout_s
         while not any("validation/nme" in line and line["step"] >= step for line in self.every_line()):
+            if any(process.poll() for process in self._processes):  # those that are done have ended with 0
+                self.check()
             if time.monotonic() > deadline:
                 raise TrainingError(f"{self._metrics} has no score of step {step} after {timeout_s:g} s.")
             time.sleep(10 * LOOK_S)
