@@ -15,7 +15,8 @@ stragglers  the same at 1 view, where every piece of work takes a lognormal time
 reuse       each label trained on up to 4 times; 8 views and sixteen unlabelled frames per labelled one: a teacher
             is nearly four times as busy as a student. The aim is a share of (S + T) / (S + T/4), S and T being the
             seconds for a clip; `plan` says how much of that a split into two whole processes leaves
-accuracy    wall time to the synchronous run's final error on held-out people (long, so only when asked for)
+accuracy    wall time to the synchronous run's final error on held-out people, with 8 views and up to 4 uses of a label
+            (long, so only when asked for)
 stall       the student's time spent on waiting for labels: with its teacher, and after the teacher was killed
 plan        all the gains above, predicted from the baseline's S and T before ours was started
 
@@ -285,7 +286,7 @@ def compare_accuracy(bench: Bench, steps: int, seeds: int) -> None:
     from tsal_dist.observe.contest import settle
 
     bench.data = make_data(bench.folder / "people", 96)
-    bench.batch = bench.labelled = 16
+    bench.batch, bench.labelled = 16, 8
     pairs = []
     for seed in range(seeds):
         curves = {}
@@ -313,6 +314,7 @@ def train_whole(bench: Bench, split: "Split | None", steps: int, seed: int) -> l
         "train.gate.slack=0.05",
         f"train.seed={seed}",
         "runtime.queue.on_starvation=replay",
+        f"runtime.queue.max_reuse={REUSE}",
         f"runtime.log.evaluate_every={max(1, steps // 20)}",
     ]
     name = f"accuracy-{seed}-{'split' if split else 'sync'}"
