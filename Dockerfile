@@ -4,17 +4,20 @@
 #
 # BASE needs Python 3.11 or later. The torch on PyPI brings the CUDA libraries it needs, so the default serves
 # GPUs as well (the host has the driver); a vendor's CUDA image with Python does too. For a small image without
-# CUDA, TORCH_INDEX names an index of CPU wheels.
+# CUDA, TORCH_INDEX names an index of CPU wheels. EXTRAS names extras of pyproject.toml; sweeps need report,tune.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS packages
 ARG TORCH_INDEX=""
+ARG EXTRAS="report"
 WORKDIR /build
 # Dependencies first: a change of the source leaves this layer, gigabytes in size, as it is.
 COPY pyproject.toml constraints.txt ./
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*project['dependencies'], *project['optional-dependencies']['report'], sep='\n')" > requirements.txt \
+extras = '${EXTRAS}'.split(','); \
+print(*project['dependencies'], *(name for extra in extras for name in project['optional-dependencies'][extra]), sep='\n')" \
+        > requirements.txt \
     && /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         -c constraints.txt -r requirements.txt
 

@@ -1,6 +1,7 @@
 """The Ray cluster a sweep runs on: joined or made, quiet, and checked for room before anything waits for it."""
 
 import logging
+import secrets
 import shutil
 import socket
 import tempfile
@@ -47,6 +48,9 @@ def ray_settings(plan: SweepPlan) -> dict[str, str]:
 def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
     """Ray, for the length of a sweep: "local" makes a cluster of this machine, anything else joins one."""
     advise(ray_settings(plan))
+    if address == "local":
+        # Whoever reaches a Ray cluster can run anything on it. By itself Ray would keep a secret at home.
+        advise({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
     try:
         import ray
     except ImportError:
@@ -61,6 +65,11 @@ def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
         ray.init(address, **words)
     except ConnectionError as error:
         raise _no_cluster(address, error) from None
+    except ray.exceptions.AuthenticationError:
+        raise ConfigError(
+            f"The Ray cluster at --address {address} wants its token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to "
+            f"what its nodes were started with."
+        ) from None
     try:
         yield
     finally:

@@ -57,15 +57,13 @@ class Sweep:
             time.sleep(0.1)
         return found
 
+    def steps(self) -> list[int]:
+        """The last step with a line of metrics, of every run that has one."""
+        paths = [run / "metrics" / "student.jsonl" for run in self.runs()]
+        return [json.loads(path.read_text().splitlines()[-1])["step"] for path in paths if path.exists()]
+
     def last_step(self) -> int:
-        """The highest step with a line of metrics, of any trial."""
-        lines = [
-            json.loads(text)["step"]
-            for run in self.runs()
-            if (run / "metrics" / "student.jsonl").exists()
-            for text in (run / "metrics" / "student.jsonl").read_text().splitlines()
-        ]
-        return max(lines, default=0)
+        return max(self.steps(), default=0)
 
 
 def write_sweep(path: Path, text: str, space: str) -> Path:

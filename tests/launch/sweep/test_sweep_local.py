@@ -117,8 +117,8 @@ def read_id(run):
 
 
 def test_a_population_goes_on_from_its_best(sweep):
-    text = "trials = 2\nseed = 3\n" + PLACE + '[schedule]\nkind = "pbt"\nquantile = 0.5\nresample = 0.0\n'
-    job = sweep(text, "train.optim.lr = { loguniform = [1e-3, 1e-1] }", "train.steps=80")
+    text = "trials = 2\nseed = 3\n" + PLACE + '[schedule]\nkind = "pbt"\nevery_steps = 50\nquantile = 0.5\n'
+    job = sweep(text, "train.optim.lr = { loguniform = [1e-3, 1e-1] }", "train.steps=400")
     assert job.finish() == 0, job.output
     clones = [run for run in job.runs() if run.name != "run_0"]
     assert clones, job.output
