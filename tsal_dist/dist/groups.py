@@ -44,7 +44,7 @@ class RoleGroup:
 
 
 def join_role(
-    environment: Environment, seat: Seat, timeout_s: float, use_gpu: bool | None = None
+    environment: Environment, seat: Seat, store: Store, timeout_s: float, use_gpu: bool | None = None
 ) -> RoleGroup:
     """Make the role of `seat` the default process group. Call once, before anything else communicates.
 
@@ -60,28 +60,26 @@ def join_role(
 
     backend = choose_backend(gpus, environment.local_world)
     limit = timedelta(seconds=timeout_s)
-    store = PrefixStore(f"role/{seat.role}/{environment.restart_count}", _open_store(environment, limit))
-    dist.init_process_group(backend, store=store, rank=seat.rank, world_size=seat.world, timeout=limit)
+    own = PrefixStore(f"role/{seat.role}/{environment.restart_count}", store)
+    dist.init_process_group(backend, store=own, rank=seat.rank, world_size=seat.world, timeout=limit)
     logger.info("joined as %s %d of %d on %s with %s", seat.role, seat.rank, seat.world, device, backend)
-    return RoleGroup(seat.role, seat.rank, seat.world, device, backend, store)
+    return RoleGroup(seat.role, seat.rank, seat.world, device, backend, own)
 
 
 @contextmanager
-def in_turn(environment: Environment, timeout_s: float) -> Iterator[None]:
+def in_turn(environment: Environment, store: Store, timeout_s: float) -> Iterator[None]:
     """Let torchrun's first process, whatever its role, through the block before all others.
 
     No collective: the roles have no common group. The others wait for a key in torchrun's store; should the first
     one fail, torchrun ends them, and they would give up after `timeout_s` in any case.
     """
-    store = PrefixStore(
-        f"first/{environment.restart_count}", _open_store(environment, timedelta(seconds=timeout_s))
-    )
+    turns = PrefixStore(f"first/{environment.restart_count}", store)
     if environment.rank == 0:
         yield
-        store.set("through", "")
+        turns.set("through", "")
         return
     try:
-        store.wait(["through"], timedelta(seconds=timeout_s))
+        turns.wait(["through"], timedelta(seconds=timeout_s))
     except dist.DistStoreError:
         raise PeerLost(
             f"Process {environment.rank} waited {timeout_s:g} s for process 0 to open the run. Look at its log."
@@ -121,7 +119,8 @@ def choose_backend(gpus: int, local_world: int) -> str:
     return "cpu:gloo,cuda:nccl" if 0 < local_world <= gpus else "gloo"
 
 
-def _open_store(environment: Environment, timeout: timedelta) -> Store:
+def open_store(environment: Environment, timeout_s: float) -> Store:
+    """The key-value store that all processes of a launch share. Open it once: without torchrun it is served from here."""
     if not environment.launched:
         return dist.HashStore()  # type: ignore[attr-defined]
     # Without an agent (torchrun always has one) the first process serves the store for all.
@@ -130,6 +129,6 @@ def _open_store(environment: Environment, timeout: timedelta) -> Store:
         environment.master_addr,
         environment.master_port,
         is_master=serves,
-        timeout=timeout,
+        timeout=timedelta(seconds=timeout_s),
         wait_for_workers=False,
     )

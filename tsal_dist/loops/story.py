@@ -20,7 +20,7 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.dist.environment import Environment
-from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers
+from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers, open_store
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
@@ -101,11 +101,12 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         if config.runtime.lockstep:
             check_seats(len(seats) - teachers, teachers)
     limits = config.runtime.deadlines
-    with in_turn(environment, limits.group_s):
+    store = open_store(environment, limits.group_s)
+    with in_turn(environment, store, limits.group_s):
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
         run = open_run(config, "resume" if again else mode)
-    group = join_role(environment, seat, limits.group_s)
+    group = join_role(environment, seat, store, limits.group_s)
     # On a terminal that both roles share, the student's view shows the teacher's part as well.
     quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
     start_logging(run.dir, seat.role, seat.rank, environment.restart_count, quiet=quiet)
