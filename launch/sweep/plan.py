@@ -204,7 +204,7 @@ def _blame(what: str, check: Any) -> None:
 
 
 def _check_reports(plan: SweepPlan) -> None:
-    """The metric must be written before a trial's last step, or nothing would ever be compared."""
+    """The metric must be written in time: a run validates at its last step, but not every trial gets there."""
     metric, log = plan.file.sweep.metric, plan.config.runtime.log
     if metric.startswith("validation/"):
         if not plan.config.data.validation:
@@ -214,10 +214,11 @@ def _check_reports(plan: SweepPlan) -> None:
         every, key = log.evaluate_every, "runtime.log.evaluate_every"
     else:
         every, key = log.every, "runtime.log.every"
-    if every > plan.total_steps:
+    compared_early = plan.file.schedule.kind != "none" or plan.file.stop.patience
+    if every > plan.total_steps and (compared_early or plan.total_steps < plan.config.train.steps):
         raise ConfigError(
-            f"{key} ({every}) is more than the steps of a trial ({plan.total_steps}), so {metric} would be told only "
-            f"once, if at all. Lower it in [settings]."
+            f"{key} ({every}) is more than the steps of a trial ({plan.total_steps}), so {metric} would be told too "
+            f"late for what [schedule] and [stop] say. Lower it in [settings]."
         )
 
 
