@@ -57,7 +57,7 @@ def write_labels(path, clips):
 @pytest.fixture
 def desk(tmp_path):
     """A folder as the README's reader has it: a clone, some videos, some labels."""
-    for name in ("tools", "configs"):
+    for name in ("tools", "configs", "launch"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "my_videos").mkdir()
     (tmp_path / "my_labels").mkdir()
@@ -97,15 +97,17 @@ def test_make_knows_the_targets_the_readme_names():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_walk_on_your_own_videos_runs_as_printed(desk):
     walk = [line for line in commands() if not line.startswith("make ")]
     assert any("-m tsal_dist.train" in line for line in walk)
     for line in walk:
-        run(line, desk, BRIEF if "tsal_dist.train" in line else ())
+        run(line, desk, BRIEF if re.search(r"tsal_dist\.train|launch\.sweep", line) else ())
     capture = cv2.VideoCapture(str(desk / "overlay.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 6
     assert (desk / "landmarks.parquet").stat().st_size > 0
     assert (desk / "runs/mine/report/ced.png").stat().st_size > 0
+    assert (desk / "runs/sweeps/demo/report/best.toml").stat().st_size > 0
 
 
 @pytest.mark.parametrize(

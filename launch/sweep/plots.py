@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 12
 """So many curves are named in the legend: the best ones."""
+APART = 4.0
 
 
 def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], metric: Metric) -> "Figure":
@@ -29,11 +30,15 @@ def draw_curves(curves: Mapping[str, Sequence[tuple[int, float]]], metric: Metri
             linewidth=2 if place == 0 else 1.2,
             marker="o",
             markersize=3,
-            label=name if place < MOST_NAMED else None,
+            label=f"{name}: {metric.show(metric.best([*values]))}" if place < MOST_NAMED else None,
             zorder=len(curves) - place,
         )
     axes.set(xlabel="student step", ylabel=_label(metric))
-    axes.grid(alpha=0.3)
+    if _lie_apart([value for points in curves.values() for _, value in points]):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    axes.grid(alpha=0.3, which="both")
     axes.legend(title="trial, best first", fontsize=8)
     return figure
 
@@ -43,12 +48,12 @@ def draw_parallel(trials: Sequence[TrialState], space: Mapping[str, Domain], met
     figure, axes = _new_axes(2.2 + 1.9 * len(space), 5)
     places = [_Axis(key, domain) for key, domain in space.items()]
     values = [trial.best for trial in trials if trial.best is not None]
-    low, high = min(values), max(values)
+    last = _Axis("", Domain("loguniform" if _lie_apart(values) else "uniform", (min(values), max(values))))
     for place in reversed(range(len(trials))):
         trial = trials[place]
         assert trial.best is not None
         heights = [axis.height(trial.values[axis.key]) for axis in places]
-        heights.append((trial.best - low) / (high - low) if high > low else 0.5)
+        heights.append(last.height(trial.best))
         axes.plot(
             heights,
             color=_color(place, len(trials)),
@@ -63,10 +68,10 @@ def draw_parallel(trials: Sequence[TrialState], space: Mapping[str, Domain], met
                 text, (number, height), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center"
             )
     axes.axvline(len(places), color="black", linewidth=0.8)
-    for height, value in ((0.0, low), (1.0, high)):
+    for value in sorted({min(values), max(values)}):
         axes.annotate(
             metric.show(value),
-            (len(places), height),
+            (len(places), last.height(value)),
             xytext=(4, 0),
             textcoords="offset points",
             fontsize=8,
@@ -93,13 +98,18 @@ class _Axis:
         if self._domain.kind not in RANGES:
             return (self._domain.values.index(value) + 0.5) / len(self._domain.values)
         low, high = (self._along(end) for end in self._domain.values)
-        return (self._along(value) - low) / (high - low)
+        return (self._along(value) - low) / (high - low) if high > low else 0.5
 
     def marks(self) -> list[tuple[float, str]]:
         return [(self.height(value), show_value(value)) for value in self._domain.values]
 
     def _along(self, value: float) -> float:
         return math.log(value) if self._domain.kind == "loguniform" else float(value)
+
+
+def _lie_apart(values: Sequence[float]) -> bool:
+    """Whether one that diverges would flatten all others on a linear scale."""
+    return min(values, default=0) > 0 and max(values) > APART * min(values)
 
 
 def _color(place: int, count: int) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ import pytest
 
 from launch.sweep.machine import Machine
 from tests.launch.conftest import QUICK, ROOT
+from tests.launch.sweep.sweeping import assert_nothing_left, processes_of
 
 STEPS = ["train.steps=4000", *QUICK]
 KEEPS_A_CREW = """
@@ -44,12 +45,6 @@ def wait_for(condition, timeout_s=60.0):
         time.sleep(0.1)
 
 
-def in_session(pid):
-    """Processes of the crew: its own session and those of its workers name the run."""
-    out = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in out.splitlines() if pid in line and " Z" not in line]
-
-
 @pytest.mark.slow
 def test_a_machine_that_is_killed_takes_its_crew_along_which_saves(tmp_path):
     keeper = keep(tmp_path, "time.sleep(3600)")
@@ -58,7 +53,7 @@ def test_a_machine_that_is_killed_takes_its_crew_along_which_saves(tmp_path):
     finally:
         keeper.send_signal(signal.SIGKILL)
         keeper.communicate()
-    wait_for(lambda: not in_session(str(tmp_path / "run")), 30)
+    assert_nothing_left(tmp_path / "run")
     assert '"code": 75' in (tmp_path / "run/ctl/exit/student.json").read_text()
 
 
@@ -75,7 +70,7 @@ def test_a_crew_that_is_killed_leaves_nothing_behind(tmp_path):
         keeper.kill()
         keeper.communicate()
     assert keeper.returncode == 0
-    assert in_session(str(tmp_path / "run")) == []
+    assert processes_of(tmp_path / "run") == []
 
 
 def test_a_node_that_does_not_see_the_folder_says_so(tmp_path):
