@@ -10,7 +10,7 @@ from typing import Any
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run_dir import RunDir, write_whole
 
-WAITS, RUNS, PAUSED, DONE, STOPPED, FAILED = "waits", "runs", "paused", "done", "stopped early", "failed"
+WAITS, RUNS, PAUSED, DONE, STOPPED, FAILED = "waits", "runs", "paused", "done", "stopped", "failed"
 SAVED = "saved"
 """Interrupted together with the sweep, which can be resumed."""
 OVER = (DONE, STOPPED, FAILED)

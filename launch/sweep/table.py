@@ -24,13 +24,13 @@ def draw_trials(
     shown = metric.rank(trials) if ranked else _liveliest(trials)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("#", "trial", "state", "step", _short(metric.name), "best", "time"):
-        table.add_column(name, justify="left" if name in ("trial", "state") else "right")
+        table.add_column(name, justify="left" if name in ("trial", "state") else "right", no_wrap=True)
     keys = list(shown[0].values) if shown else []
     for key in _short_keys(keys):
         table.add_column(key, justify="right")
     for place, one in enumerate(shown[:rows], start=1):
         state = one.status + (
-            f", {one.failures} x retried" if one.failures and one.status != states.FAILED else ""
+            f", retried {one.failures} x" if one.failures and one.status != states.FAILED else ""
         )
         table.add_row(
             str(place),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_asha_stops_what_is_behind(sweep):
     assert job.finish() == 0, job.output
     first, *others = job.trials()
     assert (first["status"], first["step"]) == ("done", 40)
-    assert [trial["status"] for trial in others] == ["stopped early"] * 2
+    assert [trial["status"] for trial in others] == ["stopped"] * 2
     assert all(trial["step"] < 40 for trial in others)
     assert_nothing_left(job.folder)
 
@@ -110,6 +111,21 @@ def test_nothing_survives_a_sweep_that_is_killed(sweep):
     os.kill(job.process.pid, signal.SIGKILL)
     job.process.communicate(timeout=60)
     assert_nothing_left(job.folder, within_s=60)
+
+
+def test_optuna_chooses_from_every_kind_of_range(sweep):
+    text = "trials = 3\n" + PLACE + '[search]\nmethod = "optuna"\nstartup_trials = 2\n'
+    space = 'train.sources.use = { choice = [["heatmap"], ["heatmap", "track"]] }\ntrain.teacher.queue = { randint = [2, 3] }'
+    job = sweep(text, "train.optim.lr = { loguniform = [1e-3, 1e-2] }\n" + space)
+    assert job.finish() == 0, job.output
+    assert [trial["status"] for trial in job.trials()] == ["done"] * 3
+    for trial in job.trials():
+        config = json.loads((Path(trial["run"]) / "run.json").read_text())["config"]["train"]
+        values = trial["values"]
+        assert 1e-3 <= config["optim"]["lr"] == values["train.optim.lr"] <= 1e-2
+        assert config["sources"]["use"] == values["train.sources.use"]
+        assert config["teacher"]["queue"] == values["train.teacher.queue"] in (2, 3)
+    assert len({trial["values"]["train.optim.lr"] for trial in job.trials()}) == 3
 
 
 def read_id(run):

@@ -110,6 +110,6 @@ def test_the_table_shows_those_that_run_first_and_not_hundreds():
     console.print(draw_trials(trials, NME, 40))
     lines = console.export_text().splitlines()
     assert "last" in lines[1]
-    assert "1 x retried" in lines[1]
+    assert "retried 1 x" in lines[1]
     assert "and 21 more" in lines[-1]
     assert [show_time(seconds) for seconds in (5, 65, 3725)] == ["0:05", "1:05", "1:02:05"]
