@@ -74,7 +74,9 @@ def decode_record(data: bytes, seq: int) -> Record | None:
     """The record in slot `seq`, or None where the slot is torn, damaged or another's."""
     if len(data) != RECORD_BYTES:
         return None
-    magic, version, kind, _, at, first_row, rows, size, digest, step, t_ns, schema, check = FORMAT.unpack(data)
+    magic, version, kind, _, at, first_row, rows, size, digest, step, t_ns, schema, check = FORMAT.unpack(
+        data
+    )
     if check != zlib.crc32(data[:-4]) or (magic, version, at) != (MAGIC, VERSION, seq):
         return None
     if kind not in set(Kind):
