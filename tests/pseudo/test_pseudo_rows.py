@@ -194,3 +194,23 @@ def test_producer_names():
     assert split_producer(producer_name("teacher", 12, 3)) == ("teacher", 12, 3)
     with pytest.raises(ConfigError, match="no name of a producer"):
         producer_name("../x", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unit": 0},
+        {"points": -1},
+        {"minor": "1"},
+        {"fields": 5},
+        {"fields": [{"name": "a", "dtype": "f8,(", "shape": []}]},
+        {"fields": [{"name": "a", "dtype": "object", "shape": []}]},
+        {"fields": [{"name": "a", "dtype": 5, "shape": []}]},
+        {"fields": [{"name": "a", "dtype": "float32", "shape": [-1]}]},
+    ],
+    ids=str,
+)
+def test_a_schema_that_was_edited_is_refused_by_place(change):
+    with pytest.raises(ExchangeError, match=r"somewhere holds no schema of rows"):
+        Schema.parse(small_schema().to_json() | change, "somewhere")
+    assert Schema.parse(small_schema().to_json(), "somewhere") == small_schema()

@@ -86,12 +86,13 @@ class Plan:
             plan = Plan.from_json(text)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from None
-        numbers = [plan.step, plan.now_step, plan.short_rows]
+        counted = [plan.step, plan.now_step, plan.short_rows]
         for part in plan.ranges():
-            numbers += [part.seq, part.start, part.stop - part.start, part.use, part.size, part.digest]
-            numbers += [abs(part.teacher_step)]
-        if any(type(number) is not int or number < 0 for number in numbers):
+            counted += [part.seq, part.start, part.stop, part.use, part.size, part.digest]
+        if any(type(number) is not int or number < 0 for number in counted):
             raise ValueError("a number in it is not whole")
+        if any(part.stop < part.start or type(part.teacher_step) is not int for part in plan.ranges()):
+            raise ValueError("a range in it ends before it begins, or names no version")
         words = [part.producer for part in plan.ranges()]
         if (
             not plan.ranks
