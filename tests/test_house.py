@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,9 @@ def test_every_part_has_a_row():
 def test_no_room_without_a_name():
     vague = {"utils", "util", "common", "helpers", "misc", "core", "lib", "manager", "base"}
     assert not [path for part, path in sources() if {part, path.stem} & vague]
+
+
+def test_no_two_test_modules_share_a_name():
+    """pytest imports them by their names alone: the second one would end the collection."""
+    names = Counter(page.name for page in (ROOT / "tests").rglob("*.py") if page.name != "conftest.py")
+    assert [name for name, times in names.items() if times > 1] == []
