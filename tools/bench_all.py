@@ -105,7 +105,14 @@ def format_table(folder: Path) -> Iterator[str]:
         found = json.loads(kept.read_text())
         systems[name] = found["system"]
         for row in found["results"]:
-            yield " | ".join(["", name, row["name"], *format_row(row), ""]).strip()
+            yield _line(name, row["name"], *format_row(row))
+        for row in found.get("plan", []):
+            told = f"{row['predicted']:.2f} predicted, {row['measured']:.2f} measured"
+            yield _line(name, f"plan: {row['name']}", told, "", "± 10 %", _verdict(abs(row["error"]) <= 0.1))
+        for what, share in found.get("stall", {}).items():
+            yield _line(
+                name, f"stall, {what}", f"{share:.2%} of the time", "", "≤ 1 %", _verdict(share <= 0.01)
+            )
     yield ""
     for text in sorted({describe(system) for system in systems.values()}):
         names = ", ".join(name for name, system in systems.items() if describe(system) == text)
@@ -116,14 +123,17 @@ def format_row(row: dict[str, Any]) -> list[str]:
     """Measure, spread, aim and verdict; commands that only talk have seconds instead of a ratio."""
     if "extra_s" in row:
         good = row["extra_s"] < row["aim_s"] and not row["imports_torch"]
-        return [f"{row['extra_s']:.2f} s more", "", f"< {row['aim_s']:g} s", "" if good else "**missed**"]
+        return [f"{row['extra_s']:.2f} s more", "", f"< {row['aim_s']:g} s", _verdict(good)]
     spread = f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"
-    return [
-        f"{row['ratio']:.2f}",
-        spread,
-        f"≥ {row['aim']:g}",
-        "" if row["ratio"] >= row["aim"] else "**missed**",
-    ]
+    return [f"{row['ratio']:.2f}", spread, f"≥ {row['aim']:.3g}", _verdict(row["ratio"] >= row["aim"])]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _verdict(good: bool) -> str:
+    return "" if good else "**missed**"
 
 
 def describe(system: dict[str, Any]) -> str:

@@ -29,12 +29,19 @@ def test_the_table_shows_what_was_kept_and_what_misses_its_aim(tmp_path):
         {"name": "train --help", "extra_s": 0.2, "aim_s": 0.5, "imports_torch": False},
         {"name": "other --help", "extra_s": 0.2, "aim_s": 0.5, "imports_torch": True},
     )
+    keep(tmp_path, "async", ratio("equal, 1 view", 0.97, 0.95))
+    page = json.loads((tmp_path / "async.json").read_text())
+    page["plan"] = [{"name": "equal, 1 view", "predicted": 1.2, "measured": 1.0, "error": 0.2}]
+    page["stall"] = {"healthy": 0.004}
+    (tmp_path / "async.json").write_text(json.dumps(page))
     text = "\n".join(TOOL["format_table"](tmp_path))
     assert "| queue | round trip | 0.85 | 0.75 to 0.95 | ≥ 0.9 | **missed** |" in text
     assert "| queue | lists | 2.50 | 2.40 to 2.60 | ≥ 2 |  |" in text
     assert "| start | train --help | 0.20 s more |  | < 0.5 s |  |" in text
     assert "| start | other --help | 0.20 s more |  | < 0.5 s | **missed** |" in text
-    assert "2 cores (Some CPU, Linux x86_64), Python 3.11.7, commit abc1234: start, queue." in text
+    assert "| async | plan: equal, 1 view | 1.20 predicted, 1.00 measured |  | ± 10 % | **missed** |" in text
+    assert "| async | stall, healthy | 0.40% of the time |  | ≤ 1 % |  |" in text
+    assert "2 cores (Some CPU, Linux x86_64), Python 3.11.7, commit abc1234: start, queue, async." in text
 
 
 def test_every_bench_there_is_belongs_to_it():
