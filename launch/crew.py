@@ -25,6 +25,7 @@ from launch.plan import TRAIN, Crew, Meeting, crew_settings, plan_crews, torchru
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
+from tsal_dist.dist.kinship import adopt_orphans
 from tsal_dist.errors import ExitCode
 from tsal_dist.loops.open_run import run_folder
 from tsal_dist.run_dir import ROLES, RunDir
@@ -109,7 +110,7 @@ def run_crew(config: RunConfig, crew: Crew, command: Sequence[str], interface: s
     # One thread per process is torchrun's own default, set here to spare its warning.
     environment = child_environment(settings, {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"})
 
-    processes.adopt_orphans()
+    adopt_orphans()
     limits, relay = config.runtime.deadlines, Relay()
     deadline, patience_s = float("inf"), limits.shutdown_s
     try:

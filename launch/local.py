@@ -27,6 +27,7 @@ from launch.plan import default_procs, plan_crews
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
+from tsal_dist.dist.kinship import adopt_orphans
 from tsal_dist.errors import ExitCode
 from tsal_dist.loops.open_run import Mode, open_run
 
@@ -106,7 +107,7 @@ def keep_going(config: RunConfig, keepers: Sequence[Keeper], logs: Sequence[Log]
     student, *others = keepers
     shutdown_s = config.runtime.deadlines.shutdown_s
     deadline = float("inf")
-    processes.adopt_orphans()
+    adopt_orphans()
     relay = Relay()
     try:
         while not all(keeper.ending is not None for keeper in keepers) and time.monotonic() < deadline:

@@ -5,29 +5,19 @@ and workers whose torchrun was killed live on. Linux can hand such orphans to th
 for them; then the parent-child links alone say what is ours. Elsewhere only process groups are left.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from tsal_dist.dist.kinship import die_with_parent
+
 PROC = Path("/proc")
 POLL_S = 0.05
-
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every orphan among this process's descendants, where the system can do that."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def start(
@@ -103,13 +93,3 @@ def _signal_all(number: signal.Signals) -> None:
     for pid in descendants():
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def die_with_parent() -> None:
-    """Have this process get SIGTERM when the one that started it dies, where the system can do that."""
-    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-
-
-def _prctl(option: int, value: int) -> None:
-    if _LIBC is not None and _LIBC.prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), f"prctl({option}, {value})")

@@ -19,6 +19,7 @@ from launch.soak.schedule import FILL, JUMP, KINDS, Event, plan_events
 from launch.soak.verdict import find_violations
 from launch.soak.vitals import Vitals
 from tsal_dist.config import load_config
+from tsal_dist.dist.kinship import adopt_orphans
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.loops.open_run import open_run
 from tsal_dist.observe.sinks import read_metrics
@@ -61,7 +62,7 @@ def soak(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise ConfigError(f"--minutes is {args.minutes:g}; it must be above 0.")
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    processes.adopt_orphans()
+    adopt_orphans()
     home = Path(tempfile.mkdtemp(prefix="soak-")) if args.run is None else args.run.absolute()
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(ROOT)  # crews are modules of the repository

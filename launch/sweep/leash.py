@@ -7,7 +7,7 @@ may hang, so here it is done by a small process of its own, which then becomes t
 import os
 import sys
 
-from launch.processes import die_with_parent
+from tsal_dist.dist.kinship import die_with_parent
 from tsal_dist.errors import ExitCode
 
 

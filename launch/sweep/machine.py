@@ -16,6 +16,7 @@ from pathlib import Path
 from launch import processes
 from launch.sweep.leash import leash_words
 from tsal_dist.dist.environment import child_environment
+from tsal_dist.dist.kinship import adopt_orphans
 
 POLL_S = 0.1
 
@@ -32,7 +33,7 @@ class Machine:
                     f"a filesystem that every node of the cluster sees, under the same path."
                 )
         # Whatever falls off a crew that is killed becomes this process's to end.
-        processes.adopt_orphans()
+        adopt_orphans()
         self._crews: dict[str, subprocess.Popen[bytes]] = {}
 
     def free_port(self) -> int:

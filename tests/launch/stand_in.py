@@ -15,6 +15,7 @@ import time
 from tsal_dist.cli import run_entry
 from tsal_dist.config import load_config
 from tsal_dist.dist.environment import read_environment
+from tsal_dist.dist.kinship import die_with_parent
 from tsal_dist.dist.topology import plan_seats
 from tsal_dist.errors import ConfigError
 from tsal_dist.loops.open_run import open_run
@@ -40,6 +41,8 @@ def main(argv: list[str]) -> int:
         signal.signal(number, lambda number, frame: asked.append(number))
 
     step = resumed = last_commit(run_dir, seat.role)
+    die_with_parent()
+
     print(f"{seat.role} {seat.rank} of {seat.world} starts at step {resumed}", flush=True)
     record(run_dir, seat.role, seat.rank, environment.rank)
     while step < config.train.steps:

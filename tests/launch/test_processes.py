@@ -23,7 +23,8 @@ def run(script, *words):
 STARTER = """
 import os, sys, time
 from launch import processes
-processes.adopt_orphans()
+from tsal_dist.dist.kinship import adopt_orphans
+adopt_orphans()
 child = processes.start([sys.executable, "-c", sys.argv[1]], dict(os.environ))
 """
 WAITER = "import time; print('up', flush=True); time.sleep(600)"

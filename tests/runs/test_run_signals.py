@@ -1,12 +1,14 @@
 """Asked to leave, a run saves and says so, whatever it was doing; taken up again, it ends."""
 
+import os
 import signal
+import time
 
 import pytest
 
 from tests.checkpoint.equality import equal
 from tests.loops.short_runs import metrics, plans, saved, train
-from tests.runs.jobs import beat, committed, last_numbers, log_text, notes, student_step
+from tests.runs.jobs import beat, committed, last_numbers, log_text, notes, student_step, worker_pids
 from tsal_dist.errors import ExitCode
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
@@ -49,6 +51,23 @@ def test_a_signal_at_any_moment_saves_everything(faces, jobs, tmp_path, moment):
     assert notes(run) == DONE
     assert committed(run)[-1] == 60
     assert f"resumed from step {step}" in log_text(run, "student")
+
+
+def test_workers_leave_when_their_torchrun_is_killed(faces, jobs, tmp_path):
+    """Nobody else would ever end them: they save, and say so."""
+    run = tmp_path / "run"
+    job = jobs.torchrun(faces, run, 2, "train.steps=4000")
+    job.until(lambda: committed(run) and last_numbers(run, "teacher"), "a checkpoint")
+    workers = worker_pids(run)
+    assert len(workers) == 2
+    os.kill(job.process.pid, signal.SIGKILL)
+    job.finish()
+    deadline = time.monotonic() + 60
+    while worker_pids(run):
+        assert time.monotonic() < deadline, f"of {workers} there are still {worker_pids(run)}"
+        time.sleep(0.2)
+    assert notes(run) == LEFT
+    assert f"stopping at step {committed(run)[-1]}: " in log_text(run, "student")
 
 
 def nameless(plans):

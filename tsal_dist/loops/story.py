@@ -21,6 +21,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.dist.environment import Environment
 from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers, open_store
+from tsal_dist.dist.kinship import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
@@ -88,6 +89,8 @@ class Stage:
 
 def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:
     """Play this process's part. The exit code says whether the run is done."""
+    if environment.agent_store:
+        die_with_parent()  # a worker whose torchrun was killed saves and leaves; nobody else would ever end it
     seat = seats[environment.rank]
     if config.runtime.topology == "detached" and mode == "clean":
         raise ConfigError(
