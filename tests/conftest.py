@@ -1,6 +1,8 @@
 """What every test may ask for."""
 
+import ctypes
 import os
+import sys
 
 import hypothesis
 import pytest
@@ -12,6 +14,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A loaded machine is no defect: how long an example takes is not what these tests are about.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True)
+def nobody_adopts():
+    """A test that makes pytest the parent of orphans leaves zombies, on which a Slurm waits for ever."""
+    yield
+    if sys.platform == "linux":
+        flag = ctypes.c_int()
+        ctypes.CDLL(None).prctl(37, ctypes.byref(flag))  # PR_GET_CHILD_SUBREAPER
+        if flag.value:
+            ctypes.CDLL(None).prctl(36, 0)
+            pytest.fail("this test called adopt_orphans within pytest; start a process for it")
 
 
 @pytest.fixture
