@@ -31,8 +31,11 @@ WAITER = "import time; print('up', flush=True); time.sleep(600)"
 
 
 def test_a_child_is_asked_to_leave_when_its_starter_is_killed(tmp_path):
-    child = f"import signal, pathlib; signal.signal(15, lambda *_: pathlib.Path({str(tmp_path / 'asked')!r}).touch())\n"
-    child += "print('up', flush=True); signal.pause()"
+    # Blocked and waited for: a handler may run just before a pause() that then never ends.
+    child = (
+        "import signal, pathlib; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); print('up', flush=True); "
+    )
+    child += f"signal.sigwait([15]); pathlib.Path({str(tmp_path / 'asked')!r}).touch()"
     with run(STARTER + "child.wait()", child) as starter:
         assert starter.stdout.readline() == "up\n"
         starter.kill()
