@@ -16,8 +16,8 @@ def test_rows_are_counted_by_age_and_use():
     meals.take(Plan(41, 41, [[part(8, 1, 30)], [part(8, 1, 30)]], 0))
     found = meals.numbers()
     assert (found["queue/replayed"], found["queue/missing"]) == (4, 8)
-    assert found["staleness/rows"] == 32
-    assert found["staleness/steps_most"] == 31
-    assert [found[f"staleness/steps_le_{edge}"] for edge in (0, 10, 30, 100)] == [8, 12, 28, 32]
+    assert found["queue/trained"] == 32
+    assert found["queue/trained_steps_most"] == 31
+    assert [found[f"queue/trained_steps_le_{edge}"] for edge in (0, 10, 30, 100)] == [8, 12, 28, 32]
     # 1 - .99^10 is .096, 1 - .99^31 is .27
-    assert [found[f"staleness/rho_le_{edge:g}"] for edge in (0.05, 0.1, 0.2, 0.3)] == [8, 12, 28, 32]
+    assert [found[f"queue/trained_rho_le_{edge:g}"] for edge in (0.05, 0.1, 0.2, 0.3)] == [8, 12, 28, 32]

@@ -1,6 +1,6 @@
 """What the student was fed: how fresh, how often, how much too little. Rank 0 counts, for the whole role.
 
-Counts are cumulative, as histograms of monitoring systems are: `steps_le_10` are the rows that were at most ten steps
+Counts are cumulative, as histograms of monitoring systems are: `trained_steps_le_10` are the rows that were at most ten steps
 old. The difference of two lines of metrics is the histogram of the time between them.
 """
 
@@ -36,10 +36,10 @@ class Meals:
         found = {"queue/replayed": float(self.replayed), "queue/missing": float(self.missing)}
         if self.by_lag:
             lags = sorted(self.by_lag)
-            found |= {f"staleness/steps_le_{edge}": float(self._count(lags, edge)) for edge in STEPS}
-            found |= {f"staleness/rho_le_{edge:g}": float(self._count(lags, edge, True)) for edge in RHO}
-            found["staleness/rows"] = float(self.by_lag.total())
-            found["staleness/steps_most"] = float(lags[-1])
+            found |= {f"queue/trained_steps_le_{edge}": float(self._count(lags, edge)) for edge in STEPS}
+            found |= {f"queue/trained_rho_le_{edge:g}": float(self._count(lags, edge, True)) for edge in RHO}
+            found["queue/trained"] = float(self.by_lag.total())
+            found["queue/trained_steps_most"] = float(lags[-1])
         return found
 
     def _count(self, lags: list[int], most: float, as_rho: bool = False) -> int:
