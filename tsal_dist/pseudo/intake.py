@@ -22,7 +22,7 @@ from tsal_dist.pseudo.log import LogReader, Record
 from tsal_dist.pseudo.plan import RowRange, cut
 from tsal_dist.pseudo.schema import Schema, Strings
 from tsal_dist.pseudo.staleness import Staleness
-from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
+from tsal_dist.pseudo.topic import Topic, list_producers, meta_name, parse_text
 
 log = logging.getLogger(__name__)
 
@@ -151,13 +151,16 @@ class Intake:
         self._inspector.close()
 
     def _welcome(self, name: str) -> None:
+        store, file = self._topic.store, meta_name(name)
         try:
-            meta = read_meta(self._topic.store, name)
+            text = store.get(file)
+        except NameAbsent:
+            return  # it is being born; the next listing finds it
+        try:
+            meta = parse_text(text, store.where(file))
             if (meta.get("queue"), meta.get("run_id")) != (self._topic.uuid, self._topic.run_id):
                 raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
             self._topic.schema.check_readable(Schema.parse(meta.get("schema"), name), name)
-        except NameAbsent:
-            return  # it is being born; the next listing finds it
         except ExchangeError as error:
             self.refused[name] = str(error)
             log.warning("Producer %s is not read: %s", name, error)

@@ -100,11 +100,16 @@ def read_meta(store: Store, producer: str) -> dict[str, Any]:
 
 def parse_json(store: Store, name: str) -> dict[str, Any]:
     """A small file of the queue; {} for one that exists by name alone."""
+    return parse_text(store.get(name), store.where(name))
+
+
+def parse_text(text: bytes, place: str) -> dict[str, Any]:
+    """What such a file says. Apart from reading it: a read may fail today and succeed tomorrow, bad text stays bad."""
     try:
-        return read_object(store.get(name) or b"{}")
+        return read_object(text or b"{}")
     except ValueError as error:
         raise ExchangeError(
-            f"{store.where(name)} is not JSON of one object ({error}); delete it if you know why."
+            f"{place} is not JSON of one object ({error}); delete it if you know why."
         ) from error
 
 
