@@ -59,7 +59,7 @@ def learn(run):
             for rank in range(len(plan.ranks)):
                 delivery = consumers[rank].fetch(plan)
                 assert rows_are_true(delivery.columns)
-                assert (delivery.weight_N > 0).all()
+                assert not consumers[rank].damaged  # a weight may be nothing: thousands of steps are taken
             rows = [[row, part.use] for part in plan.ranges() for row in planned_rows_of(part)]
             file.write(json.dumps(rows).encode() + b"\n")
             planner.trained(step)
