@@ -1,7 +1,7 @@
 """What the student was fed: how fresh, how often, how much too little. Rank 0 counts, for the whole role.
 
-Counts are cumulative, as histograms of monitoring systems are: `trained_steps_le_10` are the rows that were at most ten steps
-old. The difference of two lines of metrics is the histogram of the time between them.
+Counts are cumulative, as histograms of monitoring systems are: `trained_steps_le_10` are the rows that were at most
+ten steps old. The difference of two lines of metrics is the histogram of the time between them.
 """
 
 from collections import Counter
@@ -35,13 +35,12 @@ class Meals:
         """For the metrics; the histograms once there is something to show."""
         found = {"queue/replayed": float(self.replayed), "queue/missing": float(self.missing)}
         if self.by_lag:
-            lags = sorted(self.by_lag)
-            found |= {f"queue/trained_steps_le_{edge}": float(self._count(lags, edge)) for edge in STEPS}
-            found |= {f"queue/trained_rho_le_{edge:g}": float(self._count(lags, edge, True)) for edge in RHO}
+            rows, rho = self.by_lag.items(), self.staleness.rho
+            for edge in STEPS:
+                found[f"queue/trained_steps_le_{edge}"] = float(sum(n for lag, n in rows if lag <= edge))
+            for share in RHO:
+                total = sum(n for lag, n in rows if rho(lag, 0) <= share + 1e-12)
+                found[f"queue/trained_rho_le_{share:g}"] = float(total)
             found["queue/trained"] = float(self.by_lag.total())
-            found["queue/trained_steps_most"] = float(lags[-1])
+            found["queue/trained_steps_most"] = float(max(self.by_lag))
         return found
-
-    def _count(self, lags: list[int], most: float, as_rho: bool = False) -> int:
-        age = (lambda lag: self.staleness.rho(lag, 0)) if as_rho else float
-        return sum(self.by_lag[lag] for lag in lags if age(lag) <= most + 1e-12)
