@@ -5,7 +5,7 @@ All of these are collective, and their times are pure functions of the step, so 
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -102,7 +102,12 @@ class Duties:
         """Save everything; on return it is durable. Collective."""
         student = self.student
         step = student.step_number
-        self.checkpoints.save(step, student.state_dict(), {"rng": capture_rng()})
+        state = student.state_dict()
+        # Also where the step was not written down, because a stop came between two lines of metrics.
+        self._require_finite(
+            _not_finite(state["engine"]["weights"]), "weights that the last steps have moved"
+        )
+        self.checkpoints.save(step, state, {"rng": capture_rng()})
         self._saved_step = step
         if student.rank == 0:
             if nme is not None:
@@ -149,15 +154,17 @@ class Duties:
             numbers["weights/superseded"] = self.publisher.superseded
         if self.sink:
             self.sink.write(student.step_number, numbers)
-        self._require_finite(numbers)
+        losses = [name for name in numbers if name.startswith("loss/")]
+        self._require_finite([name for name in losses if not math.isfinite(numbers[name])], "losses")
 
-    def _require_finite(self, numbers: Mapping[str, float]) -> None:
-        """What is written down is what is saved next: no checkpoint may hold weights that a broken loss has moved."""
-        broken = [name for name in numbers if name.startswith("loss/") and not math.isfinite(numbers[name])]
+    def _require_finite(self, broken: Sequence[str], kind: str) -> None:
+        """No checkpoint may hold what a broken loss has moved. Every rank judges the same numbers."""
         if broken:
+            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
             raise TrainingError(
-                f"{', '.join(broken)} is not a finite number at step {self.student.step_number}. The last checkpoint is "
-                f"of step {self._saved_step}. Lower train.optim.lr, or look at the frames that it was taught with."
+                f"Among the {kind}, {', '.join(broken[:3])}{more} is not a finite number at step "
+                f"{self.student.step_number}. The last checkpoint is of step {self._saved_step}. Lower train.optim.lr, "
+                "or look at the frames that it was taught with."
             )
 
     def _measure(self, evaluator: Evaluator, weights: Mapping[str, Tensor]) -> Evaluation:
@@ -173,6 +180,10 @@ class Duties:
             self.publisher.close(self.student.config.runtime.deadlines.silent_s)
         if self.sink:
             self.sink.close()
+
+
+def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, value in weights.items() if not bool(value.isfinite().all())]
 
 
 def queue_numbers(planner: Planner, step: int) -> dict[str, float]:
