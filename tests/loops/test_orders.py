@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tsal_dist.loops.student import Student, give_orders
-from tsal_dist.loops.student_run import find_plan
+from tsal_dist.loops.student_run import Company, find_plan
 from tsal_dist.pseudo.plan import Plan
 
 BURN_IN, STEPS, ROWS = 3, 10, 8
@@ -17,10 +17,10 @@ class Planner:
 
     def __init__(self, pending):
         self.pending_rows = pending
-        self.ticks = 0
+        self.bound_steps = 100
 
     def tick(self):
-        self.ticks += 1
+        pass
 
     def plan(self, step, rows, world, replay):
         taken = min(self.pending_rows, rows * world)
@@ -47,7 +47,8 @@ def student_at(step, ahead, pending=1000, unlabelled=1.0):
 
 
 def planned(student, stop=""):
-    orders = give_orders(student, stop, lambda step: find_plan(student, step, None, None))
+    company = Company(None, None, None, None)
+    orders = give_orders(student, stop, lambda step: find_plan(student, step, company, None))
     for plan in orders.plans:
         student.coming[plan.step] = plan
     return [plan.step for plan in orders.plans]

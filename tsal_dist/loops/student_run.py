@@ -6,7 +6,7 @@ Nothing here waits for a teacher without a deadline, and only where the user ask
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tsal_dist.dist.shutdown import StopFlag
@@ -15,6 +15,7 @@ from tsal_dist.exchange.beat import DONE, Heart, Watch
 from tsal_dist.exchange.fence import Handshake
 from tsal_dist.exchange.fence import StopFlag as RunEnd
 from tsal_dist.loops.duties import Duties
+from tsal_dist.loops.leash import Leash
 from tsal_dist.loops.second_hand import Replay
 from tsal_dist.loops.student import Orders, Student, give_orders
 from tsal_dist.pseudo.plan import Plan
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 STUDENT_PEER, TEACHER_PEER = ("student", 0), ("teacher", 0)
 """Rank 0 of either role speaks for it."""
+AT_WORK = ("absorb", "label")
+"""The phases of a teacher that will send labels."""
 
 
 class Schedule(Protocol):
@@ -47,6 +50,7 @@ class Company:
     """The teacher's heartbeat: what is said of it when labels stay away."""
     schedule: Schedule | None = None
     """Where the roles take turns; otherwise neither waits for the other."""
+    leash: Leash = field(default_factory=Leash)
     beat_s: float = 1.0
     waited_in_vain_at: int = -1
     """How many rows had ever been committed when waiting for more was given up."""
@@ -92,6 +96,17 @@ class Company:
             return False
         pulse = self.watch.look()[TEACHER_PEER]
         return bool(self.watch.lost()) or (pulse is not None and pulse.phase == DONE)
+
+    def has_given_up(self, planner: Planner) -> bool:
+        """Whether the last wait was in vain and nothing has come since."""
+        return planner.committed_rows == self.waited_in_vain_at
+
+    def teacher_is_at_work(self) -> bool:
+        """Whether labels can be expected: the teacher lives, and neither rests nor waits for the student."""
+        if self.watch is None or self.has_lost_teacher():
+            return False
+        pulse = self.watch.look()[TEACHER_PEER]
+        return pulse is not None and pulse.phase in AT_WORK
 
     def _look_after_teacher(self, step: int) -> None:
         """Say when the student is on its own, and when no longer."""
@@ -170,18 +185,41 @@ def _find_plan(
         return None  # fresh rows may come until its turn does
     planner.tick()
     if policy in ("wait", "abort"):
-        _wait_for_rows(planner, student, rows * student.world, company, stop)
-    return planner.plan(step, rows, student.world, replay=policy == "replay")
+        # A log that has come to its end stays there: one deadline is enough.
+        ended = student.config.runtime.offline and company.has_given_up(planner)
+        _wait_for_rows(planner, student, rows * student.world, company, stop, lambda: not ended)
+    elif company.leash.holds(step, planner.bound_steps):
+        _wait_for_rows(
+            planner,
+            student,
+            1,
+            company,
+            stop,
+            lambda: company.teacher_is_at_work() and not company.has_given_up(planner),
+        )
+    plan = planner.plan(step, rows, student.world, replay=policy == "replay")
+    company.leash.observe(plan)
+    return plan
 
 
-def _wait_for_rows(planner: Planner, student: Student, rows: int, company: Company, stop: StopFlag) -> None:
-    """Return when enough rows are there, or when they stay away for too long; where the user said so, that ends it."""
+def _wait_for_rows(
+    planner: Planner,
+    student: Student,
+    rows: int,
+    company: Company,
+    stop: StopFlag,
+    hope: Callable[[], bool],
+) -> None:
+    """Return when enough rows are there, or when they stay away for too long; where the user said so, that ends it.
+
+    Without `hope` for more it returns at once.
+    """
     runtime = student.config.runtime
     limits = runtime.deadlines
     deadline = time.monotonic() + limits.silent_s
     while planner.pending_rows + planner.replayable_rows < rows and not stop.requested:
-        if runtime.offline and planner.committed_rows == company.waited_in_vain_at:
-            return  # a log that has come to its end stays there: one deadline is enough
+        if not hope():
+            return
         if time.monotonic() > deadline:
             who = "the logs that it learns from have no more" if runtime.offline else company.whereabouts()
             message = (

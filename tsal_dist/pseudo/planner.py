@@ -181,6 +181,11 @@ class Planner:
         return sum(feed.pending for feed in self.intake.feeds.values())
 
     @property
+    def bound_steps(self) -> float:
+        """How many steps labels may lag; infinite where nothing bounds it."""
+        return self._staleness.bound_steps
+
+    @property
     def replayable_rows(self) -> int:
         return len(self._pool)
 
