@@ -75,11 +75,11 @@ class Bench:
     """By row and views."""
     stall: dict[str, float] = field(default_factory=dict)
 
-    def words(self, split: "Split | None", views: int, *settings: str) -> list[str]:
+    def words(self, split: "Split | None", views: int, *settings: str, procs: int = PROCS) -> list[str]:
         """A run of the same global batch: synchronous without a split."""
         from tsal_dist.loops.probe import STEADY
 
-        students = split.students if split else PROCS
+        students = split.students if split else procs
         rows = self.batch * PROCS  # a segment is what a step trains on
         return [
             "--config=configs/demo.toml",
@@ -104,13 +104,14 @@ class Bench:
 
         return Team(self.folder / name, words, procs, entry or TRAIN)
 
-    def find_costs(self, team: "Team") -> "Costs":
+    def find_costs(self, team: "Team", procs: int = PROCS) -> "Costs":
         """What a clip costs, read off a synchronous team as tools/plan.py does."""
         from tsal_dist.loops.probe import WARM_STEPS, read_costs
 
         team.wait_for_step(WARM_STEPS, START_S)
         lines = team.watch(self.window_s, least=PUBLISH_EVERY * (1 if self.quick else 3))
-        return read_costs(lines, self.batch // CLIP_FRAMES, PUBLISH_EVERY, PUBLISH_EVERY)
+        clips = self.batch * PROCS // procs // CLIP_FRAMES
+        return read_costs(lines, clips, PUBLISH_EVERY, PUBLISH_EVERY)
 
     def compare(
         self,
@@ -126,6 +127,8 @@ class Bench:
 
         title = f"{name}, {views} view{'s' if views > 1 else ''}"
         synchronous = self.words(None, views)
+        with self.start(f"{name}-{views}-lone", self.words(None, views, procs=1), 1) as team:
+            lone = self.find_costs(team, 1)
         with ExitStack() as leaving:
             if entry:  # which sleeps, and costs are those of the work
                 with self.start(f"{name}-costs", synchronous, PROCS) as team:
@@ -136,7 +139,7 @@ class Bench:
             else:
                 costs = self.find_costs(baseline)
             baseline.hold()
-            self.costs[title] = costs
+            costs = self.costs[title] = replace(costs, lone=lone)
             forecasts = choose(costs)
             ours = []
             for forecast in forecasts:

@@ -5,7 +5,7 @@
     python tools/plan.py --config configs/wflw.toml --procs 64 --costs 12 30
 
 Runs the config synchronously for some seconds, on as many processes as are planned for or as this machine has devices
-for, and divides each step into the teacher's part and the student's. Then it goes through every split of the processes,
+for and then on one, and divides each step into the teacher's part and the student's. Then it goes through every split of the processes,
 for labels that are trained on 1, 2, 4 ... times. Where no split gains 5 % it says so: stay synchronous
 (runtime.topology=inline under torchrun). The ideal gain is that of a split into any fractions: many processes come close.
 
@@ -77,10 +77,11 @@ def main(argv: list[str]) -> int:
     if args.json:
         print(json.dumps(_record(costs, procs, keep, luck, options, chosen)))
         return 0
-    ratio = costs.teacher_s / costs.student_s
+    lone = costs.lone
+    alone = f" ({1e3 * lone.student_s:.1f} and {1e3 * lone.teacher_s:.1f} alone in a role)" if lone else ""
     print(
-        f"one clip: {1e3 * costs.student_s:.1f} ms to learn from, {1e3 * costs.teacher_s:.1f} ms to label "
-        f"({ratio:.2f} of that); keep rate {keep:.2f} ({source})"
+        f"one clip: {1e3 * costs.student_s:.1f} ms to learn from, {1e3 * costs.teacher_s:.1f} ms to label{alone}; "
+        f"keep rate {keep:.2f} ({source})"
     )
     print_table(options, costs, procs, keep, luck)
     print(give_advice(chosen, config))

@@ -30,6 +30,19 @@ def test_rates_by_hand():
     assert split_rate(HEAVY, Split(2, 2, shared=True), keep=0.5) == pytest.approx(2 / 0.45)
 
 
+def test_a_process_that_meets_nobody_is_quicker():
+    costs = Costs(student_s=0.06, teacher_s=0.05, lone=Costs(0.04, 0.03))
+    assert synchronous_rate(costs, 2) == pytest.approx(2 / 0.11)
+    assert split_rate(costs, Split(1, 1)) == pytest.approx(25)
+    assert split_rate(costs, Split(2, 1)) == pytest.approx(2 / 0.06)
+    assert split_rate(costs, Split(1, 2)) == pytest.approx(25)
+    assert split_rate(costs, Split(2, 2, shared=True)) == pytest.approx(2 / 0.11)
+    for split in (Split(1, 1), Split(3, 1), Split(2, 2)):
+        expected = split_rate(costs, split, reuse=2)
+        assert simulate_split(costs, split, Luck(), reuse=2) == pytest.approx(expected, rel=0.01)
+    assert forecast(costs, Split(1, 1)).student_busy == pytest.approx(1)
+
+
 @pytest.mark.parametrize("procs", [2, 3, 5, 8, 64])
 @pytest.mark.parametrize("costs", [LIGHT, EVEN, HEAVY])
 def test_at_equal_work_no_split_gains(costs, procs):

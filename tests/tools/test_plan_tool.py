@@ -24,7 +24,7 @@ def test_it_advises_to_stay_synchronous_where_nothing_is_gained(capsys):
     page = plan(capsys, "--procs", "4", "--costs", "30", "10", "runtime.queue.max_reuse=1")
     assert page["advice"] == "synchronous"
     assert page["options"][0]["gain"] == pytest.approx(1)
-    assert page["costs"] == {"student_s": 0.03, "teacher_s": 0.01}
+    assert page["costs"] == {"student_s": 0.03, "teacher_s": 0.01, "lone": None}
     assert main([DEMO, "--procs", "4", "--costs", "30", "10", "runtime.queue.max_reuse=1"]) == 0
     assert "Stay synchronous" in capsys.readouterr().out
 
@@ -77,6 +77,8 @@ def test_it_measures_a_config(tmp_path):
     page = json.loads(done.stdout)
     assert 0 < page["costs"]["teacher_s"] < 5
     assert 0 < page["costs"]["student_s"] < 5
+    assert page["costs"]["lone"].keys() == {"student_s", "teacher_s", "lone"}
+    assert page["costs"]["lone"]["student_s"] != page["costs"]["student_s"]
     assert page["system"]["commit"]
     alone = measure("train.recipe=supervised")
     assert alone.returncode == 2

@@ -1,15 +1,16 @@
 """How many processes should teach, and what that gains over a synchronous run: arithmetic, and a simulation of luck.
 
-Per clip a process needs S seconds to learn and T to label. k of the labels survive admission, each is trained on R
-times. Rates are clips trained per second by N processes:
+Per clip a process needs S seconds to learn and T to label; less where it is alone in its role, and meets nobody to
+exchange gradients with. k of the labels survive admission, each is trained on R times. Clips trained per second by N
+processes:
 
     synchronous     N / (S + T)                    every process labels, then learns, and waits for the slowest
     split           min(s / S, k R t / T)          s students and t teachers, s + t = N, a device each
     shared          N / (S + T / k)                a teacher and a student on each of N devices
 
-At equal work (k = R = 1) no split beats the synchronous run: there are no operations to save, only waiting. A split of
-few processes loses where neither side can be made of a fraction of one. What asynchrony gains comes from reuse, from
-waiting for nobody, and from devices that could not train but can teach. Sharing never reuses: while labels are
+At equal work (k = R = 1) no split beats the synchronous run by much: there are no operations to save, only meetings. A
+split of few processes loses where neither side can be made of a fraction of one. What asynchrony gains comes from reuse,
+from waiting for nobody, and from devices that could not train but can teach. Sharing never reuses: while labels are
 wanted a teacher gets its half of the device, and fresh labels go first.
 """
 
@@ -30,16 +31,26 @@ BACKLOG_STEPS = 8
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of one process for one clip, while the other processes of its machine are busy too."""
+    """Seconds of one process for one clip, in a role of several that meet at every step."""
 
     student_s: float
     """Learning from it, labelled frames and all duties included."""
     teacher_s: float
     """Labelling it, with all views, and absorbing the student."""
+    lone: "Costs | None" = None
+    """Of a process that is alone in its role, which exchanges no gradients and waits for no peer; the same if unknown."""
 
     def __post_init__(self) -> None:
         if min(self.student_s, self.teacher_s) <= 0:
             raise ConfigError(f"A clip costs {self}; both must be more than nothing. Measure again.")
+
+    def learning_s(self, students: int) -> float:
+        """One of so many students."""
+        return (self.lone if self.lone and students == 1 else self).student_s
+
+    def labelling_s(self, teachers: int) -> float:
+        """One of so many teachers."""
+        return (self.lone if self.lone and teachers == 1 else self).teacher_s
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,8 @@ def split_rate(costs: Costs, split: Split, reuse: int = 1, keep: float = 1.0) ->
     """Clips per second of an asynchronous run, where nobody is slower than anybody else."""
     if split.shared:
         return split.students / (costs.student_s + costs.teacher_s / keep)
-    return min(split.students / costs.student_s, keep * reuse * split.teachers / costs.teacher_s)
+    learnt = split.students / costs.learning_s(split.students)
+    return min(learnt, keep * reuse * split.teachers / costs.labelling_s(split.teachers))
 
 
 def ideal_gain(costs: Costs, reuse: int = 1, keep: float = 1.0) -> float:
@@ -134,7 +146,8 @@ def forecast(
     else:
         usual = simulate_synchronous(costs, procs, luck, steps)
         rate = simulate_split(costs, split, luck, reuse, keep, steps)
-    return Forecast(split, reuse, rate, rate / usual, min(1.0, rate * costs.student_s / split.students))
+    learning_s = costs.learning_s(split.students)
+    return Forecast(split, reuse, rate, rate / usual, min(1.0, rate * learning_s / split.students))
 
 
 def best_split(
@@ -181,10 +194,11 @@ def simulate_split(
     procs = split.students + split.teachers
     speed = _slowness(procs, luck)
     batch = procs / split.students
+    learning_s, labelling_s = costs.learning_s(split.students), costs.labelling_s(split.teachers)
     learn = (_draw(rng, luck, (steps, split.students)) * speed[: split.students]).max(axis=1)
     uses = batch * keep * reuse  # that one call of a teacher adds to the store
     finish = [
-        (float(costs.teacher_s * batch * speed[rank] * _draw(rng, luck, ())), rank)
+        (float(labelling_s * batch * speed[rank] * _draw(rng, luck, ())), rank)
         for rank in range(split.students, procs)
     ]
     heapq.heapify(finish)
@@ -200,13 +214,13 @@ def simulate_split(
             if store >= BACKLOG_STEPS * procs:
                 parked.append(rank)
             else:
-                again = costs.teacher_s * batch * speed[rank] * float(_draw(rng, luck, ()))
+                again = labelling_s * batch * speed[rank] * float(_draw(rng, luck, ()))
                 heapq.heappush(finish, (done + again, rank))
         store -= procs
-        now += costs.student_s * batch * float(learn[step])
+        now += learning_s * batch * float(learn[step])
         if store < BACKLOG_STEPS * procs:
             for rank in parked:
-                again = costs.teacher_s * batch * speed[rank] * float(_draw(rng, luck, ()))
+                again = labelling_s * batch * speed[rank] * float(_draw(rng, luck, ()))
                 heapq.heappush(finish, (now + again, rank))
             parked.clear()
     return float((steps - steps // 5) * procs / (now - begun))

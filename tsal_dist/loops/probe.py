@@ -1,10 +1,12 @@
 """What learning and labelling cost here, read off a short synchronous run: real models, recipe, loader, processes.
 
-As many processes as are planned for run at once, for a core or a memory bus is slower when its neighbours are busy.
+As many processes as are planned for run at once, for they meet at every step: exchanging gradients and waiting for one
+another took a fifth of it on two cores. Then one runs alone, since a role of one process meets nobody.
 The synchronous run needs no model: its own lines of metrics say what a step takes, and which part is the teacher's.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -39,18 +41,23 @@ def measure_costs(
     seconds: float = 8.0,
     timeout_s: float = 600.0,
 ) -> Costs:
-    """Run `config`, which the command line `words` describe, synchronously for some seconds; what a clip costs."""
+    """Run `config`, which the command line `words` describe, synchronously; what a clip costs. `seconds` each: all
+    processes together, and one alone."""
     if not config.has_teacher:
         raise ConfigError(
             f"train.recipe={config.train.recipe} has no teacher here, so there is nothing to split. Plan for tsal or "
             f"mean_teacher."
         )
     probe = [*words, *STEADY, "runtime.topology=inline", f"runtime.weights.publish_every={PUBLISH_EVERY}"]
-    with Team(folder, probe, procs) as team:
-        team.wait_for_step(WARM_STEPS, timeout_s)
-        lines = team.watch(seconds, least=2 * PUBLISH_EVERY, limit_s=timeout_s)
     clips = config.train.unlabelled_batch // config.data.clip_frames
-    return read_costs(lines, clips, PUBLISH_EVERY, config.runtime.weights.publish_every)
+
+    def measure(world: int) -> Costs:
+        with Team(folder / f"of-{world}", probe, world) as team:
+            team.wait_for_step(WARM_STEPS, timeout_s)
+            lines = team.watch(seconds, least=2 * PUBLISH_EVERY, limit_s=timeout_s)
+        return read_costs(lines, clips, PUBLISH_EVERY, config.runtime.weights.publish_every)
+
+    return replace(measure(procs), lone=measure(1))
 
 
 def read_costs(lines: Sequence[Line], clips: int, published: int, publish_every: int) -> Costs:
@@ -69,12 +76,13 @@ def read_costs(lines: Sequence[Line], clips: int, published: int, publish_every:
         raise TrainingError(
             f"{len(lines)} steps are too few to tell what a version costs. Measure for longer."
         )
-    costs = []
-    for part in (0, 1):
+
+    def per_clip(part: int) -> float:
         step_s = median(each[part] for each in usual)
         extra_s = max(0.0, median(each[part] for each in version) - step_s)
-        costs.append((step_s + extra_s / publish_every) / clips)
-    return Costs(*costs)
+        return (step_s + extra_s / publish_every) / clips
+
+    return Costs(student_s=per_clip(0), teacher_s=per_clip(1))
 
 
 def keep_rate(lines: Sequence[Line]) -> float:
