@@ -117,12 +117,15 @@ def structure_term(output: DetectorOutput, frames: Frames, scale: Scale) -> Term
 
 
 def split_output(output: DetectorOutput, first: int) -> tuple[DetectorOutput, DetectorOutput]:
-    """The first so many frames of an output, and the others."""
-    heat, center, offset = output
-    return (
-        DetectorOutput(heat[:, :first], center[:first], offset[:first]),
-        DetectorOutput(heat[:, first:], center[first:], offset[first:]),
-    )
+    """The first so many frames of an output, and the others.
+
+    By `split`: two slices would each give back a gradient of the whole output, mostly zeros.
+    """
+    sizes = [first, len(output.center_N1hw) - first]
+    heats = torch.split(output.heat_SNKhw, sizes, dim=1)
+    centers, offsets = (torch.split(part, sizes) for part in output[1:])
+    mine, theirs = (DetectorOutput(*parts) for parts in zip(heats, centers, offsets, strict=True))
+    return mine, theirs
 
 
 def term_weights(loss: LossConfig, unlabelled: float) -> dict[str, float]:

@@ -45,13 +45,14 @@ def label_heatmap_loss(
 ) -> Term:
     """Student: 1/2 sum over stages, points and cells of weight (H - H(Y))^2; count: all frames of the batch.
 
-    Without the background map: where some points have no label, what is background is not known.
+    The background map weighs nothing: where some points have no label, what is background is not known. It is not cut
+    off, since a slice gives back a gradient of all maps once more.
     """
     size_hw = (heat_SNKhw.shape[-2], heat_SNKhw.shape[-1])
     known_NK2 = _known(label_NK2, weight_NK)
-    target_NKhw = encode_heatmap(known_NK2, weight_NK > 0, size_hw, stride, sigma_px)[:, :-1]
-    error_SNK = (heat_SNKhw[:, :, :-1].float() - target_NKhw).square().sum((-2, -1))
-    return Term((error_SNK * weight_NK).sum() / 2, _frames(label_NK2))
+    target_NKhw = encode_heatmap(known_NK2, weight_NK > 0, size_hw, stride, sigma_px)
+    error_SNK = (heat_SNKhw.float() - target_NKhw).square().sum((-2, -1))
+    return Term((error_SNK * F.pad(weight_NK, (0, 1))).sum() / 2, _frames(label_NK2))
 
 
 def _known(label_NK2: Tensor, weight_NK: Tensor) -> Tensor:
