@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -41,13 +41,9 @@ def start(
 def descendants(root: int | None = None) -> list[int]:
     """The processes below `root` (this one), parents first."""
     children: dict[int, list[int]] = {}
-    for entry in PROC.glob("[0-9]*/stat"):
-        # A process may leave between the listing and the reading.
-        with suppress(OSError):
-            # The name in parentheses may hold anything, so count fields from the last parenthesis.
-            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
-            if state != "Z":
-                children.setdefault(int(parent), []).append(int(entry.parent.name))
+    for pid, parent, state in _table():
+        if state != "Z":
+            children.setdefault(parent, []).append(pid)
     found: list[int] = []
     todo = [os.getpid() if root is None else root]
     while todo:
@@ -72,14 +68,15 @@ def end_descendants(grace_s: float) -> None:
     reap()
 
 
-def reap() -> None:
+def reap(spare: Container[int] = ()) -> None:
     """Take the exit status of adopted processes, so that they do not stay as zombies.
 
-    Also takes that of direct children: ask a Popen for its own status first.
+    `spare` those that a Popen still asks for: it takes a status that is gone for success.
     """
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    for pid, parent, state in _table():
+        if parent == os.getpid() and state == "Z" and pid not in spare:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
@@ -87,6 +84,16 @@ def signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> 
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
+
+
+def _table() -> Iterator[tuple[int, int, str]]:
+    """Every process, its parent and its state."""
+    for entry in PROC.glob("[0-9]*/stat"):
+        # A process may leave between the listing and the reading.
+        with suppress(OSError):
+            # The name in parentheses may hold anything, so count fields from the last parenthesis.
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            yield int(entry.parent.name), int(parent), state
 
 
 def _signal_all(number: signal.Signals) -> None:

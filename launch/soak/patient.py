@@ -51,7 +51,6 @@ class Role:
         if returned is None:
             return
         self._process = None
-        processes.reap()
         if returned == ExitCode.DONE:
             self.finished = True
         elif self.excused:
@@ -66,6 +65,11 @@ class Role:
         beats = [beat for beat in read_beats(self.run_dir, self.name) if beat.rank < self.world]
         fresh = [beat for beat in beats if beat.incarnation > self._before.get(beat.rank, 0)]
         return len(fresh) == self.world and all(beat.phase != "start" for beat in fresh)
+
+    @property
+    def pid(self) -> int | None:
+        """Of its crew."""
+        return self._process.pid if self._process else None
 
     def workers(self) -> list[int]:
         """Its training processes."""
@@ -114,6 +118,8 @@ class Patient:
     def tend(self) -> None:
         for role in self.roles:
             role.tend()
+        # Those that a killed crew left behind; the other crew may have ended since it was asked.
+        processes.reap(spare=[role.pid for role in self.roles if role.pid])
         self.watch()
 
     def wait(self, seconds: float) -> None:

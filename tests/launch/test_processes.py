@@ -63,3 +63,23 @@ def test_nothing_survives(child):
         assert starter.communicate("go\n", timeout=20)[0] == "[]\n"
     with pytest.raises(ProcessLookupError):
         os.kill(below, 0)
+
+
+def test_only_statuses_that_nobody_asks_for_are_taken():
+    script = """
+import os, sys, time
+from launch import processes
+from tsal_dist.dist.kinship import adopt_orphans
+adopt_orphans()
+leave = [sys.executable, "-c", "raise SystemExit(3)"]
+orphan = [sys.executable, "-c", "import os; print(os.fork() or 'grandchild', flush=True)"]
+ours = [processes.start(words, dict(os.environ)) for words in (leave, leave, orphan)]
+while len([1 for _, parent, state in processes._table() if parent == os.getpid() and state == "Z"]) < 4:
+    time.sleep(0.01)
+processes.reap(spare=[one.pid for one in ours])
+print([pid for pid, parent, _ in processes._table() if parent == os.getpid()] == [one.pid for one in ours])
+print([one.wait() for one in ours])
+"""
+    with run(script) as starter:
+        said, error = starter.communicate(timeout=20)
+    assert said.splitlines()[-2:] == ["True", "[3, 3, 0]"], error
