@@ -10,7 +10,7 @@ One step, in order:
     average     the copy kept beside the student moves along
     pass on     weights for the teacher, now and then
 
-A late teacher costs fresh labels, never steps.
+A late teacher costs fresh labels, not steps; unless steps without labels would make all that it makes too old (`leash`).
 """
 
 import logging
