@@ -41,8 +41,8 @@ def forward_backward_error(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Tenso
     |f(p) + b(p + f(p))|
     """
     back_N2HW, _ = warp(backward_N2HW, forward_N2HW)
-    error_N1HW: Tensor = torch.linalg.vector_norm(forward_N2HW + back_N2HW, dim=1, keepdim=True)
-    return error_N1HW
+    # Not vector_norm, which walks an axis of two by itself: 80 times as long on a CPU, a fifth of all labelling.
+    return torch.hypot(*torch.split(forward_N2HW + back_N2HW, 1, dim=1))
 
 
 def not_occluded(
