@@ -49,6 +49,7 @@ def test_a_word_needs_no_quotes(override, value):
 
 def test_one_folder_needs_no_brackets():
     assert load_config([], ["data.labelled=shards/a"]).data.labelled == ("shards/a",)
+    assert load_config(["configs/demo.toml"], ["data.validation="]).data.validation == ()
     assert load_config([], ['data.labelled=["shards/a", "shards/b"]']).data.labelled == (
         "shards/a",
         "shards/b",

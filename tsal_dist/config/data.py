@@ -6,9 +6,10 @@ from pydantic import BeforeValidator, Field
 
 from tsal_dist.config.section import Section
 
-# One folder may be written without brackets: `data.labelled=shards/faces`.
+# One folder may be written without brackets, and none as nothing: `data.labelled=shards/faces`, `data.validation=`.
 Urls = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+    tuple[str, ...],
+    BeforeValidator(lambda value: ((value,) if value else ()) if isinstance(value, str) else value),
 ]
 
 
