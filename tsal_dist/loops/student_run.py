@@ -1,6 +1,7 @@
 """A student role's life: step after step until the run is done, somebody asks it to stop, or nothing can be learnt.
 
-Nothing here waits for a teacher without a deadline, and only where the user asked for waiting.
+Nothing here waits for a teacher without a deadline, and only where the user asked for it or where running on would be
+in vain (`leash`).
 """
 
 import logging
