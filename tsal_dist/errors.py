@@ -7,6 +7,7 @@
     ├── DataError          a video, shard or sample is missing or broken: path and key
     ├── ExchangeError      something between the roles is broken or unwritable
     │   ├── StaleRun       another run, or a later incarnation, owns what was touched
+    │   ├── DiskFull       no room for what was to be written: free some, nothing is lost
     │   ├── QueueFull      backpressure: the reader is behind, try again after it caught up
     │   └── PeerLost       the other side was silent past its deadline: who, where, since when
     ├── CheckpointError    absent, incomplete, or of another run
@@ -66,6 +67,10 @@ class ExchangeError(TsalError):
 
 class StaleRun(ExchangeError):
     """What was touched belongs to another run or to a later incarnation."""
+
+
+class DiskFull(ExchangeError):
+    """There is no room for what was to be written; all that was committed is there."""
 
 
 class QueueFull(ExchangeError):

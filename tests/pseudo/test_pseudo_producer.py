@@ -287,3 +287,33 @@ def test_feedback_goes_the_other_way_over_the_same_code():
     plan = teacher.plan(0, 8, 1)
     assert (plan.rows_per_rank, plan.short_rows) == (5, 3)
     assert plan.ranks[0][0].teacher_step == 40
+
+
+def test_a_queue_is_opened_when_there_is_room_again(tmp_path, monkeypatch, caplog):
+    """A role that starts while the disk is full for a moment waits; one that only reads does not even notice."""
+    store, schema = posix.PosixStore(tmp_path / "queue", create=True), make_schema()
+    limits = DeadlinesConfig(poll_s=0.01, silent_s=30.0)
+    room = [False] * 3 + [True]
+
+    def write(handle, data, real=os.write):
+        if not (room.pop(0) if room else True):
+            raise OSError(errno.ENOSPC, "full")
+        return real(handle, data)
+
+    monkeypatch.setattr(posix.os, "write", write)
+    topic = when_there_is_room(lambda: open_topic(store, schema, "run", create=True), limits)
+    assert caplog.text.count("waiting up to 30 s for room") == 1
+    room[:] = [True, False, True]  # nothing is written of a log at first; META.json fits at the second try
+    room[:] = [False, True]
+    producer = when_there_is_room(lambda: Producer(topic, "teacher", 0, 1), limits)
+    assert not room
+    producer.publish(make_batch(range(8)), 0)
+    producer.tick()
+    producer.close()
+    room[:] = [False] * 99
+    again = open_topic(store, schema, "run", create=True)
+    planner = Planner(again, "student", Staleness(1.0))
+    planner.tick()
+    assert planner.plan(0, 8, 1).rows_per_rank == 8, "reading takes no room"
+    with pytest.raises(DiskFull):
+        when_there_is_room(lambda: Producer(topic, "teacher", 0, 2), DeadlinesConfig(poll_s=0.01, silent_s=0.05))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tsal_dist.errors import ConfigError, ExchangeError
+from tsal_dist.errors import ConfigError, DiskFull, ExchangeError
 from tsal_dist.exchange.store import Bytes, NameAbsent, NameTaken, check_name
 from tsal_dist.run_dir import sync_folder
 
@@ -24,6 +24,7 @@ REMEDIES = {
     errno.EACCES: "this user may not write there; change the owner or the mode of the folder",
     errno.EIO: "the disk or the network behind it failed; look at the host's kernel log",
 }
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 FOLDER_MODE = 0o770  # less the umask
 
 
@@ -163,7 +164,8 @@ class PosixStore:
             raise NameAbsent(f"{self.where(name)} does not exist.") from None
         except OSError as error:
             remedy = REMEDIES.get(error.errno or 0, os.strerror(error.errno or 0))
-            raise ExchangeError(f"Cannot {action} {self.where(name)}: {remedy}.") from error
+            kind = DiskFull if error.errno in NO_ROOM else ExchangeError
+            raise kind(f"Cannot {action} {self.where(name)}: {remedy}.") from error
 
 
 def _link(aside: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ from tsal_dist.data.stream import ClipStream
 from tsal_dist.engine.build import build_engine
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.loops.build_feedback import build_wished_clips
 from tsal_dist.loops.elastic import Elastic
 from tsal_dist.loops.evaluation import Evaluator
@@ -196,14 +197,17 @@ def build_teacher(
         name = producer_name("teacher", place.rank, incarnation)
         patience_s = config.runtime.deadlines.silent_s
         credits = Credits(topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, patience_s)
-    producer = Producer(
-        topic,
-        "teacher",
-        place.rank,
-        incarnation,
-        max_rows=queue.segment_rows,
-        max_age_s=queue.segment_age_s,
-        credits=credits,
+    producer = when_there_is_room(
+        lambda: Producer(
+            topic,
+            "teacher",
+            place.rank,
+            incarnation,
+            max_rows=queue.segment_rows,
+            max_age_s=queue.segment_age_s,
+            credits=credits,
+        ),
+        config.runtime.deadlines,
     )
     tracker = build_tracker(config.model.tracker.kind)
     flow = None
@@ -358,7 +362,10 @@ def _labels_schema(config: RunConfig, recipe: Recipe) -> Schema:
 
 def _labels_topic(config: RunConfig, run: Run, recipe: Recipe) -> Topic:
     store = PosixStore(run.dir.queue("labels"), create=True)
-    return open_topic(store, _labels_schema(config, recipe), run.id, create=True)
+    schema = _labels_schema(config, recipe)
+    return when_there_is_room(
+        lambda: open_topic(store, schema, run.id, create=True), config.runtime.deadlines
+    )
 
 
 def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:

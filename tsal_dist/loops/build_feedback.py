@@ -7,6 +7,7 @@ from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.loops.feedback import GROUP, Notes, WishedClips, Wishes
 from tsal_dist.loops.open_run import Run
 from tsal_dist.pseudo.consumer import Consumer
@@ -22,10 +23,14 @@ def build_notes(config: RunConfig, run: Run, role: str, rank: int, incarnation: 
     """A student rank's end; `role` is what its incarnation was claimed for."""
     if not config.has_teacher or not config.train.teacher.priority:
         return None
-    topic, queue = _topic(run), config.runtime.queue
-    name, patience_s = producer_name(role, rank, incarnation), config.runtime.deadlines.silent_s
-    credits = Credits(topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, patience_s)
-    producer = Producer(topic, role, rank, incarnation, max_rows=queue.segment_rows, credits=credits)
+    topic, queue, limits = _topic(config, run), config.runtime.queue, config.runtime.deadlines
+    name = producer_name(role, rank, incarnation)
+    credits = Credits(
+        topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, limits.silent_s
+    )
+    producer = when_there_is_room(
+        lambda: Producer(topic, role, rank, incarnation, max_rows=queue.segment_rows, credits=credits), limits
+    )
     return Notes(producer, config.data.clip_frames)
 
 
@@ -40,7 +45,7 @@ def build_wished_clips(
     world: int,
 ) -> WishedClips:
     """A teacher rank's end, around the stream of the usual order, which gives one clip at a time."""
-    data, topic = config.data, _topic(run)
+    data, topic = config.data, _topic(config, run)
     reader, consumer = None, None
     if rank == 0:
         # In turns nothing may depend on a clock; else a listing now and then is enough.
@@ -59,6 +64,8 @@ def build_wished_clips(
     return WishedClips(usual, pool, Wishes(reader, consumer, rank, world), batch=batch, most=most)
 
 
-def _topic(run: Run) -> Topic:
+def _topic(config: RunConfig, run: Run) -> Topic:
     store = PosixStore(run.dir.queue("feedback"), create=True)
-    return open_topic(store, feedback_schema(), run.id, create=True)
+    return when_there_is_room(
+        lambda: open_topic(store, feedback_schema(), run.id, create=True), config.runtime.deadlines
+    )

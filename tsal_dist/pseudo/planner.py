@@ -67,7 +67,7 @@ class Planner:
         self._cursor_s = cursor_s
         self._discovered = self._shown = clock()
         self.intake.discover()
-        self.publish_cursor()
+        self._show_cursor()
 
     def tick(self) -> int:
         """Poll, and do what is due besides: find new producers, show the cursor. Returns the rows that came.

@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 
 from tsal_dist import __version__
-from tsal_dist.errors import DataError, ExchangeError, QueueFull, StaleRun
+from tsal_dist.errors import DataError, DiskFull, ExchangeError, QueueFull, StaleRun
 from tsal_dist.exchange.store import NameAbsent, NameTaken
 from tsal_dist.pseudo.credits import Credits
-from tsal_dist.pseudo.log import Kind, Record, append_record, create_log
+from tsal_dist.pseudo.log import Kind, Record, append_record, create_log, log_name
 from tsal_dist.pseudo.schema import Columns, check_columns, join_columns, slice_columns
 from tsal_dist.pseudo.segment import checksum, encode_segment
 from tsal_dist.pseudo.topic import Topic, meta_name, producer_name, segment_name
@@ -146,6 +146,9 @@ class Producer:
             raise StaleRun(
                 f"{self.topic.store.where(self.name)} is already in use. Claim a new incarnation for this process."
             ) from None
+        except DiskFull:
+            self.topic.store.delete(log_name(self.name))  # nobody has seen it; so that it can be tried again
+            raise
 
     def _stamped(self, batch: Batch, teacher_step: int) -> Columns:
         rows = len(batch)

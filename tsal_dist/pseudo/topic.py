@@ -34,16 +34,17 @@ class Topic:
 
 def open_topic(store: Store, schema: Schema, run_id: str, *, create: bool = False) -> Topic:
     """Open the topic on `store`, creating it where `create` allows and it does not exist yet."""
-    identity = uuid.uuid4().hex
-    fresh = {
-        "protocol": PROTOCOL,
-        "uuid": identity,
-        "run_id": run_id,
-        "schema": schema.to_json(),
-        "fingerprint": schema.fingerprint,
-    }
-    if create and _create(store, json.dumps(fresh, indent=1).encode()):
-        return Topic(store, schema, identity, run_id)
+    if create and not _is_there(store):  # looked for first: what is there can be opened on a full disk
+        identity = uuid.uuid4().hex
+        fresh = {
+            "protocol": PROTOCOL,
+            "uuid": identity,
+            "run_id": run_id,
+            "schema": schema.to_json(),
+            "fingerprint": schema.fingerprint,
+        }
+        if _create(store, json.dumps(fresh, indent=1).encode()):
+            return Topic(store, schema, identity, run_id)
     text = _read_queue_file(store)
     if text["run_id"] != run_id:
         raise StaleRun(
@@ -111,6 +112,14 @@ def parse_text(text: bytes, place: str) -> dict[str, Any]:
         raise ExchangeError(
             f"{place} is not JSON of one object ({error}); delete it if you know why."
         ) from error
+
+
+def _is_there(store: Store) -> bool:
+    try:
+        store.get(QUEUE, 0, 1)
+    except NameAbsent:
+        return False
+    return True
 
 
 def _create(store: Store, data: bytes) -> bool:
