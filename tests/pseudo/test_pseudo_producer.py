@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from tests.fakes_rows import Scene, make_batch, make_feedback, planned_rows
 from tests.fakes_store import CountingStore
-from tsal_dist.errors import ConfigError, DataError, ExchangeError, PeerLost, QueueFull, StaleRun
+from tsal_dist.config.runtime import DeadlinesConfig
+from tsal_dist.errors import ConfigError, DataError, DiskFull, ExchangeError, PeerLost, QueueFull, StaleRun
 from tsal_dist.exchange import posix
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.pseudo.credits import Credits, check_limits
 from tsal_dist.pseudo.log import Kind, LogReader
 from tsal_dist.pseudo.planner import Planner
@@ -291,29 +293,30 @@ def test_feedback_goes_the_other_way_over_the_same_code():
 
 def test_a_queue_is_opened_when_there_is_room_again(tmp_path, monkeypatch, caplog):
     """A role that starts while the disk is full for a moment waits; one that only reads does not even notice."""
-    store, schema = posix.PosixStore(tmp_path / "queue", create=True), make_schema()
+    store, schema = PosixStore(tmp_path / "queue", create=True), Scene(MemoryStore()).topic.schema
     limits = DeadlinesConfig(poll_s=0.01, silent_s=30.0)
-    room = [False] * 3 + [True]
+    room = []
 
     def write(handle, data, real=os.write):
-        if not (room.pop(0) if room else True):
+        if room and not room.pop(0):
             raise OSError(errno.ENOSPC, "full")
         return real(handle, data)
 
     monkeypatch.setattr(posix.os, "write", write)
+    room[:] = [False] * 3
     topic = when_there_is_room(lambda: open_topic(store, schema, "run", create=True), limits)
+    assert not room
     assert caplog.text.count("waiting up to 30 s for room") == 1
-    room[:] = [True, False, True]  # nothing is written of a log at first; META.json fits at the second try
-    room[:] = [False, True]
+    room[:] = [False]  # META.json, after an empty log was made
     producer = when_there_is_room(lambda: Producer(topic, "teacher", 0, 1), limits)
     assert not room
     producer.publish(make_batch(range(8)), 0)
-    producer.tick()
     producer.close()
     room[:] = [False] * 99
-    again = open_topic(store, schema, "run", create=True)
-    planner = Planner(again, "student", Staleness(1.0))
+    planner = Planner(open_topic(store, schema, "run", create=True), "student", Staleness(1.0))
     planner.tick()
     assert planner.plan(0, 8, 1).rows_per_rank == 8, "reading takes no room"
-    with pytest.raises(DiskFull):
-        when_there_is_room(lambda: Producer(topic, "teacher", 0, 2), DeadlinesConfig(poll_s=0.01, silent_s=0.05))
+    with pytest.raises(DiskFull, match="disk is full"):
+        when_there_is_room(
+            lambda: Producer(topic, "teacher", 0, 2), DeadlinesConfig(poll_s=0.01, silent_s=0.05)
+        )
