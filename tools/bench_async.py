@@ -50,7 +50,8 @@ PROCS, CLIP_FRAMES, PUBLISH_EVERY = 2, 4, 10
 REUSE = 4
 MORE_STEPS = 1.5
 """Steps of ours for one of the baseline's, where the way to an error is measured: labels that are used again teach less."""
-CV, SLOW = 0.3, 2.0
+CV, SLOW, BASE = 0.3, 2.0, 2.0
+"""Of `stragglers`: how much times vary, how much slower the last process is, and all of them, so that luck can be good."""
 FULL_USE = 0.95
 """A split that is predicted to reach this share of the baseline leaves no core idle."""
 START_S = 180.0
@@ -247,13 +248,25 @@ def compare_equal(bench: Bench, views: int) -> None:
 def compare_stragglers(bench: Bench) -> None:
     from tsal_dist.loops.planning import Luck, Split, forecast
 
-    entry = (str(TOOLS / "slow_rank.py"), f"--cv={CV}", f"--slow={SLOW}", "--")
-    bench.compare(
+    entry = (str(TOOLS / "slow_rank.py"), f"--base={BASE}", f"--cv={CV}", f"--slow={SLOW}", "--")
+    replace(bench, window_s=2 * bench.window_s).compare(
         "stragglers",
         1,
-        lambda costs: [forecast(costs, Split(1, 1), luck=Luck(CV, SLOW))],
+        lambda costs: [forecast(slower(costs), Split(1, 1), luck=Luck(CV, SLOW))],
         lambda _: AIM_STRAGGLERS,
         entry=entry,
+    )
+
+
+def slower(costs: "Costs") -> "Costs":
+    """Where all work takes BASE times as long, and meetings as long as ever."""
+    from tsal_dist.loops.planning import Costs
+
+    lone = costs.lone or costs
+    return Costs(
+        costs.student_s + (BASE - 1) * lone.student_s,
+        costs.teacher_s + (BASE - 1) * lone.teacher_s,
+        lone=Costs(BASE * lone.student_s, BASE * lone.teacher_s),
     )
 
 

@@ -43,6 +43,15 @@ def test_a_process_that_meets_nobody_is_quicker():
     assert forecast(costs, Split(1, 1)).student_busy == pytest.approx(1)
 
 
+def test_a_slow_process_slows_work_and_not_meetings():
+    costs = Costs(student_s=0.06, teacher_s=0.05, lone=Costs(0.04, 0.03))
+    slow = Luck(slow=3.0)
+    assert simulate_synchronous(costs, 2, Luck()) == pytest.approx(synchronous_rate(costs, 2))
+    assert simulate_synchronous(costs, 2, slow) == pytest.approx(2 / (3 * 0.07 + 0.04))
+    assert simulate_split(costs, Split(1, 1), slow, reuse=9) == pytest.approx(25, rel=0.01)
+    assert simulate_split(costs, Split(2, 1), slow, reuse=9) == pytest.approx(2 / 0.06, rel=0.01)
+
+
 @pytest.mark.parametrize("procs", [2, 3, 5, 8, 64])
 @pytest.mark.parametrize("costs", [LIGHT, EVEN, HEAVY])
 def test_at_equal_work_no_split_gains(costs, procs):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench_async import Bench, time_to
+from tools.bench_async import Bench, slower, time_to
 from tools.slow_rank import _then
 from tsal_dist.config import load_config
-from tsal_dist.loops.planning import Split
+from tsal_dist.loops.planning import Costs, Split
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +44,11 @@ def test_the_time_to_an_error_is_when_it_is_first_reached():
     assert time_to(0.2, curve) == 20.0
     assert time_to(0.15, curve) == 40.0
     assert time_to(0.05, curve) == math.inf
+
+
+def test_what_slows_work_does_not_slow_meetings():
+    found = slower(Costs(student_s=5.0, teacher_s=4.0, lone=Costs(4.0, 3.0)))
+    assert found == Costs(student_s=9.0, teacher_s=7.0, lone=Costs(8.0, 6.0))
 
 
 def test_a_pause_is_by_what_was_computed_and_not_by_what_was_waited_for():

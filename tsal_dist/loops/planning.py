@@ -167,12 +167,14 @@ def best_split(
 
 
 def simulate_synchronous(costs: Costs, procs: int, luck: Luck, steps: int = 2000, seed: int = 0) -> float:
-    """Clips per second where all ranks meet after labelling and again after learning."""
+    """Clips per second where all ranks meet after labelling and again after learning. Luck is in work, not in meetings."""
     rng = np.random.default_rng(seed)
+    alone = costs.lone or costs
+    meeting_s = costs.student_s + costs.teacher_s - alone.student_s - alone.teacher_s
     speed = _slowness(procs, luck)
-    label = (_draw(rng, luck, (steps, procs)) * speed).max(axis=1) * costs.teacher_s
-    learn = (_draw(rng, luck, (steps, procs)) * speed).max(axis=1) * costs.student_s
-    return float(steps * procs / (label + learn).sum())
+    label = (_draw(rng, luck, (steps, procs)) * speed).max(axis=1) * alone.teacher_s
+    learn = (_draw(rng, luck, (steps, procs)) * speed).max(axis=1) * alone.student_s
+    return float(steps * procs / (label + learn + meeting_s).sum())
 
 
 def simulate_split(
@@ -195,7 +197,9 @@ def simulate_split(
     speed = _slowness(procs, luck)
     batch = procs / split.students
     learning_s, labelling_s = costs.learning_s(split.students), costs.labelling_s(split.teachers)
-    learn = (_draw(rng, luck, (steps, split.students)) * speed[: split.students]).max(axis=1)
+    alone_s = (costs.lone or costs).student_s
+    slowest = (_draw(rng, luck, (steps, split.students)) * speed[: split.students]).max(axis=1)
+    learn = slowest * alone_s + learning_s - alone_s
     uses = batch * keep * reuse  # that one call of a teacher adds to the store
     finish = [
         (float(labelling_s * batch * speed[rank] * _draw(rng, luck, ())), rank)
@@ -217,7 +221,7 @@ def simulate_split(
                 again = labelling_s * batch * speed[rank] * float(_draw(rng, luck, ()))
                 heapq.heappush(finish, (done + again, rank))
         store -= procs
-        now += learning_s * batch * float(learn[step])
+        now += batch * float(learn[step])
         if store < BACKLOG_STEPS * procs:
             for rank in parked:
                 again = labelling_s * batch * speed[rank] * float(_draw(rng, luck, ()))
