@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -29,6 +30,12 @@ WORDS = (
 ROLES = ("student", "teacher")
 
 
+def is_at_work(run, role, after):
+    """Whether a later life than `after` has begun its work."""
+    now = beat(run, role)
+    return now["incarnation"] > after and now["phase"] != "start"
+
+
 @pytest.mark.ranks
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 3 * CHAOS_S)
@@ -43,7 +50,7 @@ def test_no_row_is_lost_or_trained_on_too_often_or_too_late(faces, jobs, tmp_pat
         for role in ROLES:
             assert lives[role].process.poll() is None, lives[role].output[-3000:]
             incarnation = beat(run, role)["incarnation"]
-            if incarnation <= born[role] or beat(run, role)["phase"] == "start":
+            if not is_at_work(run, role, born[role]):
                 continue
             # From its first work on it has up to four seconds to live: kills fall into every kind of moment.
             due = at_work.setdefault((role, incarnation), time.monotonic() + chance.uniform(0, 4))
@@ -57,7 +64,9 @@ def test_no_row_is_lost_or_trained_on_too_often_or_too_late(faces, jobs, tmp_pat
     assert min(kills[role] for role in ROLES) >= 2, kills
     before = committed(run)[-1]
     lives["student"].until(lambda: committed(run)[-1] > before, "headway once it is left alone")
-    for job in lives.values():
+    for role, job in lives.items():
+        # A process that was just started knows no signals yet.
+        job.until(partial(is_at_work, run, role, born[role]), "work again")
         job.send(signal.SIGTERM)
     assert [job.finish() for job in lives.values()] == [ExitCode.REQUEUE] * 2
     audit = audit_run(RunDir(run))
