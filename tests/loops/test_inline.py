@@ -50,23 +50,21 @@ def test_another_seed_gives_another_run(faces, run_of, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_two_processes_take_the_same_steps_as_one(faces, run_of, tmp_path, recipe):
-    halves = ("train.labelled_batch=2", "train.unlabelled_batch=4", f"train.recipe={recipe}")
-    two = train(faces, tmp_path / "two", *halves, world=2)
-    one = run_of(recipe)
+def test_two_processes_take_the_same_steps_as_one(faces, tmp_path, recipe):
+    # Not seed 0: one of its eight steps differs by half a percent, presumably since sums in another order choose another
+    # of two cells that are as good as equally high. With this seed all steps agree to less than a millionth.
+    settings = (f"train.recipe={recipe}", "train.seed=1")
+    one = train(faces, tmp_path / "one", *settings)
+    two = train(
+        faces, tmp_path / "two", "train.labelled_batch=2", "train.unlabelled_batch=4", *settings, world=2
+    )
     for step in (4, 8):
         for name, value in student_of(one, step).items():
             torch.testing.assert_close(student_of(two, step)[name], value, rtol=2e-3, atol=2e-4, msg=name)
-    apart = []
     for alone, shared in zip(metrics(one), metrics(two), strict=True):
         assert alone["step"] == shared["step"]
         if "train/grad_norm" in alone:
-            apart.append(abs(shared["train/grad_norm"] / alone["train/grad_norm"] - 1))
-    # Sums in another order are other numbers in the last place, and once that may choose another of two cells that are
-    # equally high. A wrong count or a step of its own would show in every step.
-    *usual, most = sorted(apart)
-    assert max(usual) < 1e-3
-    assert most < 2e-2
+            assert shared["train/grad_norm"] == pytest.approx(alone["train/grad_norm"], rel=1e-3)
 
 
 def train_until_killed(rank, world, argv, at):
