@@ -118,8 +118,10 @@ class Patient:
     def tend(self) -> None:
         for role in self.roles:
             role.tend()
-        # Those that a killed crew left behind; the other crew may have ended since it was asked.
-        processes.reap(spare=[role.pid for role in self.roles if role.pid])
+        crews = [role.pid for role in self.roles if role.pid]
+        if len(crews) < len(self.roles):
+            # Those that a crew left behind when it ended; the other crew may have ended since it was asked.
+            processes.reap(spare=crews)
         self.watch()
 
     def wait(self, seconds: float) -> None:

@@ -104,7 +104,7 @@ class Company:
 
     def teacher_is_at_work(self) -> bool:
         """Whether labels can be expected: the teacher lives, and neither rests nor waits for the student."""
-        if self.watch is None or self.has_lost_teacher():
+        if self.watch is None or self.watch.lost():
             return False
         pulse = self.watch.look()[TEACHER_PEER]
         return pulse is not None and pulse.phase in AT_WORK
