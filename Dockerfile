@@ -42,6 +42,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     TORCH_ELASTIC_SHUTDOWN_TIMEOUT=420
 USER 1000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --retries=3 \
-    CMD ["python", "-m", "launch.probe", "runs", "--silent-s", "300"]
+    CMD ["python", "-m", "launch.health_probe", "runs", "--silent-s", "300"]
 ENTRYPOINT ["torchrun"]
 CMD ["--help"]

@@ -68,7 +68,7 @@ format: setup ## let ruff format and fix
 	@$(BIN)/ruff check --fix .
 
 bench: setup ## every benchmark against its baseline, into docs/benchmarks.md (ARGS=--quick for a short round)
-	@$(BIN)/python tools/bench_all.py $(or $(ARGS),--write docs/benchmarks.md)
+	@$(BIN)/python -m tools.bench $(or $(ARGS),--write docs/benchmarks.md)
 
 clean: ## remove runs, demo output and caches; keeps .venv
 	@rm -rf runs demo shards/demo-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

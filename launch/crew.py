@@ -1,4 +1,4 @@
-"""One torchrun, from start to verdict: a crew's processes on one machine.
+"""One torchrun, from start to exit_status: a crew's processes on one machine.
 
 python -m launch.crew --config configs/demo.toml --procs 3
 python -m launch.crew --config configs/demo.toml --role teacher --procs 4 --nodes 2 --node-rank 1 --address host0
@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from launch import processes, verdict
-from launch.plan import TRAIN, Crew, Meeting, crew_settings, plan_crews, torchrun_command
+from launch import exit_status, processes
+from launch.process_plan import TRAIN, Crew, Meeting, crew_settings, plan_crews, torchrun_command
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
-from tsal_dist.dist.kinship import adopt_orphans
+from tsal_dist.dist.parent_death import adopt_orphans
 from tsal_dist.errors import ExitCode
-from tsal_dist.loops.open_run import run_folder
+from tsal_dist.run import run_folder
 from tsal_dist.run_dir import ROLES, RunDir
 
 logger = logging.getLogger("launch.crew")
@@ -39,7 +39,7 @@ LEAVE_S = 10.0
 
 
 def main(argv: list[str]) -> int:
-    """Start the crew this machine was asked for and leave with its verdict."""
+    """Start the crew this machine was asked for and leave with its exit_status."""
     parser = argparse.ArgumentParser(
         prog="python -m launch.crew",
         description=__doc__,
@@ -105,7 +105,7 @@ def crew_words(crew: Crew, args: argparse.Namespace) -> list[str]:
 def run_crew(config: RunConfig, crew: Crew, command: Sequence[str], interface: str = "") -> ExitCode:
     """Run `command` to its end, relaying signals, and find out how it ended."""
     run_dir = RunDir(run_folder(config))
-    verdict.clear_notes(run_dir, crew.plays)
+    exit_status.clear_notes(run_dir, crew.plays)
     settings = crew_settings(config, crew, visible_gpus(), interface)
     # One thread per process is torchrun's own default, set here to spare its warning.
     environment = child_environment(settings, {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"})
@@ -131,8 +131,10 @@ def run_crew(config: RunConfig, crew: Crew, command: Sequence[str], interface: s
     if code == 0:
         return ExitCode.DONE
     # A note that another machine writes may take a moment to be seen here.
-    wait_s = verdict.NOTE_WAIT_S if crew.nodes > 1 else 0.0
-    ending = verdict.worst(verdict.read_endings(run_dir, crew.plays, relay.requested, wait_s).values())
+    wait_s = exit_status.NOTE_WAIT_S if crew.nodes > 1 else 0.0
+    ending = exit_status.worst(
+        exit_status.read_endings(run_dir, crew.plays, relay.requested, wait_s).values()
+    )
     how = f"torchrun left with {code}" if code is not None else "torchrun did not end in time and was killed"
     logger.info("%s; %s: %s", how, ending.code.name.lower(), ending.reason)
     return ending.code

@@ -23,13 +23,13 @@ from launch import processes
 from launch.crew import LEAVE_S, Relay, add_config_words, crew_words
 from launch.keeper import Keeper
 from launch.logs import Log
-from launch.plan import default_procs, plan_crews
+from launch.process_plan import default_procs, plan_crews
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
-from tsal_dist.dist.kinship import adopt_orphans
+from tsal_dist.dist.parent_death import adopt_orphans
 from tsal_dist.errors import ExitCode
-from tsal_dist.loops.open_run import Mode, open_run
+from tsal_dist.run import Mode, open_run
 
 logger = logging.getLogger("launch")
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from tsal_dist.dist.kinship import die_with_parent
+from tsal_dist.dist.parent_death import die_with_parent
 
 PROC = Path("/proc")
 POLL_S = 0.05

@@ -19,12 +19,12 @@ from pathlib import Path
 from launch.crew import add_config_words, crew_words
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_mode_words, chosen_mode
-from launch.plan import plan_crews
+from launch.process_plan import plan_crews
 from launch.slurm.render import SlurmRequest, render_job
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.errors import ConfigError, ExitCode, TopologyError
-from tsal_dist.loops.open_run import open_run
+from tsal_dist.run import open_run
 from tsal_dist.run_dir import write_whole
 
 _SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)

@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import ctypes
+import functools
 import os
 import sys
 
@@ -34,3 +35,21 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory):
+    """One small data set of synthetic faces, packed."""
+    from tests.roles.short_runs import pack_faces
+
+    return pack_faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="session")
+def run_of(faces, tmp_path_factory):
+    """The run of a recipe on one process, made when it is first asked for."""
+    from tests.roles.short_runs import train
+
+    return functools.cache(
+        lambda recipe: train(faces, tmp_path_factory.mktemp(recipe) / "run", f"train.recipe={recipe}")
+    )

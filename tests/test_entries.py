@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from tests.loops.short_runs import Faces, pack_faces, train, words
+from tests.roles.short_runs import Faces, pack_faces, train, words
 from tsal_dist.errors import ExitCode
 
 ROOT = Path(__file__).parents[1]

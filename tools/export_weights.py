@@ -24,8 +24,8 @@ def main(argv: list[str]) -> int:
     add("--out", required=True, type=Path, metavar="FILE", help="ends in .safetensors, .onnx or .pt2")
     args = parser.parse_args(argv)
 
-    from tsal_dist.loops.export import export
-    from tsal_dist.loops.trained import load_trained
+    from tsal_dist.inference.export import export
+    from tsal_dist.inference.trained import load_trained
 
     trained = load_trained(args.run, args.role, args.step)
     difference = export(trained, args.out)

@@ -27,7 +27,7 @@ from tsal_dist.errors import ConfigError
 
 if TYPE_CHECKING:
     from tsal_dist.config import RunConfig
-    from tsal_dist.loops.planning import Costs, Forecast, Luck
+    from tsal_dist.planning.split import Costs, Forecast, Luck
 
 REUSE = (1, 2, 4, 8)
 
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     if args.cv < 0 or args.slow < 1:
         raise ConfigError(f"--cv must be at least 0 and --slow at least 1, not {args.cv} and {args.slow}.")
     from tsal_dist.config import load_config
-    from tsal_dist.loops.planning import Luck, best_split
+    from tsal_dist.planning.split import Luck, best_split
 
     config = load_config(args.config, args.overrides)
     procs = args.procs or count_devices()
@@ -97,11 +97,11 @@ def count_devices() -> int:
 
 def find_costs(args: argparse.Namespace, config: "RunConfig", procs: int) -> "Costs":
     """As told, or measured in a folder that is thrown away."""
-    from tsal_dist.loops.planning import Costs
+    from tsal_dist.planning.split import Costs
 
     if args.costs:
         return Costs(args.costs[0] / 1e3, args.costs[1] / 1e3)
-    from tsal_dist.loops.probe import measure_costs
+    from tsal_dist.planning.costs import measure_costs
 
     here = min(procs, count_devices())
     words = [*(f"--config={file}" for file in args.config), *args.overrides]
@@ -113,8 +113,8 @@ def find_costs(args: argparse.Namespace, config: "RunConfig", procs: int) -> "Co
 def find_keep_rate(args: argparse.Namespace) -> tuple[float, str]:
     """The share, and where it is from."""
     if args.run:
-        from tsal_dist.loops.probe import keep_rate
         from tsal_dist.observe.sinks import read_metrics
+        from tsal_dist.planning.costs import keep_rate
         from tsal_dist.run_dir import RunDir
 
         return keep_rate(read_metrics(RunDir(args.run).metrics("student"))), f"of {args.run}"
@@ -145,7 +145,7 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
 
-    from tsal_dist.loops.planning import ideal_gain
+    from tsal_dist.planning.split import ideal_gain
 
     how = f", times vary by {luck.cv:g}, the last process takes {luck.slow:g} x as long" if luck else ""
     table = Table(title=f"{procs} processes{how}", title_justify="left")
@@ -167,7 +167,7 @@ def _record(
     options: "Sequence[Forecast]",
     chosen: "Forecast",
 ) -> dict[str, object]:
-    from tsal_dist.observe.contest import describe_system
+    from tools.bench.paired_benchmark import describe_system
 
     return {
         "costs": asdict(costs),

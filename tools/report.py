@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
 
-    from tsal_dist.loops.report import build_report
+    from tsal_dist.insight.report import build_report
     from tsal_dist.run_dir import RunDir, write_whole
 
     text = build_report(args.runs, args.shards)

@@ -20,7 +20,7 @@ from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
     from tsal_dist.pack.execute import Outcome, Progress
-    from tsal_dist.pack.plan import Plan
+    from tsal_dist.pack.packing_plan import Plan
 
 _LINE_EVERY_S = 5.0
 _MOST_NAMED = 10
@@ -169,9 +169,9 @@ def main(argv: list[str]) -> int:
     from tsal_dist.pack.boxes import load_detector, model_digest
     from tsal_dist.pack.execute import pack
     from tsal_dist.pack.gather import gather_inputs
-    from tsal_dist.pack.plan import PackOptions, build_plan
-    from tsal_dist.pack.probe import probe
+    from tsal_dist.pack.packing_plan import PackOptions, build_plan
     from tsal_dist.pack.retry import plan_retry
+    from tsal_dist.pack.video_facts import probe
     from tsal_dist.shards.files import join
 
     if args.workers < 1:

@@ -15,7 +15,7 @@ from tsal_dist.cli import run_entry
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tsal_dist.loops.status import Status, Watcher
+    from tsal_dist.insight.status import Status, Watcher
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
 
     from rich.console import Console
 
-    from tsal_dist.loops.status import Watcher
+    from tsal_dist.insight.status import Watcher
     from tsal_dist.run_dir import RunDir
 
     watcher = Watcher(RunDir(args.run))
@@ -52,7 +52,7 @@ def _watch(watcher: "Watcher") -> None:
 
     from rich.live import Live
 
-    from tsal_dist.loops.status import LOOK_S
+    from tsal_dist.insight.status import LOOK_S
 
     with Live(_draw(watcher.look()), auto_refresh=False) as live:
         while True:

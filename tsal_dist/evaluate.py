@@ -14,8 +14,8 @@ from tsal_dist.run_dir import write_whole
 
 if TYPE_CHECKING:
     from tsal_dist.config import RunConfig
-    from tsal_dist.loops.evaluation import Evaluation
-    from tsal_dist.loops.trained import Role
+    from tsal_dist.inference.evaluation import Evaluation
+    from tsal_dist.inference.trained import Role
 
 
 def main(argv: list[str]) -> int:
@@ -44,10 +44,11 @@ def main(argv: list[str]) -> int:
 
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError
-    from tsal_dist.loops.build import build_evaluator, open_named
-    from tsal_dist.loops.evaluation import KEPT_WORST
-    from tsal_dist.loops.open_run import load_run
-    from tsal_dist.loops.trained import load_trained, pick_device
+    from tsal_dist.inference.evaluation import KEPT_WORST
+    from tsal_dist.inference.trained import load_trained, pick_device
+    from tsal_dist.run import load_run
+    from tsal_dist.runs.build import build_evaluator
+    from tsal_dist.runs.open_data import open_named
 
     first = load_run(args.run[0]).config
     urls = args.shards or list(first.data.validation)
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
     if args.json:
         write_whole(Path(args.json), json.dumps(_numbers(found, urls), indent=1).encode())
     if args.plots:
-        from tsal_dist.observe.plots import draw_evaluations
+        from tsal_dist.insight.plots import draw_evaluations
 
         for path in draw_evaluations(found, Path(args.plots)):
             sys.stdout.write(f"{path}\n")

@@ -12,8 +12,8 @@ from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tsal_dist.loops.prediction import Found, Picture
-    from tsal_dist.loops.trained import Trained
+    from tsal_dist.inference.prediction import Found, Picture
+    from tsal_dist.inference.trained import Trained
 
 
 def main(argv: list[str]) -> int:
@@ -65,10 +65,10 @@ def main(argv: list[str]) -> int:
 
     import numpy as np
 
-    from tsal_dist.loops.prediction import Finder, count_pictures, follow, frame_rate, read_pictures
-    from tsal_dist.loops.trained import pick_device
-    from tsal_dist.observe.overlay import open_overlay
-    from tsal_dist.observe.table import write_table
+    from tsal_dist.inference.overlay import open_overlay
+    from tsal_dist.inference.prediction import Finder, count_pictures, follow, frame_rate, read_pictures
+    from tsal_dist.inference.table import write_table
+    from tsal_dist.inference.trained import pick_device
 
     path = Path(args.video)
     if not path.exists():
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
 
 def _load(args: argparse.Namespace) -> "Trained":
     from tsal_dist.config import load_config
-    from tsal_dist.loops.trained import load_trained, load_weights
+    from tsal_dist.inference.trained import load_trained, load_weights
 
     if args.run:
         return load_trained(args.run, args.role, args.step)

@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
             _show(config, environment, seats)
         return 0
 
-    from tsal_dist.loops.story import train
+    from tsal_dist.runs.process import train
 
     return train(config, environment, seats, "clean" if args.clean else "resume" if args.resume else "new")
 
@@ -83,7 +83,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
             "runtime.role=",
         ]
     if args.replay_plan and not args.config:
-        from tsal_dist.loops.open_run import load_run
+        from tsal_dist.run import load_run
 
         return override(load_run(args.replay_plan).config, *overrides)
     return load_config(args.config, overrides)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from launch.plan import Crew
+from launch.process_plan import Crew
 from launch.template import fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
-from tsal_dist.loops.open_run import run_folder
+from tsal_dist.run import run_folder
 
 HERE = Path(__file__).parent
 CONFIG_MOUNT = PurePosixPath("/config")
@@ -75,7 +75,7 @@ def _render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: K8
     job = f"{name}-{crew.role or 'world'}"
     address = [f"--address={job}-0.{name}", f"--port={PORT}"] if crew.nodes > 1 else []
     command = ["python", "-m", "launch.crew", *address, *words, f"run.name={config.run.name}"]
-    probe = ["python", "-m", "launch.probe", str(run_folder(config)), f"--silent-s={limits.group_s:g}"]
+    probe = ["python", "-m", "launch.health_probe", str(run_folder(config)), f"--silent-s={limits.group_s:g}"]
     resources: Mapping[str, object] = {"cpu": crew.procs * request.cpus_per_proc, "memory": request.memory}
     if request.with_gpus:
         # Crews that would share a machine in other places are pods of their own here, each with its own GPUs.

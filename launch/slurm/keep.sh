@@ -38,7 +38,7 @@ keep() {
         await $!
         # srun returns the highest code of any machine; the notes in the run directory say which one counts.
         if [[ -e $asked ]]; then verdict=(--asked); else verdict=(); fi
-        "$python" -m launch.verdict "${verdict[@]}" "$run" $roles
+        "$python" -m launch.exit_status "${verdict[@]}" "$run" $roles
         code=$?
         if [[ -e $asked ]] || ((code != 1 && code != 75)) || ((failures++ >= restarts)); then return $code; fi
         echo "$roles failed, $failures of at most $restarts times: starting again"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.plan import Crew
+from launch.process_plan import Crew
 from launch.template import fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
-from tsal_dist.loops.open_run import run_folder
+from tsal_dist.run import run_folder
 
 HERE = Path(__file__).parent
 # sbatch's own limit for --signal.

@@ -19,9 +19,9 @@ import sys
 from pathlib import Path
 
 from launch.crew import crew_words
-from launch.plan import TRAIN
-from launch.sweep.plan import SweepPlan, plan_sweep
+from launch.process_plan import TRAIN
 from launch.sweep.space import to_override
+from launch.sweep.trial_plan import SweepPlan, plan_sweep
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.run_dir import write_whole

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.sweep.crews import leave_s
-from launch.sweep.plan import SweepPlan
+from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.dist.environment import advise
 from tsal_dist.errors import ConfigError, MissingExtra, TopologyError
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from launch import verdict
+from launch import exit_status
 from launch.crew import LEAVE_S, crew_words
 from launch.keeper import Patience
-from launch.plan import Crew
-from launch.sweep.plan import SweepPlan
+from launch.process_plan import Crew
+from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ExitCode
 from tsal_dist.run_dir import RunDir
@@ -69,7 +69,7 @@ class Crews:
         for crew in self._crews:
             self._start(crew)
 
-    def look(self) -> verdict.Ending | None:
+    def look(self) -> exit_status.Ending | None:
         """How the trial ended, once it has; None while it goes on."""
         codes = [machine.poll() for machine in self._machines]
         for crew, standing in self._standing.items():
@@ -80,12 +80,12 @@ class Crews:
         if ending is None:
             return None
         if ending is ExitCode.DONE:
-            return verdict.Ending(ending, "done")
-        wait_s = verdict.NOTE_WAIT_S if student.nodes > 1 else 0.0
-        notes = verdict.read_endings(RunDir(self._run), student.plays, wait_s=wait_s).values()
-        said = verdict.worst(notes)
+            return exit_status.Ending(ending, "done")
+        wait_s = exit_status.NOTE_WAIT_S if student.nodes > 1 else 0.0
+        notes = exit_status.read_endings(RunDir(self._run), student.plays, wait_s=wait_s).values()
+        said = exit_status.worst(notes)
         # A crew whose note is good and whose code is not was struck down after it was done.
-        return said if said.code is not ExitCode.DONE else verdict.Ending(ending, "ended by a signal")
+        return said if said.code is not ExitCode.DONE else exit_status.Ending(ending, "ended by a signal")
 
     def _tend(self, crew: Crew, standing: _Standing, codes: list[int | None]) -> None:
         if standing.next_start is not None:
@@ -103,7 +103,7 @@ class Crews:
             for code in codes
             if code is not None
         ]
-        code = min(known, key=verdict.SEVERITY.index)
+        code = min(known, key=exit_status.SEVERITY.index)
         pause_s = None
         if "student" not in crew.plays:
             pause_s = standing.patience.pause_s(code, time.monotonic() - standing.started_at)

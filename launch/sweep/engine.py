@@ -15,10 +15,10 @@ from ray.tune import CheckpointConfig, PlacementGroupFactory, ResumeConfig
 from rich.console import Console
 
 from launch.sweep.cluster import room
-from launch.sweep.plan import SweepPlan
 from launch.sweep.rules import Rules
 from launch.sweep.searching import build_scheduler, build_searcher, tune_space
 from launch.sweep.trial import STOP, Trial
+from launch.sweep.trial_plan import SweepPlan
 from launch.sweep.watch import Watch
 
 STATE = "tune"

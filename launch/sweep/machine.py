@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launch import processes
-from launch.sweep.leash import leash_words
+from launch.sweep.die_with_parent import leash_words
 from tsal_dist.dist.environment import child_environment
-from tsal_dist.dist.kinship import adopt_orphans
+from tsal_dist.dist.parent_death import adopt_orphans
 
 POLL_S = 0.1
 

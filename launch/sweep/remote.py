@@ -11,7 +11,7 @@ from ray.util import get_current_placement_group, get_node_ip_address
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from launch.sweep.machine import Machine
-from launch.sweep.plan import SweepPlan
+from launch.sweep.trial_plan import SweepPlan
 
 START_S = 120.0
 """How long an actor may take to come up where its resources are already held."""

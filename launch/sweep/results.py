@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.sweep.plan import SweepPlan
 from launch.sweep.plots import draw_curves, draw_parallel
 from launch.sweep.states import Curves, Metric, TrialState, write_states
 from launch.sweep.table import draw_trials
+from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.config import RunConfig
 from tsal_dist.run_dir import write_whole
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from launch.sweep.plan import SweepPlan
 from launch.sweep.states import Metric
 from launch.sweep.trial import STOP
+from launch.sweep.trial_plan import SweepPlan
 
 
 class Rules(Stopper):  # type: ignore[misc]

@@ -7,8 +7,8 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
 from ray.tune.search import BasicVariantGenerator, SearchAlgorithm, Searcher
 
-from launch.sweep.plan import SweepPlan, pbt_interval
 from launch.sweep.space import Domain
+from launch.sweep.trial_plan import SweepPlan, pbt_interval
 from tsal_dist.errors import MissingExtra
 
 

@@ -42,15 +42,15 @@ class Domain:
             return None
         return tuple(range(self.values[0], self.values[1] + 1)) if self.kind == "randint" else self.values
 
-    def sample(self, chance: random.Random) -> Any:
+    def sample(self, rng: random.Random) -> Any:
         """A value as a random search would draw it."""
         if self.kind == "uniform":
-            return chance.uniform(*self.values)
+            return rng.uniform(*self.values)
         if self.kind == "loguniform":
-            return math.exp(chance.uniform(math.log(self.values[0]), math.log(self.values[1])))
+            return math.exp(rng.uniform(math.log(self.values[0]), math.log(self.values[1])))
         if self.kind == "randint":
-            return chance.randint(*self.values)
-        return chance.choice(self.values)
+            return rng.randint(*self.values)
+        return rng.choice(self.values)
 
     def clip(self, value: Any) -> Any:
         """The nearest value inside: mutation may step over the edge of a range."""

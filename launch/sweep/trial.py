@@ -15,11 +15,11 @@ from typing import Any
 
 from ray import tune
 
+from launch.exit_status import Ending
 from launch.sweep.crews import Crews, leave_s
 from launch.sweep.lineage import TrialFolder, clone_run, committed_steps
-from launch.sweep.plan import SweepPlan
 from launch.sweep.remote import RemoteMachine, end_machines, take_machines
-from launch.verdict import Ending
+from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.errors import ConfigError, ExitCode, TrainingError
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run_dir import RunDir, write_whole

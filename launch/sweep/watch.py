@@ -14,10 +14,10 @@ from rich.live import Live
 
 from launch.sweep import states
 from launch.sweep.lineage import TrialFolder
-from launch.sweep.plan import SweepPlan
 from launch.sweep.states import Curves, Metric, TrialState
 from launch.sweep.table import draw_trials, format_line
 from launch.sweep.trial import STOP
+from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import RunDir
 

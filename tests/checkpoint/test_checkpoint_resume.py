@@ -20,7 +20,7 @@ def train(rank, world, folder, kind, stage, die_at=None):
     from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
     from tsal_dist.checkpoint.store import Checkpoints
     from tsal_dist.dist.environment import present_role
-    from tsal_dist.engine.build import build_engine
+    from tsal_dist.engine.choose import build_engine
 
     present_role(rank, world, 0)
     settings = EngineConfig(kind=kind, zero_stage=stage)

@@ -5,7 +5,7 @@ import pytest
 
 from tsal_dist.config.data import AugmentConfig, DataConfig
 from tsal_dist.data.augment import PLAIN, View, draw_view
-from tsal_dist.data.chance import generator_for
+from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.geometry import affine
 
 OFF = AugmentConfig(

@@ -64,13 +64,13 @@ def test_a_pseudo_label_row_is_cropped_again_with_its_own_box(shards_url):
     """What the student does with a row: frame and box by name, a hard view, the teacher's points."""
     shards = open_shards([shards_url])
     teacher = FrameReader(shards, ViewSettings(crop_px=64, augment=DataConfig().easy, labels=False))
-    seen = teacher.read(ClipRequest(FrameRef(0, 4), 2, 1, chance=(1, 2, 3)))
+    seen = teacher.read(ClipRequest(FrameRef(0, 4), 2, 1, rng_key=(1, 2, 3)))
     assert not seen.labelled_T.any()
     assert not seen.points_TK2.any()
 
     hard = AugmentConfig(flip_prob=1.0)
     student = FrameReader(shards, ViewSettings(crop_px=96, augment=hard))
-    taken = student.read(ClipRequest(seen.ref, 1, 1, box=tuple(seen.box_4.tolist()), chance=(9, 9)))
+    taken = student.read(ClipRequest(seen.ref, 1, 1, box=tuple(seen.box_4.tolist()), rng_key=(9, 9)))
     points, visible = place_points(points_of(4), np.ones(68, bool), taken.to_crop_23, 96)
     assert affine.mirrors(taken.to_crop_23)
     assert np.allclose(points[visible], taken.points_TK2[0][visible], atol=1e-3)
@@ -98,17 +98,17 @@ def test_a_landmark_outside_of_the_crop_is_not_visible_and_zero():
 
 def test_the_view_depends_on_its_words_alone(shards_url):
     shards = open_shards([shards_url])
-    request = ClipRequest(FrameRef(0, 3), 2, 1, chance=(4, 5, 6))
+    request = ClipRequest(FrameRef(0, 3), 2, 1, rng_key=(4, 5, 6))
     first, second = (
         FrameReader(shards, ViewSettings(crop_px=48, augment=DataConfig().hard)) for _ in range(2)
     )
-    second.read(ClipRequest(FrameRef(1, 0), 1, 1, chance=(1, 1)))
+    second.read(ClipRequest(FrameRef(1, 0), 1, 1, rng_key=(1, 1)))
     one, two = first.read(request), second.read(request)
     assert (one.image_THWC == two.image_THWC).all()
-    other = first.read(dataclasses.replace(request, chance=(4, 6, 6)))
+    other = first.read(dataclasses.replace(request, rng_key=(4, 6, 6)))
     assert (one.to_crop_23 != other.to_crop_23).any()
     assert (
-        first.read(dataclasses.replace(request, chance=())).to_crop_23 == view_without_chance(shards)
+        first.read(dataclasses.replace(request, rng_key=())).to_crop_23 == view_without_chance(shards)
     ).all()
 
 

@@ -19,7 +19,7 @@ COMPILE_S = 240
 
 def build_deepspeed(rank, world, norm="group", optim=OPTIM, **settings):
     from tsal_dist.dist.environment import present_role
-    from tsal_dist.engine.build import build_engine
+    from tsal_dist.engine.choose import build_engine
 
     present_role(rank, world, 0)
     settings = EngineConfig(kind="deepspeed", **settings)
@@ -172,7 +172,7 @@ def test_without_deepspeed_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     monkeypatch.setenv("PATH", "/bin")
-    from tsal_dist.engine.build import build_engine
+    from tsal_dist.engine.choose import build_engine
 
     with pytest.raises(MissingExtra, match=r"pip install 'tsal_dist\[deepspeed\]'"):
         build_engine(build_net(), EngineConfig(kind="deepspeed"), OPTIM, 50, torch.device("cpu"))

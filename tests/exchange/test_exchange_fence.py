@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes_store import LaggingStore
 from tsal_dist.errors import PeerLost, StaleRun
-from tsal_dist.exchange.fence import Handshake, StopFlag, check_current, claim_incarnation
+from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
 
@@ -122,8 +122,8 @@ def test_a_zombie_finds_its_successor():
 
 def test_the_stop_flag():
     store = MemoryStore()
-    reader, writer = StopFlag(store), StopFlag(store)
+    reader, writer = RunEnd(store), RunEnd(store)
     assert reader.reason() == ""
     writer.announce("finished 100 steps")
     assert reader.reason() == "finished 100 steps"
-    assert StopFlag(store).reason() == "finished 100 steps"
+    assert RunEnd(store).reason() == "finished 100 steps"

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from tests.fuzz.target import Target
 from tsal_dist.checkpoint.store import COMMIT, Checkpoints
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.loops.open_run import load_run
-from tsal_dist.loops.status import Watcher
+from tsal_dist.insight.status import Watcher
 from tsal_dist.models.pretrained import load_pretrained
 from tsal_dist.observe.sinks import read_metrics
-from tsal_dist.pseudo.plan import Plan, RowRange, load_plans
+from tsal_dist.pseudo.step_plan import Plan, RowRange, load_plans
+from tsal_dist.run import load_run
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.format import LATEST, META, MODEL, save_version, version_folder
 
@@ -94,7 +94,7 @@ def _check_config(config):
 
 def _run(folder):
     from tsal_dist.config.load import override
-    from tsal_dist.loops.open_run import open_run
+    from tsal_dist.run import open_run
 
     return open_run(override(RunConfig(), f"run.dir={folder}"), "resume").dir
 

@@ -15,10 +15,10 @@ import time
 from tsal_dist.cli import run_entry
 from tsal_dist.config import load_config
 from tsal_dist.dist.environment import read_environment
-from tsal_dist.dist.kinship import die_with_parent
+from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.topology import plan_seats
 from tsal_dist.errors import ConfigError
-from tsal_dist.loops.open_run import open_run
+from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir, write_whole
 
 STEP_S = 0.05

@@ -23,7 +23,7 @@ def run(script, *words):
 STARTER = """
 import os, sys, time
 from launch import processes
-from tsal_dist.dist.kinship import adopt_orphans
+from tsal_dist.dist.parent_death import adopt_orphans
 adopt_orphans()
 child = processes.start([sys.executable, "-c", sys.argv[1]], dict(os.environ))
 """
@@ -69,7 +69,7 @@ def test_only_statuses_that_nobody_asks_for_are_taken():
     script = """
 import os, sys, time
 from launch import processes
-from tsal_dist.dist.kinship import adopt_orphans
+from tsal_dist.dist.parent_death import adopt_orphans
 adopt_orphans()
 leave = [sys.executable, "-c", "raise SystemExit(3)"]
 orphan = [sys.executable, "-c", "import os; print(os.fork() or 'grandchild', flush=True)"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.launch.conftest import QUICK, ROOT
 from tests.launch.slurm_cluster import SlurmCluster, missing_programs, wait_for
-from tests.loops.short_runs import OVERRIDES, pack_faces
+from tests.roles.short_runs import OVERRIDES, pack_faces
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ import yaml
 from launch.submit import main
 from tests.launch.conftest import ROOT
 from tests.launch.two_hosts import TwoHosts, missing_programs
-from tests.loops.short_runs import OVERRIDES, pack_faces
+from tests.roles.short_runs import OVERRIDES, pack_faces
 
 pytestmark = [
     pytest.mark.slow,

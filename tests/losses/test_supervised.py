@@ -4,7 +4,7 @@ import torch
 from tsal_dist.geometry.center import encode_center
 from tsal_dist.geometry.heatmap import encode_heatmap
 from tsal_dist.losses.supervised import center_loss, heatmap_loss, offset_loss
-from tsal_dist.models.build import build_detector
+from tsal_dist.models.detectors import build_detector
 
 
 def labels(frames=4, count=5, size=128, stride=4):

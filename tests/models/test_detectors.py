@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.models.build import build_detector
+from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.input import normalize
 
 NAMES = ("lite", "hrnet_w18", "cpm_vgg16")

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.models.build import build_detector
+from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.pretrained import load_pretrained
 
 

@@ -16,21 +16,21 @@ def _close():
 
 def test_lines_carry_role_and_rank(tmp_path, capsys):
     path = start_logging(RunDir(tmp_path), "student", 0, attempt=2)
-    logging.getLogger("tsal_dist.loops").info("hello")
+    logging.getLogger("tsal_dist.roles").info("hello")
     assert path == tmp_path / "logs" / "attempt_2" / "student-r0.log"
-    assert "I student-r0 tsal_dist.loops: hello" in path.read_text()
+    assert "I student-r0 tsal_dist.roles: hello" in path.read_text()
     assert "hello" in capsys.readouterr().err
     assert (tmp_path / "logs" / "latest" / "student-r0.log").read_text() == path.read_text()
 
 
 def test_other_ranks_only_warn_on_the_screen(tmp_path, capsys):
     path = start_logging(RunDir(tmp_path), "student", 1, attempt=0)
-    logging.getLogger("tsal_dist.loops").info("quiet")
-    logging.getLogger("tsal_dist.loops").warning("loud")
+    logging.getLogger("tsal_dist.roles").info("quiet")
+    logging.getLogger("tsal_dist.roles").warning("loud")
     assert "quiet" in path.read_text()
     err = capsys.readouterr().err
     assert "quiet" not in err
-    assert "W student-r1 tsal_dist.loops: loud" in err
+    assert "W student-r1 tsal_dist.roles: loud" in err
 
 
 def test_latest_follows_the_attempts(tmp_path):

@@ -2,8 +2,8 @@
 
 from tsal_dist.pack.execute import pack
 from tsal_dist.pack.gather import gather_inputs
-from tsal_dist.pack.plan import PackOptions, build_plan
-from tsal_dist.pack.probe import probe
+from tsal_dist.pack.packing_plan import PackOptions, build_plan
+from tsal_dist.pack.video_facts import probe
 
 
 def plan_of(videos=(), lists=(), gather=None, **options):

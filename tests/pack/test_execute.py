@@ -11,7 +11,7 @@ from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.execute import _build_chains, pack
 from tsal_dist.pack.gather import gather_inputs
 from tsal_dist.pack.lint import lint_folder
-from tsal_dist.pack.plan import PackOptions
+from tsal_dist.pack.packing_plan import PackOptions
 from tsal_dist.pack.retry import plan_retry
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import read_frames

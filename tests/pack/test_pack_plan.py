@@ -8,8 +8,8 @@ from packing import plan_of
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.inputs import Input
-from tsal_dist.pack.plan import PackOptions, build_plan
-from tsal_dist.pack.probe import Probe
+from tsal_dist.pack.packing_plan import PackOptions, build_plan
+from tsal_dist.pack.video_facts import Probe
 
 
 def fake_plan(lengths, limit, stride=1):

@@ -10,7 +10,7 @@ from tsal_dist.pack.boxes import full_box
 from tsal_dist.pack.decode import Decoded
 from tsal_dist.pack.face import build_face
 from tsal_dist.pack.inputs import Input, Label
-from tsal_dist.pack.plan import PackOptions, Piece
+from tsal_dist.pack.packing_plan import PackOptions, Piece
 from tsal_dist.pack.row import build_row, encode_label, shrink
 
 ONES = np.ones(3, np.uint8)

@@ -94,11 +94,11 @@ def test_mistakes_are_one_line(words, message, capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("tool", ["shard_videos", "inspect_shards", "bench_shard"])
+@pytest.mark.parametrize("tool", ["shard_videos", "inspect_shards", "bench.shard"])
 def test_help_is_light(tool):
     code = (
         f"import runpy, sys; sys.argv = ['{tool}', '--help']\n"
-        f"try: runpy.run_path('tools/{tool}.py', run_name='__main__')\n"
+        f"try: runpy.run_module('tools.{tool}', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "assert not {'torch', 'cv2', 'pyarrow', 'numpy'} & set(sys.modules)"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.fakes_rows import Scene, make_batch, rows_are_true
-from tsal_dist.exchange.fence import StopFlag, claim_incarnation
+from tsal_dist.exchange.fence import RunEnd, claim_incarnation
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.pseudo.collect import collect_garbage
 from tsal_dist.pseudo.credits import Credits
@@ -26,7 +26,7 @@ def teach(run, rank):
     name = producer_name("teacher", rank, incarnation)
     credits = Credits(scene.store, name, ["student"], high_rows=600, low_rows=200, group_ttl_s=60)
     producer = scene.producer(rank, incarnation, credits=credits, max_rows=24, max_age_s=0.02)
-    stop = StopFlag(store)
+    stop = RunEnd(store)
     next_id = (rank << 40) + (incarnation << 24)
     while not stop.reason():
         if producer.ready():
@@ -50,7 +50,7 @@ def learn(run):
         planner.load_state_dict(saved["planner"])
     diary.touch()
     os.truncate(diary, size)  # the model forgot what came after the checkpoint, so does the diary
-    stop, draining = StopFlag(store), False
+    stop, draining = RunEnd(store), False
     with open(diary, "ab") as file:
         while True:
             planner.tick()

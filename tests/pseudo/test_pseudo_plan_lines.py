@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tsal_dist.errors import DataError
-from tsal_dist.pseudo.plan import load_plans
+from tsal_dist.pseudo.step_plan import load_plans
 
 
 @pytest.mark.parametrize(

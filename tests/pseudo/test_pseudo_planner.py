@@ -13,8 +13,8 @@ from tsal_dist.errors import CheckpointError, ConfigError, DataError, ExchangeEr
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.pseudo.admission import RecentUnits, unit_runs
 from tsal_dist.pseudo.collect import collect_garbage, load_watermark
-from tsal_dist.pseudo.plan import LoggedPlans, Plan, PlanLog, load_plans
 from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.step_plan import LoggedPlans, Plan, PlanLog, load_plans
 from tsal_dist.pseudo.topic import segment_name
 
 NAME = "teacher-r0000-000001"

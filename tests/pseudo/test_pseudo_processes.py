@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes_rows import Scene
-from tsal_dist.exchange.fence import StopFlag
+from tsal_dist.exchange.fence import RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.pseudo.log import Hole, LogReader
 from tsal_dist.pseudo.topic import list_producers
@@ -30,7 +30,7 @@ def test_random_kills_lose_no_row_and_train_none_too_often(tmp_path):
     run_store = PosixStore(tmp_path, create=True)
     queue = PosixStore(tmp_path / "queue", create=True)
     scene = Scene(queue, UNIT)
-    stop = StopFlag(run_store)
+    stop = RunEnd(run_store)
     seats = [("teacher", 0), ("teacher", 1), ("teacher", 2), ("student", 0)]
     running = {seat: start(seat[0], tmp_path, seat[1]) for seat in seats}
     dice, kills = random.Random(4), 0

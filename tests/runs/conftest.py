@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.loops.short_runs import pack_faces
+from tests.roles.short_runs import pack_faces
 from tests.runs.jobs import Jobs
 
 

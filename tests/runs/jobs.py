@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.loops.short_runs import words
+from tests.roles.short_runs import words
 
 ROOT = Path(__file__).parents[2]
 QUICK = (

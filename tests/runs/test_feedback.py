@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.loops.short_runs import metrics, short_config, train
+from tests.roles.short_runs import metrics, short_config, train
 from tsal_dist.data.clips import build_clips
 from tsal_dist.data.order import EpochOrder
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.loops.build import open_data
-from tsal_dist.loops.feedback import WishedClips, Wishes, disagreement
 from tsal_dist.pseudo.consumer import Consumer
-from tsal_dist.pseudo.plan import load_plans
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.pseudo.topic import inspect_topic
+from tsal_dist.roles.feedback import WishedClips, Wishes, disagreement
+from tsal_dist.runs.open_data import open_data
 
 STEERED = ("train.teacher.priority=0.5", "train.steps=14", "runtime.log.evaluate_every=14")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.checkpoint.equality import equal
-from tests.loops.short_runs import metrics, plans, saved, short_config, student_of, train
+from tests.roles.short_runs import metrics, plans, saved, short_config, student_of, train
 from tests.runs.jobs import QUICK, committed, kill, log_text, worker_pid
 from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError, PeerLost
@@ -51,7 +51,7 @@ def test_two_teachers_and_two_students_equal_two_inline_processes(faces, tmp_pat
 
 
 def test_roles_of_unlike_size_are_refused(faces, tmp_path):
-    from tsal_dist.loops.lockstep import check_seats
+    from tsal_dist.roles.lockstep import check_seats
 
     check_seats(2, 2)
     with pytest.raises(ConfigError, match="as many teachers as students, and there are 1 and 2"):
@@ -82,8 +82,8 @@ def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
     from tsal_dist.dist.shutdown import StopFlag
     from tsal_dist.exchange.beat import DONE, Heart, Watch
     from tsal_dist.exchange.posix import PosixStore
-    from tsal_dist.loops.lockstep import Caller
-    from tsal_dist.loops.student_run import TEACHER_PEER, Company
+    from tsal_dist.roles.lockstep import Caller
+    from tsal_dist.roles.student_loop import TEACHER_PEER, Peers
 
     store = PosixStore(tmp_path)
     config = load_config()
@@ -92,8 +92,8 @@ def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
         (9.0, True, "teacher 0 has left"),
     ):
         heart = Heart(store, "student", 0, 1)
-        company = Company(heart, lambda: None, None, None, Watch(store, [TEACHER_PEER], silent_s))
+        peers = Peers(heart, lambda: None, None, None, Watch(store, [TEACHER_PEER], silent_s))
         if leave:
             Heart(store, "teacher", 0, 1).beat(DONE, 0)
         with pytest.raises(PeerLost, match=f"waits for the teacher to teach, .*: {message}"):
-            Caller(store, config, company, StopFlag()).before_step(0)
+            Caller(store, config, peers, StopFlag()).before_step(0)

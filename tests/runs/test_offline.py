@@ -6,9 +6,9 @@ import time
 import pytest
 
 from tests.checkpoint.equality import equal
-from tests.loops.short_runs import metrics, plans, student_of, train, words
+from tests.roles.short_runs import metrics, plans, student_of, train, words
 from tests.runs.jobs import log_text
-from tests.runs.second_hand import copy_run, rerun
+from tests.runs.other_runs import copy_run, rerun
 from tsal_dist.errors import ConfigError
 from tsal_dist.run_dir import RunDir
 

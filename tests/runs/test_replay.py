@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.checkpoint.equality import equal
-from tests.loops.short_runs import metrics, saved, student_of, train
-from tests.runs.second_hand import copy_run, rerun
+from tests.roles.short_runs import metrics, saved, student_of, train
+from tests.runs.other_runs import copy_run, rerun
 from tsal_dist.errors import ConfigError
 
 pytestmark = pytest.mark.ranks

@@ -14,7 +14,7 @@ import pytest
 
 from tests.runs.jobs import beat, committed
 from tsal_dist.errors import ExitCode
-from tsal_dist.loops.audit import audit_run
+from tsal_dist.insight.audit import audit_run
 from tsal_dist.run_dir import RunDir
 
 CHAOS_S = float(os.environ.get("CHAOS_S", "40"))

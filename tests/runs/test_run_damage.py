@@ -10,11 +10,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.loops.short_runs import words
+from tests.roles.short_runs import words
 from tests.runs.jobs import QUICK, last_numbers, log_text, student_step
 from tsal_dist.config import load_config
 from tsal_dist.errors import ExitCode
-from tsal_dist.loops.open_run import open_run
+from tsal_dist.run import open_run
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
 LONG = ("train.steps=4000",)

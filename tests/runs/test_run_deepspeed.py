@@ -5,20 +5,20 @@ import signal
 import pytest
 from safetensors.numpy import load_file
 
-from tests.loops.short_runs import saved
+from tests.roles.short_runs import saved
 from tests.runs.jobs import committed, last_numbers, log_text, notes
 from tsal_dist.errors import ExitCode
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-@pytest.mark.parametrize("stage", [2, 3])
-def test_a_split_run_on_deepspeed(faces, jobs, tmp_path, stage):
+@pytest.mark.parametrize("context", [2, 3])
+def test_a_split_run_on_deepspeed(faces, jobs, tmp_path, context):
     run = tmp_path / "run"
     words = (
         "train.steps=24",
         "runtime.student.kind=deepspeed",
-        f"runtime.student.zero_stage={stage}",
+        f"runtime.student.zero_stage={context}",
         "runtime.checkpoint.every=6",
     )
     job = jobs.torchrun(faces, run, 3, *words)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.checkpoint.equality import equal
-from tests.loops.short_runs import metrics, plans, saved, train
+from tests.roles.short_runs import metrics, plans, saved, train
 from tests.runs.jobs import beat, committed, last_numbers, log_text, notes, student_step, worker_pids
 from tsal_dist.errors import ExitCode
 

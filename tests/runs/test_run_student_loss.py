@@ -4,10 +4,10 @@ import signal
 
 import pytest
 
-from tests.loops.short_runs import saved
+from tests.roles.short_runs import saved
 from tests.runs.jobs import committed, kill, last_numbers, log_text, notes, student_step, worker_pid
 from tsal_dist.errors import ExitCode
-from tsal_dist.pseudo.plan import Plan, load_plans
+from tsal_dist.pseudo.step_plan import Plan, load_plans
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
 

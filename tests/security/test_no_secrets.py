@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.loops.short_runs import pack_faces, words
 from tests.pack.footage import make_image
+from tests.roles.short_runs import pack_faces, words
 from tests.test_address import GIVEAWAYS, SECRET
 from tests.test_house import ROOT
 from tsal_dist.config import load_config

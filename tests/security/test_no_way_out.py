@@ -17,7 +17,7 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError, DataError, ExchangeError
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.pseudo.plan import load_plans
+from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.pseudo.topic import list_producers
 from tsal_dist.weights.fetch import WeightReader
 

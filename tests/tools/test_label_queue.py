@@ -133,13 +133,13 @@ def test_a_place_without_a_queue_is_one_line_and_exit_code_2(tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("tool", ["label_queue.py", "bench_queue.py", "simulate_queue.py"])
+@pytest.mark.parametrize("tool", ["tools.label_queue", "tools.bench.queue", "tools.simulate_queue"])
 def test_help_is_light(tool):
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['{tool}', '--help']\n"
         "try:\n"
-        f"    runpy.run_path(r'{ROOT / 'tools' / tool}', run_name='__main__')\n"
+        f"    runpy.run_module('{tool}', run_name='__main__')\n"
         "except SystemExit as end:\n"
         "    assert end.code == 0\n"
         "heavy = {'torch', 'pyarrow', 'cv2', 'numpy', 'fsspec'} & set(sys.modules)\n"

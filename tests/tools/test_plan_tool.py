@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loops.short_runs import OVERRIDES, pack_faces
+from tests.roles.short_runs import OVERRIDES, pack_faces
 from tools.plan import main
 from tsal_dist.errors import ConfigError
 

@@ -5,8 +5,8 @@ import torch
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.trackers.build import build_tracker
 from tsal_dist.trackers.carry import carry_points
+from tsal_dist.trackers.choose import build_tracker
 from tsal_dist.trackers.flow import with_checks
 
 

@@ -87,7 +87,7 @@ PLAIN = View()
 
 
 def draw_view(config: AugmentConfig, rng: np.random.Generator) -> View:
-    """One random view; `rng` should be the clip's own (`chance.generator_for`)."""
+    """One random view; `rng` should be the clip's own (`seeded_rng.generator_for`)."""
     geometry, colour = np.split(rng.random(7) * 2 - 1, [4])
     flip, blur, streak, jpeg, occlude, ellipse, *strength = rng.random(9)
     place = rng.random(4)

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tsal_dist.config.data import AugmentConfig
 from tsal_dist.data.augment import PLAIN, View, draw_view
-from tsal_dist.data.chance import generator_for
 from tsal_dist.data.decode import decode_crop
+from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.flip import flip_order
@@ -39,11 +39,11 @@ class ViewSettings:
         if self.augment is not None and self.augment.flip_prob and points:
             flip_order(points)
 
-    def view(self, chance: Sequence[int | str]) -> View:
+    def view(self, rng_key: Sequence[int | str]) -> View:
         """The view that these words stand for; the plain one without words or augmentation."""
-        if self.augment is None or not chance:
+        if self.augment is None or not rng_key:
             return PLAIN
-        return draw_view(self.augment, generator_for(*chance))
+        return draw_view(self.augment, generator_for(*rng_key))
 
 
 def crop_images(

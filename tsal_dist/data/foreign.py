@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from tsal_dist.address import refuse_secrets
-from tsal_dist.data.chance import shuffled
 from tsal_dist.data.crop import ViewSettings, crop_images, place_points
 from tsal_dist.data.decode import decode_image
+from tsal_dist.data.seeded_rng import shuffled
 from tsal_dist.data.stream import MOST_BAD_IN_A_ROW, ClipStream
 from tsal_dist.errors import ConfigError, DataError, TopologyError
 from tsal_dist.geometry import affine

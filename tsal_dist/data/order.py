@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.data.chance import shuffled
+from tsal_dist.data.seeded_rng import shuffled
 from tsal_dist.errors import ConfigError, TopologyError
 
 Ids = NDArray[np.int64]

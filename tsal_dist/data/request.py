@@ -18,7 +18,7 @@ class ClipRequest:
     """-1: asked for by reference, not a sample of a stream."""
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 in source pixels; None takes the boxes that lie beside the frames."""
-    chance: tuple[int, ...] = ()
+    rng_key: tuple[int, ...] = ()
     """Words for `generator_for`; without them the view is plain."""
     pad: bool = False
 

@@ -189,7 +189,7 @@ class ClipStream:
             num_frames=self.clips.num_frames,
             stride=self.clips.stride,
             sample_id=sample,
-            chance=(self._seed, epoch, sample),
+            rng_key=(self._seed, epoch, sample),
             pad=pad,
         )
 
@@ -211,7 +211,7 @@ class ClipStream:
             self.bad[request.sample_id] = clip.reason
             # In evaluation the clip that steps in has its own turn as well, and must not count twice.
             sample = (request.sample_id + 1) % self.samples
-            request = self._request(sample, request.pad or not self._shuffle, request.chance[1])
+            request = self._request(sample, request.pad or not self._shuffle, request.rng_key[1])
             ticket = self._submit(request)
         raise DataError(
             f"{most} clips in a row cannot be read, the last because: {next(reversed(self.bad.values()))} "

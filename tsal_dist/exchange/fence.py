@@ -128,7 +128,7 @@ class Handshake:
         return hello
 
 
-class StopFlag:
+class RunEnd:
     """Ends a run once and for everybody."""
 
     def __init__(self, store: Store) -> None:

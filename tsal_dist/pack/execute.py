@@ -21,7 +21,7 @@ import cv2
 from tsal_dist.errors import DataError
 from tsal_dist.pack.boxes import Detector, load_detector
 from tsal_dist.pack.decode import Decoder
-from tsal_dist.pack.plan import Plan, ShardPlan
+from tsal_dist.pack.packing_plan import Plan, ShardPlan
 from tsal_dist.pack.retry import Closed
 from tsal_dist.pack.sources import (
     SOURCES,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.inputs import Input
-from tsal_dist.pack.plan import PackOptions, Plan, build_plan
-from tsal_dist.pack.probe import probe
+from tsal_dist.pack.packing_plan import PackOptions, Plan, build_plan
 from tsal_dist.pack.sources import SourceRow, read_sources
+from tsal_dist.pack.video_facts import probe
 from tsal_dist.pack.workplace import read_plan
 from tsal_dist.shards.frames import OK
 from tsal_dist.shards.manifest import Manifest, open_manifest

@@ -12,7 +12,7 @@ from tsal_dist.pack.boxes import Detector, choose_box, full_box
 from tsal_dist.pack.decode import Decoded, Image
 from tsal_dist.pack.face import Box, Face
 from tsal_dist.pack.inputs import Label
-from tsal_dist.pack.plan import PackOptions, Piece
+from tsal_dist.pack.packing_plan import PackOptions, Piece
 from tsal_dist.shards.frames import OK, FrameRow
 
 _UNLABELLED = Label(Face())

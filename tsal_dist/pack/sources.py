@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.inputs import Input
-from tsal_dist.pack.probe import Probe
+from tsal_dist.pack.video_facts import Probe
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import OK, read_status
 from tsal_dist.shards.manifest import Shard

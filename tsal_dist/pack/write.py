@@ -16,7 +16,7 @@ import numpy as np
 from tsal_dist.errors import DataError
 from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.decode import Decoder
-from tsal_dist.pack.plan import PackOptions, ShardPlan
+from tsal_dist.pack.packing_plan import PackOptions, ShardPlan
 from tsal_dist.pack.row import build_row, encode_label
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import OK, FrameRow, encode_frames

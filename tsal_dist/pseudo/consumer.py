@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.exchange.store import NameAbsent
-from tsal_dist.pseudo.plan import Plan, RowRange
 from tsal_dist.pseudo.schema import Columns, join_columns, slice_columns
 from tsal_dist.pseudo.segment import DamagedSegment, decode_segment, verify_segment
 from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.step_plan import Plan, RowRange
 from tsal_dist.pseudo.topic import Topic, segment_name
 
 log = logging.getLogger(__name__)

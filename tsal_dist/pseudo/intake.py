@@ -19,9 +19,9 @@ from tsal_dist.pseudo.collect import load_watermark
 from tsal_dist.pseudo.feed import Feed, Head
 from tsal_dist.pseudo.inspector import Inspector
 from tsal_dist.pseudo.log import LogReader, Record
-from tsal_dist.pseudo.plan import RowRange, cut
 from tsal_dist.pseudo.schema import Schema, Strings
 from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.step_plan import RowRange, cut
 from tsal_dist.pseudo.topic import Topic, list_producers, meta_name, parse_text
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ import numpy as np
 from tsal_dist.errors import CheckpointError, ConfigError, ExchangeError
 from tsal_dist.pseudo.cursor import Cursor, save_cursor
 from tsal_dist.pseudo.intake import Intake, lowest
-from tsal_dist.pseudo.plan import Plan, PlanLog, RowRange, cut, merge_ranges, split_ranges
 from tsal_dist.pseudo.replay import ReplayPool
 from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange, cut, merge_ranges, split_ranges
 from tsal_dist.pseudo.topic import Topic
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tsal_dist.pseudo.plan import RowRange, cut
+from tsal_dist.pseudo.step_plan import RowRange, cut
 
 
 class ReplayPool:

@@ -6,7 +6,7 @@ import pytest
 
 from launch.sweep import crews as crews_module
 from launch.sweep.crews import Crews
-from launch.sweep.plan import plan_sweep
+from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
 from tsal_dist.errors import ExitCode
 from tsal_dist.run_dir import RunDir, write_whole

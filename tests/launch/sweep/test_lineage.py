@@ -10,7 +10,7 @@ from launch.sweep.lineage import TrialFolder, clone_run, committed_steps
 from tests.launch.conftest import ROOT
 from tsal_dist.config import load_config
 from tsal_dist.errors import CheckpointError
-from tsal_dist.loops.open_run import open_run
+from tsal_dist.run import open_run
 
 FILES = [ROOT / "configs/demo.toml"]
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from launch.sweep.cluster import count_trials
-from launch.sweep.plan import plan_sweep
+from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
 
 FOUR, TWO = {"CPU": 4.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2.0}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loops.short_runs import OVERRIDES, pack_faces, train
+from tests.roles.short_runs import OVERRIDES, pack_faces, train
 from tsal_dist.observe.sinks import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.ranks, pytest.mark.timeout(300)]

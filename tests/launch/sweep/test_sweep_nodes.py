@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.sweep.sweeping import assert_nothing_left
-from tests.loops.short_runs import OVERRIDES, pack_faces
+from tests.roles.short_runs import OVERRIDES, pack_faces
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

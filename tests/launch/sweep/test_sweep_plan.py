@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from launch.sweep.__main__ import main
-from launch.sweep.plan import plan_sweep
 from launch.sweep.spec import read_sweep, sweep_keys
+from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
 from tsal_dist.errors import ConfigError, TsalError
 

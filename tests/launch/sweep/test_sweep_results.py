@@ -5,10 +5,10 @@ import json
 import pytest
 from rich.console import Console
 
-from launch.sweep.plan import plan_sweep
 from launch.sweep.results import best_toml, report_sweep
 from launch.sweep.states import Curves, Metric, TrialState
 from launch.sweep.table import draw_trials, format_line, show_time
+from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
 from tsal_dist.config import load_config
 

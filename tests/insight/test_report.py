@@ -1,0 +1,216 @@
+"""The report of a short run: complete, self-contained, and drawn by a real browser without a complaint."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.roles.short_runs import metrics, pack_faces, train
+from tsal_dist.insight.charts import Axes, Series, draw_bars, draw_face, draw_lines
+from tsal_dist.insight.curves import draw_curves
+from tsal_dist.insight.gallery import mean_face
+from tsal_dist.insight.provenance import read_provenance
+from tsal_dist.pseudo.step_plan import load_plans
+from tsal_dist.run_dir import RunDir
+
+ROOT = Path(__file__).parents[2]
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+VOID = {"meta", "link", "img", "input", "br", "circle", "line", "path", "rect"}
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    faces = pack_faces(folder / "faces")
+    return train(faces, folder / "run"), train(faces, folder / "alone", "train.recipe=supervised")
+
+
+@pytest.fixture(scope="module")
+def report(short_run):
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/report.py", *map(str, short_run)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.strip())
+    assert path == short_run[0] / "report" / "index.html"
+    return path
+
+
+class Balance(HTMLParser):
+    """Every tag that is opened is closed, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links = [], set(), set()
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.ids |= {attributes["id"]} if "id" in attributes else set()
+        if attributes.get("href", "").startswith("#"):
+            self.links.add(attributes["href"][1:])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole(report):
+    page = Balance()
+    page.feed(report.read_text())
+    assert page.open == []
+    assert page.links == {"accuracy", "frames", "training", "runs", "labels", "configuration", "limits"}
+    assert page.links <= page.ids
+
+
+def test_the_page_asks_nothing_of_any_network(report):
+    text = report.read_text()
+    assert "<script" not in text
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", text)
+    assert not re.findall(r"url\(|@import|https?://", text)
+
+
+def test_the_page_says_what_the_run_says(report, short_run):
+    text = report.read_text()
+    for model in ("run student", "run teacher", "alone student"):
+        assert f"<td>{model}</td>" in text
+    assert "alone teacher" not in text
+    assert "8 / 8" in text
+    assert "train.recipe" in text  # the compared runs differ in it
+    assert text.count("<img ") == 8 + 2 + 2  # spread over the set; the worst and the best of two videos
+    assert "Chance: one run is one seed." in text
+
+
+def test_provenance_counts_what_was_trained_on(short_run):
+    found = read_provenance(RunDir(short_run[0]))
+    plans = load_plans(short_run[0] / "metrics" / "plan.jsonl")
+    assert found.trained_rows == sum(plan.fresh_rows + plan.replayed_rows for plan in plans) > 0
+    assert found.by_version.total() == found.by_producer.total() == found.trained_rows
+    assert set(found.distances) == {"center", "track"}
+    assert min(apart.min() for parts in found.distances.values() for apart in parts) >= 0
+    assert found.opened == found.committed > 0
+    assert (
+        found.lost_by_reason.total()
+        == found.dropped_by_video.total()
+        == sum(sum(plan.reasons.values()) for plan in plans)
+    )
+
+
+def test_a_run_without_labels_has_no_provenance(short_run):
+    assert read_provenance(RunDir(short_run[1])) is None
+
+
+def test_every_number_of_the_run_is_in_the_glossary(short_run):
+    text = (ROOT / "tsal_dist/observe/METRICS.md").read_text()
+    known = re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+    # <...> is filled in by the run; what surrounds it is not.
+    patterns = [re.compile(re.sub(r"<\w+>", r"[a-z0-9_.]+", name)) for name in known]
+    written = {
+        name for role in ("student", "teacher") for line in metrics(short_run[0], role) for name in line
+    }
+    unknown = {name for name in written - {"step"} if not any(p.fullmatch(name) for p in patterns)}
+    assert len(written) > 20
+    assert unknown == set()
+
+
+def test_a_page_without_validation_says_so(short_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(short_run[1], run)
+    written = json.loads((run / "run.json").read_text())
+    written["config"]["data"]["validation"] = []
+    (run / "run.json").write_text(json.dumps(written))
+    from tsal_dist.insight.report import build_report
+
+    text = build_report([run])
+    assert "names no validation shards" in text
+    assert 'id="accuracy"' not in text
+
+
+def screenshot(page, to, width, height, *flags):
+    done = subprocess.run(
+        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+         "--hide-scrollbars", "--enable-logging=stderr", f"--user-data-dir={to.parent / 'profile'}",
+         f"--screenshot={to}", f"--window-size={width},{height}", *flags, page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return cv2.imread(str(to)), done.stderr
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_a_browser_draws_it_light_and_dark(report, tmp_path):
+    light, said = screenshot(report, tmp_path / "light.png", 1200, 1600)
+    dark, _ = screenshot(report, tmp_path / "dark.png", 1200, 1600, "--blink-settings=preferredColorScheme=0")
+    assert "CONSOLE" not in said
+    assert light.shape == dark.shape == (1600, 1200, 3)
+    assert light[:, :10].mean() > 230  # paper at the edge
+    assert dark[:, :10].mean() < 60
+    # Something is drawn all the way down: no blank half.
+    assert all(part.std() > 10 for part in np.array_split(light, 8))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_nothing_sticks_out_of_a_phone(report, tmp_path):
+    """A frame as wide as a phone; were the page wider, its right edge would show the cut-off content."""
+    probe = tmp_path / "phone.html"
+    probe.write_text(
+        f'<body style="margin:0;background:#000"><iframe src="{report.as_uri()}" '
+        'style="border:0;width:390px;height:1500px"></iframe></body>'
+    )
+    picture, _ = screenshot(probe, tmp_path / "phone.png", 600, 1500)
+    assert picture[:, :390].mean() > 180
+    edge = picture[200:, 378:390]  # the page's right margin
+    assert edge.std() < 4
+
+
+def test_charts_survive_what_runs_write():
+    nan = np.array([1.0, np.nan, 3.0])
+    steps = np.array([0.0, 10.0, 20.0])
+    text = draw_lines(
+        [Series("a<b", steps, nan), Series("flat", steps, np.zeros(3), 1)], Axes("x", "y", "t & t")
+    )
+    assert "a&lt;b" in text
+    assert "t &amp; t" in text
+    assert "nan" not in text
+    assert "nan" not in draw_lines([Series("none", steps, np.full(3, np.nan))], Axes("x", "y", "t"))
+    bars = draw_bars(np.array([0.0, 1.0, 2.0]), [("n", np.array([3.0, 0.0]), 0)], Axes("x", "y", "t"))
+    assert bars.count("<rect") == 1
+    face = draw_face(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.1, np.nan]), "t")
+    assert "10.00 %" in face
+    assert draw_curves(load_config(), [], []) == "<p>Nothing was written down yet.</p>"
+
+
+def load_config():
+    from tsal_dist.config import RunConfig
+
+    return RunConfig()
+
+
+def test_the_mean_face_does_not_mind_how_faces_are_turned(rng):
+    shape_K2 = rng.normal(size=(5, 2))
+    angles = rng.uniform(-0.6, 0.6, 20)
+    turns = np.stack([np.stack([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) for a in angles])
+    faces_NK2 = (shape_K2 @ turns) * rng.uniform(1, 3, (20, 1, 1)) + rng.normal(size=(20, 1, 2))
+    mean_K2 = mean_face(faces_NK2, np.ones((20, 5), bool))
+
+    def distances(points):
+        apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        return apart / apart.max()
+
+    np.testing.assert_allclose(distances(mean_K2), distances(shape_K2), atol=1e-6)
+    assert mean_face(faces_NK2, np.zeros((20, 5), bool)) is None

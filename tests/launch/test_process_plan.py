@@ -1,0 +1,120 @@
+"""Crews are a pure function of config and resources, and agree with the roles that training will take."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launch.process_plan import Crew, Meeting, crew_settings, default_procs, plan_crews, torchrun_command
+from tsal_dist.config import load_config
+from tsal_dist.dist.topology import assign_roles
+from tsal_dist.errors import TopologyError
+
+WORLD = Crew("", ("student", "teacher"), 0, 1, 3)
+TEACHER = Crew("teacher", ("teacher",), 1, 2, 2, first_proc=3)
+
+
+def config(*overrides):
+    return load_config(
+        [], ['data.labelled=["a"]', 'data.unlabelled=["a"]', 'data.validation=["b"]', *overrides]
+    )
+
+
+def test_split_is_one_crew_in_which_both_roles_sit():
+    assert plan_crews(config(), 1, 3) == (WORLD,)
+    assert plan_crews(config("train.recipe=supervised"), 2, 4) == (Crew("", ("student",), 0, 2, 4),)
+    assert plan_crews(config("runtime.topology=inline"), 1, 1) == (Crew("", ("student",), 0, 1, 1),)
+
+
+@pytest.mark.parametrize(
+    ("teachers", "nodes", "procs", "student", "teacher"),
+    [
+        ("1", 1, 4, (0, 1, 3, 0), (0, 1, 1, 3)),
+        ("node", 3, 4, (0, 3, 3, 0), (0, 3, 1, 3)),
+        ("8", 3, 4, (0, 1, 4, 0), (1, 2, 4, 0)),
+        (".5", 2, 4, (0, 1, 4, 0), (1, 1, 4, 0)),
+    ],
+)
+def test_detached_divides_the_processes_as_split_does(teachers, nodes, procs, student, teacher):
+    crews = plan_crews(config("runtime.topology=detached", f"runtime.teachers={teachers}"), nodes, procs)
+    assert crews == (Crew("student", ("student",), *student), Crew("teacher", ("teacher",), *teacher))
+
+
+@given(nodes=st.integers(1, 6), procs=st.integers(1, 8), teachers=st.integers(0, 48))
+def test_crews_seat_everyone_once_or_say_what_to_do(nodes, procs, teachers):
+    settings = config("runtime.topology=detached", f"runtime.teachers={teachers}")
+    refused = ""
+    try:
+        crews = plan_crews(settings, nodes, procs)
+    except TopologyError as error:
+        refused = str(error)
+    if refused:
+        assert any(way_out in refused for way_out in ("Start at least", "Set runtime", "Use "))
+        return
+    places = {
+        (node, proc): crew.role
+        for crew in crews
+        for node in range(crew.first_node, crew.first_node + crew.nodes)
+        for proc in range(crew.first_proc, crew.first_proc + crew.procs)
+    }
+    seats = assign_roles(nodes * procs, procs, str(teachers))
+    assert [places[divmod(rank, procs)] for rank in range(nodes * procs)] == [seat.role for seat in seats]
+    assert len(places) == sum(crew.nodes * crew.procs for crew in crews)
+
+
+def test_a_recipe_without_a_teacher_is_a_student_alone():
+    crews = plan_crews(config("runtime.topology=detached", "train.recipe=supervised"), 2, 4)
+    assert crews == (Crew("student", ("student",), 0, 2, 4),)
+
+
+def test_a_launcher_starts_every_role():
+    with pytest.raises(TopologyError, match="Remove the setting"):
+        plan_crews(config("runtime.topology=detached", "runtime.role=student"), 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "procs"),
+    [
+        ((), 2),
+        (("runtime.teachers=3",), 4),
+        (("runtime.teachers=node",), 2),
+        (("runtime.teachers=.25",), 2),
+        (("runtime.topology=inline",), 1),
+        (("train.recipe=supervised",), 1),
+    ],
+)
+def test_the_default_is_the_fewest_processes_that_fill_every_role(overrides, procs):
+    assert default_procs(config(*overrides)) == procs
+    assert plan_crews(config(*overrides), 1, procs)
+
+
+def test_commands():
+    alone = torchrun_command(WORLD, Meeting(), ["a.toml"], ["train.steps=5"])
+    assert alone[1:] == [
+        *("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=3"),
+        *("-m", "tsal_dist.train", "--resume", "--config", "a.toml", "train.steps=5"),
+    ]
+    among = torchrun_command(TEACHER, Meeting(1, "host1", 29501), [], [])
+    assert among[3:7] == ["--nnodes=2", "--node-rank=1", "--master-addr=host1", "--master-port=29501"]
+    assert among[-2:] == ["runtime.topology=detached", "runtime.role=teacher"]
+
+
+def test_settings():
+    settings = crew_settings(config("runtime.deadlines.shutdown_s=301.4"), WORLD, ["0", "1"], "eth0")
+    assert settings == {
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "301",
+        "GLOO_SOCKET_IFNAME": "eth0",
+        "NCCL_SOCKET_IFNAME": "eth0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "chosen"),
+    [
+        ((), None),
+        (("0", "1", "2", "3", "4"), "3,4"),
+        (("GPU-a", "GPU-b", "GPU-c", "GPU-d"), "GPU-d,GPU-a"),
+        (("7",), "7"),
+    ],
+)
+def test_crews_on_one_machine_take_different_gpus_while_there_are_enough(gpus, chosen):
+    assert crew_settings(config(), TEACHER, gpus).get("CUDA_VISIBLE_DEVICES") == chosen

@@ -1,0 +1,137 @@
+"""A teacher's sources, on pictures where the truth is painted."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.roles.painted import (
+    POINTS,
+    SIZE_PX,
+    STRIDE,
+    ColourDetector,
+    ShiftTracker,
+    build_clip,
+    grid_points,
+    paint,
+    unlabelled,
+)
+from tsal_dist.errors import ConfigError
+from tsal_dist.recipes.labelling import Limits, label, neighbours
+from tsal_dist.recipes.views import turn_back, turn_image, turns
+from tsal_dist.roles.batches import stack_frames
+
+ALL = ("heatmap", "center", "track")
+LIMITS = Limits(max_error_px=1.5, max_move_px=20.0)
+STEP = (2.0, -1.0)
+FRAMES = 4
+
+
+def moving(step=STEP):
+    return np.stack([grid_points(np.array(step) * t) for t in range(FRAMES)])
+
+
+def ask(points_TK2, tracker, sources=ALL, views=1, clips=1, limits=LIMITS):
+    frames = stack_frames([build_clip(points_TK2)] * clips, torch.device("cpu"))
+    detector = ColourDetector()
+    answers = label(detector, tracker, frames, sources, stride=STRIDE, radius=4, views=views, limits=limits)
+    return answers, torch.from_numpy(np.concatenate([points_TK2] * clips)).float(), detector
+
+
+def test_every_source_finds_the_dots():
+    answers, truth_NK2, detector = ask(moving(), ShiftTracker(*STEP), clips=2)
+    for place, source in enumerate(ALL):
+        torch.testing.assert_close(
+            answers.points_NSK2[:, place],
+            truth_NK2,
+            rtol=0,
+            atol=0.15,
+            msg=lambda text, s=source: f"{s}: {text}",
+        )
+    assert answers.valid_NSK.all()
+    assert detector.frames == 2 * FRAMES, "one forward pass per frame"
+
+
+def test_the_track_of_a_steady_motion_is_the_detection_of_the_neighbours():
+    """Exactly: carried by the true flow, what was found beside is what is found here."""
+    answers, _, _ = ask(moving(), ShiftTracker(*STEP), sources=("heatmap", "track"))
+    found_NK2, track_NK2 = answers.points_NSK2[:, 0], answers.points_NSK2[:, 1]
+    step_2 = torch.tensor(STEP)
+    torch.testing.assert_close(track_NK2[0], found_NK2[1] - step_2, rtol=0, atol=1e-4)
+    torch.testing.assert_close(track_NK2[-1], found_NK2[-2] + step_2, rtol=0, atol=1e-4)
+    both = (found_NK2[0] + step_2 + found_NK2[2] - step_2) / 2
+    torch.testing.assert_close(track_NK2[1], both, rtol=0, atol=1e-4)
+    assert answers.fb_error_NK.max() < 1e-3
+
+
+def test_a_way_that_is_too_long_ends_the_track():
+    short = Limits(max_error_px=1.5, max_move_px=1.0)
+    answers, _, _ = ask(moving(), ShiftTracker(*STEP), limits=short)
+    assert not answers.valid_NSK[:, 2].any()
+    assert answers.valid_NSK[:, :2].all()
+    assert torch.isfinite(answers.points_NSK2).all()
+
+
+def test_a_tracker_that_contradicts_itself_is_not_believed():
+    class Contradicting(ShiftTracker):
+        def __call__(self, a_NHWC, b_NHWC):
+            from tsal_dist.trackers.flow import with_checks
+
+            flow = super().__call__(a_NHWC, b_NHWC)
+            return with_checks(flow.forward_N2HW, flow.forward_N2HW)
+
+    answers, _, _ = ask(moving(), Contradicting(*STEP))
+    assert not answers.valid_NSK[:, 2].any()
+
+
+def test_nothing_is_tracked_from_one_clip_to_the_next():
+    frames = unlabelled(torch.zeros(6, 8, 8, 3, dtype=torch.uint8), clip_frames=3)
+    pairs = neighbours(frames)
+    assert list(zip(pairs.before_P.tolist(), pairs.after_P.tolist(), strict=True)) == [
+        (0, 1),
+        (1, 2),
+        (3, 4),
+        (4, 5),
+    ]
+    tracker = ShiftTracker(*STEP)
+    ask(moving(), tracker, clips=2)
+    assert tracker.pairs == 2 * (FRAMES - 1), "one flow per pair of neighbours, both ways from one call"
+
+
+@pytest.mark.parametrize("sources", [("heatmap",), ("center", "heatmap"), ("track", "heatmap")])
+def test_only_what_was_asked_for_is_computed(sources):
+    tracker = ShiftTracker(*STEP)
+    answers, _, _ = ask(moving(), tracker, sources=sources)
+    assert answers.points_NSK2.shape == (FRAMES, len(sources), POINTS, 2)
+    assert (tracker.pairs > 0) == ("track" in sources)
+
+
+@pytest.mark.parametrize(
+    "turn", turns(7, POINTS), ids=lambda turn: f"{turn.degrees:g} {turn.zoom:g} {bool(turn.order)}"
+)
+def test_what_is_found_in_another_view_comes_home(turn):
+    truth_K2 = grid_points((0.3, -0.4))
+    image_1HWC = torch.from_numpy(paint(truth_K2)[None])
+    detector = ColourDetector()
+    from tsal_dist.models.input import normalize
+
+    found_1K2, seen_1K = detector.find(normalize(turn_image(image_1HWC, turn)))
+    assert seen_1K.all()
+    home_1K2, score_1K = turn_back(found_1K2, torch.arange(POINTS).float()[None], turn, SIZE_PX)
+    torch.testing.assert_close(home_1K2[0], torch.from_numpy(truth_K2).float(), rtol=0, atol=0.5)
+    assert score_1K[0].tolist() == [float(k) for k in (turn.order or range(POINTS))]
+
+
+def test_further_views_are_averaged_and_counted():
+    answers, truth_NK2, detector = ask(moving(), ShiftTracker(*STEP), sources=("heatmap",), views=4)
+    torch.testing.assert_close(answers.points_NSK2[:, 0], truth_NK2, rtol=0, atol=0.3)
+    assert detector.frames == 4 * FRAMES
+
+
+def test_a_layout_without_mirrored_names_is_not_mirrored():
+    assert all(not turn.order for turn in turns(7, 5))
+    assert len(set(turns(7, 5))) == 7
+
+
+def test_more_views_than_there_are_is_refused():
+    with pytest.raises(ConfigError, match=r"train\.sources\.views is 9; there are 8"):
+        turns(8, POINTS)

@@ -1,0 +1,259 @@
+"""What one step computes: counts, gradients, and who is taught by whom. Real detectors, random pictures."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.roles.painted import ShiftTracker, unlabelled
+from tsal_dist.config.runtime import EngineConfig
+from tsal_dist.config.train import LossConfig, OptimConfig
+from tsal_dist.engine.ddp import DDPEngine
+from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.recipes.frames import Frames
+from tsal_dist.recipes.labelling import Limits, find_flow, label, neighbours
+from tsal_dist.recipes.steps import Scale, student_terms, teacher_terms, term_weights, total_loss
+from tsal_dist.recipes.target import Target
+
+CROP_PX, POINTS, LABELLED, CLIPS, FRAMES = 32, 68, 3, 2, 4
+DETECTORS = ("lite", "hrnet_w18", "cpm_vgg16")
+ORIGINAL_FORWARDS = 66.8
+"""Detector forwards per clip and model of the original code's schedule."""
+
+
+@pytest.fixture(autouse=True)
+def same_draw():
+    torch.manual_seed(0)
+
+
+def images(count):
+    return torch.randint(0, 255, (count, CROP_PX, CROP_PX, 3), dtype=torch.uint8)
+
+
+def labelled_frames(count=LABELLED, known=True):
+    flags = torch.full((count,), known)
+    return Frames(
+        image_NHWC=images(count),
+        points_NK2=torch.rand(count, POINTS, 2) * CROP_PX * known,
+        visible_NK=(torch.rand(count, POINTS) > 0.2) & flags.unsqueeze(-1),
+        labelled_N=flags,
+        face_px_B=torch.full((count,), 20.0),
+        clip_frames=1,
+    )
+
+
+def clips():
+    return unlabelled(images(CLIPS * FRAMES), FRAMES)
+
+
+def target(weight=1.0):
+    points = torch.rand(CLIPS * FRAMES, POINTS, 2) * CROP_PX
+    return Target(points, torch.full((CLIPS * FRAMES, POINTS), weight), {})
+
+
+def build(name="lite"):
+    model = build_detector(name, POINTS)
+    return model, Scale(stride_of(model), radius=4, sigma_px=3.0)
+
+
+def student_loss(forward, scale, labelled, theirs=None, wanted=None, share=1.0):
+    terms, _ = student_terms(forward, labelled, theirs, wanted, scale)
+    counts = {name: term.count for name, term in terms.items()}
+    return total_loss(terms, counts, term_weights(LossConfig(), share), world=1)
+
+
+def teacher_loss(forward, scale, labelled, theirs):
+    pairs = neighbours(theirs)
+    flow = find_flow(ShiftTracker(1.0, 0.0), theirs, pairs)
+    terms = teacher_terms(forward, forward, labelled, theirs, pairs, flow, scale)
+    counts = {name: term.count for name, term in terms.items()}
+    return total_loss(terms, counts, term_weights(LossConfig(), 0.1), world=1), terms
+
+
+def test_every_term_counts_what_its_formula_divides_by():
+    model, scale = build()
+    labelled = labelled_frames()
+    terms, seen = student_terms(model, labelled, clips(), target(), scale)
+    counts = {name: float(term.count) for name, term in terms.items()}
+    assert counts == {
+        "heat": LABELLED,
+        "center": LABELLED,
+        "offset": 2 * float(labelled.visible_NK.sum()),
+        "coordinate": CLIPS * FRAMES,
+        "label_heat": CLIPS * FRAMES,
+        "structure": CLIPS,
+    }
+    assert seen.points_NK2.shape == (CLIPS * FRAMES, POINTS, 2)
+    assert not seen.points_NK2.requires_grad
+
+
+def test_the_teachers_own_source_counts_valid_cells():
+    model, scale = build()
+    _, terms = teacher_loss(model, scale, labelled_frames(), clips())
+    cells = (CROP_PX // scale.stride) ** 2
+    # The frame before is shifted by one pixel, so one column of cells holds a pixel that nobody saw.
+    seen = CLIPS * (FRAMES - 1) * (1 - (CROP_PX // scale.stride) / cells)
+    assert float(terms["tracking"].count) == pytest.approx(seen)
+
+
+def test_nothing_flows_into_a_target():
+    model, scale = build()
+    wanted = target()
+    wanted.points_NK2.requires_grad_()
+    student_loss(model, scale, labelled_frames(), clips(), wanted).backward()
+    assert wanted.points_NK2.grad is None
+
+
+def test_nothing_flows_into_the_rebuilt_frame():
+    """The teacher follows the frame that was carried, not the other way round: one graph, one forward."""
+    model, scale = build()
+    shown = []
+
+    def watched(image_N3HW):
+        output = model(image_N3HW)
+        shown.append(output.heat_SNKhw.requires_grad)
+        return output
+
+    loss, _ = teacher_loss(watched, scale, labelled_frames(), clips())
+    loss.backward()
+    assert shown == [True, False]
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_parameter_gets_a_gradient_and_moves(name, role):
+    model, scale = build(name)
+    optim = OptimConfig(lr=1e-3, warmup_steps=1, weight_decay=0.0)
+    engine = DDPEngine(model, EngineConfig(), optim, 10, torch.device("cpu"))
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    theirs = clips()
+    if role == "student":
+        loss = student_loss(engine.forward, scale, labelled_frames(), theirs, target())
+    else:
+        loss, _ = teacher_loss(engine.forward, scale, labelled_frames(), theirs)
+    engine.step(loss)
+    still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    assert not still
+
+
+def test_an_unlabelled_frame_teaches_nothing_by_itself():
+    model, scale = build()
+    terms, _ = student_terms(model, labelled_frames(known=False), None, None, scale)
+    assert {name: float(term.total.detach()) for name, term in terms.items()} == {
+        "heat": 0,
+        "center": 0,
+        "offset": 0,
+    }
+
+
+def test_an_unlabelled_frame_beside_labelled_ones_changes_no_label_loss():
+    model, scale = build()
+    alone = labelled_frames()
+    nobodys = labelled_frames(2, known=False)
+    both = Frames(
+        *(
+            torch.cat([getattr(alone, name), getattr(nobodys, name)])
+            for name in list(Frames.__annotations__)[:-1]
+        ),
+        1,
+    )
+    torch.testing.assert_close(student_loss(model, scale, both), student_loss(model, scale, alone))
+
+
+def test_a_batch_without_any_label_is_finite():
+    model, scale = build()
+    loss = student_loss(model, scale, labelled_frames(known=False), clips(), target(weight=0.0))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(value.grad).all() for value in model.parameters())
+
+
+def test_what_no_source_knows_may_be_anything():
+    model, scale = build()
+    wanted = target(weight=0.0)
+    wanted.points_NK2.fill_(torch.nan)
+    assert torch.isfinite(student_loss(model, scale, labelled_frames(), clips(), wanted))
+
+
+@pytest.mark.parametrize("term", ["coordinate", "label_heat", "tracking"])
+def test_what_unlabelled_frames_teach_has_a_gradient(term):
+    model, scale = build()
+    if term == "tracking":
+        _, terms = teacher_loss(model, scale, labelled_frames(), clips())
+    else:
+        terms, _ = student_terms(model, labelled_frames(), clips(), target(), scale)
+    terms[term].mean().backward()
+    moved = [float(value.grad.norm()) for value in model.parameters() if value.grad is not None]
+    assert sum(moved) > 0
+
+
+def test_what_is_taught_falls_when_it_is_followed():
+    """A few steps towards the pseudo-labels bring the student's points nearer to them."""
+    model, scale = build()
+    optim = OptimConfig(lr=2e-3, warmup_steps=0, schedule="constant")
+    engine = DDPEngine(model, EngineConfig(), optim, 100, torch.device("cpu"))
+    theirs, wanted, nobodys = clips(), target(), labelled_frames(known=False)
+    losses = []
+    for _ in range(12):
+        loss = student_loss(engine.forward, scale, nobodys, theirs, wanted)
+        losses.append(float(loss.detach()))
+        engine.step(loss)
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_shares_of_a_batch_add_up_to_the_batch():
+    """Two ranks, each with half: the mean of their gradients is the gradient of the whole."""
+    model, scale = build()
+    whole, theirs, wanted = labelled_frames(4), clips(), target(0.7)
+
+    def half(frames, first, last):
+        parts = [getattr(frames, name) for name in list(Frames.__annotations__)[:-1]]
+        per_clip = frames.clip_frames
+        cut = [part[first:last] for part in parts[:-1]]
+        return Frames(*cut, parts[-1][first // per_clip : last // per_clip], per_clip)
+
+    student_loss(model, scale, whole, theirs, wanted).backward()
+    expected = {name: value.grad.clone() for name, value in model.named_parameters()}
+    model.zero_grad()
+    shares = []
+    for rank in range(2):
+        mine = slice(rank * FRAMES, (rank + 1) * FRAMES)
+        their_half = half(theirs, mine.start, mine.stop)
+        wanted_half = Target(wanted.points_NK2[mine], wanted.weight_NK[mine], {})
+        shares.append(
+            student_terms(model, half(whole, 2 * rank, 2 * rank + 2), their_half, wanted_half, scale)[0]
+        )
+    counts = {name: sum(terms[name].count for terms in shares) for name in shares[0]}
+    for terms in shares:
+        (total_loss(terms, counts, term_weights(LossConfig(), 1.0), world=2) / 2).backward()
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value.grad, expected[name], rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_a_clip_costs_a_third_of_the_originals_forwards():
+    """Every frame a detector looks at, over one cycle of both roles, per clip and model."""
+    model, scale = build()
+    looked = {"student": 0, "teacher": 0}
+
+    def counting(role):
+        def forward(image_N3HW):
+            looked[role] += len(image_N3HW)
+            return model(image_N3HW)
+
+        return forward
+
+    theirs, tracker = clips(), ShiftTracker(1.0, 0.0)
+    sources = ("heatmap", "center", "track")
+    label(counting("teacher"), tracker, theirs, sources, stride=4, radius=4, views=1, limits=Limits(1.5, 5.0))
+    teacher_loss(counting("teacher"), scale, labelled_frames(), theirs)
+    student_loss(counting("student"), scale, labelled_frames(), theirs, target())
+    own = CLIPS * FRAMES + LABELLED
+    assert looked == {"student": own, "teacher": CLIPS * FRAMES + own + CLIPS * (FRAMES - 1)}
+    assert max(looked.values()) / CLIPS <= ORIGINAL_FORWARDS / 3
+
+
+def test_weights_follow_the_config_and_the_ramp():
+    loss = LossConfig(unlabelled=2.0, coordinate=0.5, heat=0.25, structure=0.01)
+    assert term_weights(loss, 0.0)["structure"] == 0
+    weights = term_weights(loss, 1.5)
+    assert (weights["coordinate"], weights["label_heat"], weights["structure"]) == (0.75, 0.375, 0.01)
+    assert np.isclose(weights["heat"], 1.0)

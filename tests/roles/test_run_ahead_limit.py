@@ -1,0 +1,133 @@
+"""A student that outruns its teacher is held back, and nobody else is: both roles in a world with a clock of its own."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+
+from tsal_dist.exchange.beat import Pulse
+from tsal_dist.pseudo.step_plan import Plan, RowRange
+from tsal_dist.roles.student_loop import TEACHER_PEER, Peers, find_plan
+
+BOUND, ROWS = 20, 8
+QUICK, WHOLE, SEGMENT, POLL = 1, 5, 40, 1
+"""What a step on labels alone, a step with pseudo-labels, a segment of them and a look at the queue take."""
+
+
+class World:
+    """A teacher that labels with the newest weights, one segment after the other; and the planner that reads them."""
+
+    bound_steps = BOUND
+    replayable_rows = 0
+
+    def __init__(self, phase="label", dies_at=float("inf")):
+        self.phase, self.dies_at = phase, dies_at
+        self.now, self.step, self.knows, self.ready = 0, 0, 0, SEGMENT
+        self.waiting, self.used, self.late = [], 0, 0
+        self.topic = SimpleNamespace(store=SimpleNamespace(where=lambda: "here"))
+
+    def pass_time(self, units):
+        for _ in range(units):
+            self.now += 1
+            if self.now == self.ready and self.now < self.dies_at:
+                self.waiting.append(self.knows)
+                self.knows, self.ready = self.step, self.now + SEGMENT
+
+    @property
+    def pending_rows(self):
+        return ROWS * len(self.waiting)
+
+    @property
+    def committed_rows(self):
+        return ROWS * (len(self.waiting) + self.used + self.late)
+
+    def tick(self):
+        pass
+
+    def plan(self, step, rows, world, replay):
+        late = 0
+        while self.waiting:
+            teacher_step = self.waiting.pop(0)
+            if step - teacher_step <= BOUND:
+                self.used += 1
+                return Plan(step, step, ((RowRange("t", 0, 0, ROWS, 1, teacher_step, 1, 1),),))
+            late += 1
+        self.late += late
+        return Plan(step, step, ((),), rows, {"stale": late * ROWS} if late else {})
+
+    # As a watch:
+
+    def look(self):
+        silent_s = max(0, self.now - self.dies_at)
+        return {TEACHER_PEER: Pulse(0, self.now, self.phase, self.knows, "host", silent_s)}
+
+    def lost(self):
+        return [TEACHER_PEER] if self.now > self.dies_at else []
+
+
+def train(world, monkeypatch, steps, silent_s=60.0):
+    """So many steps; how many of them had labels, and the looks at an empty queue that were waited."""
+    limits = SimpleNamespace(silent_s=silent_s, poll_s=0)
+    queue = SimpleNamespace(on_starvation="replay")
+    runtime = SimpleNamespace(queue=queue, deadlines=limits, offline=[])
+    config = SimpleNamespace(train=SimpleNamespace(unlabelled_batch=ROWS), runtime=runtime)
+    student = SimpleNamespace(config=config, world=1, planner=world, step_number=0)
+    student.pace = SimpleNamespace(phase=lambda name: nullcontext())
+    peers = Peers(SimpleNamespace(beat=lambda *args: None), lambda: None, None, None, watch=world)
+    waits = []
+    monkeypatch.setattr(
+        "tsal_dist.roles.student_loop.time.sleep", lambda s: (waits.append(s), world.pass_time(POLL))
+    )
+    stop = SimpleNamespace(requested=False)
+    for step in range(steps):
+        student.step_number = world.step = step
+        plan = find_plan(student, step, peers, stop)
+        world.pass_time(WHOLE if plan.rows_per_rank else QUICK)
+    return len(waits)
+
+
+def test_without_it_two_healthy_roles_never_meet_again(monkeypatch):
+    """What the run_ahead is for: this world starves a student that runs on."""
+    world = World()
+    monkeypatch.setattr("tsal_dist.roles.run_ahead_limit.RunAheadLimit.holds", lambda *args: False)
+    assert train(world, monkeypatch, 2000) == 0
+    assert world.used == 0
+    assert world.late > 0.9 * 2000 / SEGMENT
+
+
+def test_with_it_nearly_every_segment_is_used(monkeypatch, caplog):
+    world = World()
+    waits = train(world, monkeypatch, 2000)
+    assert world.used > 0.95 * (world.used + world.late)
+    assert waits > 0
+    assert caplog.text.count("came too late") == 1, "said once"
+
+
+def test_a_student_that_is_not_outrun_waits_for_nobody(monkeypatch):
+    world = World(dies_at=0)
+    assert train(world, monkeypatch, 500) == 0, "no teacher, no labels, no waiting"
+
+
+def test_a_dead_teacher_is_waited_for_no_longer(monkeypatch):
+    world = World(dies_at=500)
+    waits = train(world, monkeypatch, 5000)
+    assert world.used > 3
+    assert waits < 500, "the teacher lived for 500 ticks"
+    assert world.now > 4000
+
+
+@pytest.mark.parametrize("phase", ["wait for the student", "parked", "start"])
+def test_a_teacher_that_does_not_label_is_not_waited_for(monkeypatch, phase):
+    world = World(phase)
+    assert train(world, monkeypatch, 1000) == 0
+    assert world.late > 0, "though it had come to that"
+
+
+def test_a_wait_in_vain_is_not_repeated(monkeypatch, caplog):
+    world = World()
+    world.pass_time(SEGMENT)
+    world.waiting[0] = -10 * BOUND  # too late for anything
+    world.ready = -1  # and it was the last
+    waits = train(world, monkeypatch, 300, silent_s=0.01)
+    assert waits > 0
+    assert caplog.text.count("No labels came for 0.01 s") == 1

@@ -1,0 +1,239 @@
+"""The soak from start to end: data, pace, injuries, recovery, verdict, report."""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from launch import processes
+from tools.soak.injuries import FaultInjector, NotNow, clock_settings, small_disk
+from tools.soak.process_growth import ProcessGrowth
+from tools.soak.run_under_test import RunUnderTest
+from tools.soak.schedule import FILL, JUMP, KINDS, Event, plan_events
+from tools.soak.violations import find_violations
+from tsal_dist.config import load_config
+from tsal_dist.dist.parent_death import adopt_orphans
+from tsal_dist.errors import ConfigError, ExitCode
+from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.run import open_run
+from tsal_dist.run_dir import RunDir
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "configs" / "demo.toml"
+SILENT_S = 30
+RETURN_S = 180.0
+"""Within this both roles must be at work again, whatever was done to them."""
+RETRY_S = 5.0
+PACE_STEPS = 80
+"""Steps of the run that finds out how fast this machine is."""
+SHARE = 0.7
+"""Of the steps that undisturbed training would take in the time: the rest goes to restarts."""
+SETTINGS = (
+    "model.crop_px=32",
+    "train.burn_in_steps=8",
+    "train.labelled_batch=4",
+    "train.unlabelled_batch=8",
+    "train.gate.enabled=false",
+    "runtime.queue.segment_rows=16",
+    "runtime.queue.segment_age_s=1",
+    "runtime.queue.high_water_rows=256",
+    "runtime.queue.low_water_rows=64",
+    "runtime.weights.publish_every=8",
+    "runtime.checkpoint.every=40",
+    "runtime.log.every=10",
+    "runtime.log.evaluate_every=400",
+    "runtime.deadlines.poll_s=0.1",
+    f"runtime.deadlines.silent_s={SILENT_S}",
+    "runtime.deadlines.group_s=60",
+    "runtime.deadlines.shutdown_s=80",
+    "runtime.deadlines.grace_s=90",
+)
+
+
+def soak(args: argparse.Namespace) -> int:
+    """What `tools/soak/__main__.py` was asked for."""
+    if args.minutes <= 0:
+        raise ConfigError(f"--minutes is {args.minutes:g}; it must be above 0.")
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    adopt_orphans()
+    home = Path(tempfile.mkdtemp(prefix="soak-")) if args.run is None else args.run.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    os.chdir(ROOT)  # crews are modules of the repository
+    if any(home.iterdir()):
+        raise ConfigError(f"{home} is not empty. Give --run a folder of its own.")
+    try:
+        found = _soak(args, home)
+    finally:
+        processes.end_descendants(2.0)
+    if not found and args.run is None and not args.keep:
+        shutil.rmtree(home)
+    else:
+        print(f"everything is left in {home}")
+    return ExitCode.FAILED if found else ExitCode.DONE
+
+
+def _soak(args: argparse.Namespace, home: Path) -> list[str]:
+    """The whole story; what was found."""
+    words = [f"--config={CONFIG}", *SETTINGS, *_make_data(home), f"runtime.teachers={args.teachers}"]
+    pace = 0.0 if args.steps else _measure_pace(home / "pace", words, args)
+    steps = args.steps or max(PACE_STEPS, round(SHARE * pace * 60 * args.minutes))
+    words += [f"train.steps={steps}", f"run.dir={home / 'run'}"]
+    run_dir = open_run(load_config([CONFIG], words[1:]), "new").dir
+    clock = clock_settings(home)
+    run, growth = RunUnderTest(run_dir, words, args.students, args.teachers, clock or {}), ProcessGrowth()
+    run.watch = lambda: growth.sample(
+        lambda: [(role.name, pid) for role in run.roles for pid in role.workers()]
+    )
+    with small_disk(run_dir.root / "queue") as disk:
+        missing = [kind for kind, there in ((FILL, disk), (JUMP, clock)) if there is None]
+        print(
+            f"{steps} steps ({pace:.1f} per second undisturbed), {args.minutes:g} minutes, seed {args.seed}"
+        )
+        for kind in missing:
+            print(f"left out: {kind} ({'needs root' if kind == FILL else 'needs a C compiler'})")
+        injector = FaultInjector(run, home / "clock", disk, SILENT_S)
+        events = plan_events(args.minutes, args.seed, [kind for kind in KINDS if kind not in missing])
+        started = time.monotonic()
+        try:
+            done, late = _hurt(injector, events)
+            hurt_s = time.monotonic() - started
+            late += _let_finish(run, 60 * args.minutes + 2 * RETURN_S)
+        finally:
+            processes.end_descendants(5.0)
+    found, books = find_violations(run, injector, growth)
+    found = late + found
+    _report(args, run, growth, done, found, books, (hurt_s, time.monotonic() - started), missing)
+    return found
+
+
+def _hurt(injector: FaultInjector, events: list[Event]) -> tuple[Counter[str], list[str]]:
+    """Every injury at its time, or as soon as both roles are at work; how many of each, and who did not come back."""
+    run, done, late = injector.run, Counter[str](), []
+    start = time.monotonic()
+    for event in events:
+        run.wait(max(0.0, start + event.at_s - time.monotonic()))
+        if not run.until_ready(RETURN_S):
+            absent = " and ".join(role.name for role in run.roles if not role.ready())
+            late.append(f"the {absent} was not at work again within {RETURN_S:g} s, before '{event.kind}'")
+            break
+        if run.student.finished:
+            print("the run is over before its time")
+            break
+        what = _try(injector, event)
+        done[event.kind] += bool(what)
+        what = what or "not possible now"
+        print(f"{time.monotonic() - start:7.1f} s  {event.kind}: {what}", flush=True)
+    return done, late
+
+
+def _try(injector: FaultInjector, event: Event) -> str:
+    """What was done; "" where the run offered nothing to hurt, twice: a teacher that is parked makes no segment."""
+    for _ in range(2):
+        try:
+            return injector.hurt(event.kind, event.dice)
+        except NotNow:
+            injector.run.wait(RETRY_S)
+    return ""
+
+
+def _let_finish(run: RunUnderTest, limit_s: float) -> list[str]:
+    """Leave it alone until both roles have ended by themselves."""
+    print("left alone now", flush=True)
+    deadline = time.monotonic() + limit_s
+    while not all(role.finished for role in run.roles):
+        if time.monotonic() > deadline:
+            return [f"the run did not finish within {limit_s:.0f} s after the last injury"]
+        run.wait(0.5)
+    return []
+
+
+def _make_data(home: Path) -> list[str]:
+    """Small synthetic faces, packed; the settings that name them."""
+    raw = home / "synthetic"
+    # Enough clips that a teacher between two versions need not label one twice: it would be dropped as a duplicate.
+    faces = "--videos 24 --frames 16 --size 80 --labelled 0.3".split()
+    commands = [
+        ["make_synthetic.py", "--out", raw, *faces],
+        ["shard_videos.py", "--lists", raw / "train.lst", "--out", home / "shards", "--split", "train"],
+        ["shard_videos.py", "--lists", raw / "test.lst", "--out", home / "shards", "--split", "val"],
+    ]
+    for tool, *words in commands:
+        _call([sys.executable, ROOT / "tools" / str(tool), *words])
+    train, held_out = home / "shards" / "train", home / "shards" / "val"
+    return [f"data.labelled={train}", f"data.unlabelled={train}", f"data.validation={held_out}"]
+
+
+def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> float:
+    """Steps per second of a short run that nobody disturbs."""
+    run = RunUnderTest(
+        RunDir(folder),
+        [*words, f"train.steps={PACE_STEPS}", f"run.dir={folder}"],
+        args.students,
+        args.teachers,
+        {},
+    )
+    deadline = time.monotonic() + 2 * RETURN_S
+    while not all(role.finished for role in run.roles):
+        run.wait(0.5)
+        surprises = [text for role in run.roles for text in role.surprises]
+        if surprises or time.monotonic() > deadline:
+            raise ConfigError(f"Undisturbed training does not work here: {surprises or 'it does not end'}.")
+    lines = [
+        line for line in read_metrics(folder / "metrics" / "student.jsonl") if "speed/steps_per_s" in line
+    ]
+    return float(lines[-1]["speed/steps_per_s"])
+
+
+def _report(
+    args: argparse.Namespace, run: RunUnderTest, growth: ProcessGrowth, done: Counter[str], found: list[str],
+    books: dict[str, object], seconds: tuple[float, float], missing: list[str],
+) -> None:  # fmt: skip
+    print("\ninjuries")
+    for kind in KINDS:
+        print(f"  {done[kind]:3}  {kind}" + ("  (left out)" if kind in missing else ""))
+    print("lives")
+    for role in run.roles:
+        print(f"  {role.lives:3}  {role.name}")
+    print(
+        "memory and descriptors of lives that were long enough"
+        + ("" if growth.growths() else ": none, not judged")
+    )
+    for one in growth.growths():
+        print(f"  {one.role} {one.pid}: {one.seconds:.0f} s, {one.rss_mb:.0f} MB {one.rss_mb_per_min:+.2f} MB/min, "
+              f"{one.descriptors} descriptors {one.descriptors_per_min:+.2f}/min")  # fmt: skip
+    print("books")
+    for name, value in books.items():
+        print(f"  {name}: {value}")
+    print("found" if found else "found: nothing")
+    for text in found:
+        print(f"  {text}")
+    numbers = {
+        "soak": "failed" if found else "passed",
+        "minutes": args.minutes,
+        "seed": args.seed,
+        "hurt_s": round(seconds[0]),
+        "whole_s": round(seconds[1]),
+        "injuries": dict(done),
+        "left_out": missing,
+        "lives": {role.name: role.lives for role in run.roles},
+        "growth": [vars(one) for one in growth.growths()],
+        "cores": os.cpu_count(),
+        **books,
+        "violations": found,
+    }
+    print(json.dumps(numbers))
+
+
+def _call(command: list[object]) -> None:
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    if done.returncode:
+        raise ConfigError(f"{command[1]} failed: {done.stderr.strip()[-300:]}")

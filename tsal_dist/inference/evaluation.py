@@ -1,0 +1,218 @@
+"""Measure a detector on the labelled frames of held-out shards: every frame once, spread over the ranks of a role.
+
+Errors are taken in pixels of the source frame, where annotations live. Jitter is taken over runs of neighbouring
+frames within a batch, and batches are cut at the same places for any number of ranks.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.stream import ClipStream
+from tsal_dist.dist.collectives import reduce_scalars, sum_tensors
+from tsal_dist.geometry import affine
+from tsal_dist.geometry.heatmap import decode_heatmap
+from tsal_dist.metrics.face_errors import FaceErrors
+from tsal_dist.metrics.jitter import Jitter
+from tsal_dist.metrics.normalizer import Normalizer, lengths
+from tsal_dist.models.input import normalize
+from tsal_dist.models.output import DetectorOutput
+from tsal_dist.records import Clip, FrameRef
+
+Forward = Callable[[Tensor], DetectorOutput]
+
+KEPT_WORST = 16
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """One frame with its error, kept to be looked at."""
+
+    nme: float
+    image_HWC: NDArray[np.uint8]
+    """The crop that the detector saw."""
+    predicted_K2: NDArray[np.float64]
+    """Crop pixels, as are the true points."""
+    truth_K2: NDArray[np.float64]
+    visible_K: NDArray[np.bool_]
+    name: str
+    ref: FrameRef
+    """Where to read it again, in another view."""
+
+
+@dataclass
+class Evaluation:
+    """What one detector did on one set. Sums merge over ranks; `worst` and `best` are this rank's own."""
+
+    errors: FaceErrors
+    jitter: Jitter
+    by_group: dict[str, FaceErrors] = field(default_factory=dict)
+    """Errors of the frames that carry an attribute, by its name: WFLW's attributes, 300VW's categories."""
+    worst: list[ScoredFrame] = field(default_factory=list)
+    best: list[ScoredFrame] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float | str]:
+        """One row of a table."""
+        return self.errors.summary() | {"jitter": self.jitter.mean}
+
+    def vectors(self) -> dict[str, NDArray[np.float64]]:
+        """All sums, which ranks add up; groups may differ between ranks."""
+        named = {"errors": self.errors.vector, "jitter": np.array([self.jitter.total, self.jitter.count])}
+        return named | {f"group/{name}": errors.vector for name, errors in self.by_group.items()}
+
+    def with_vectors(self, vectors: dict[str, NDArray[np.float64]]) -> "Evaluation":
+        """The same evaluation with the sums of all ranks."""
+        groups = {
+            name.removeprefix("group/"): self.errors.with_vector(vector)
+            for name, vector in sorted(vectors.items())
+            if name.startswith("group/")
+        }
+        total, count = (float(value) for value in vectors["jitter"])
+        return Evaluation(
+            self.errors.with_vector(vectors["errors"]), Jitter(total, count), groups, self.worst, self.best
+        )
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """How to measure; the same for both roles, in training and after it."""
+
+    shards: ShardSet
+    crop_px: int
+    expand: float
+    stride: int
+    """Pixels per heatmap cell."""
+    radius: int
+    normalizer: Normalizer
+    device: torch.device
+    batch: int = 32
+    read_ahead: ReadAhead = ReadAhead(workers=0)
+    most_frames: int = 0
+    """Frames to look at, evenly spread over the set; 0 takes all."""
+
+    def run(
+        self,
+        forward: Forward,
+        rank: int = 0,
+        world: int = 1,
+        keep: int = 0,
+        between: Callable[[], None] = lambda: None,
+    ) -> Evaluation:
+        """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""
+        found = Evaluation(FaceErrors(self.shards.points, self.normalizer), Jitter())
+        for clips in self._batches(rank, world):
+            predicted_NK2 = predict(forward, clips, self.stride, self.radius, self.device)
+            self._judge(found, clips, predicted_NK2, keep)
+            between()
+        return found
+
+    def _batches(self, rank: int, world: int) -> Iterator[list[Clip]]:
+        view = ViewSettings(self.crop_px, self.expand)
+        with ClipStream(
+            self.shards,
+            view,
+            select="labelled",
+            batch=self.batch,
+            rank=rank,
+            world=world,
+            seed=0,
+            shuffle=False,
+            epochs=1,
+            read_ahead=self.read_ahead,
+        ) as stream:
+            every = max(1, stream.samples // self.most_frames) if self.most_frames else 1
+            for clips in stream:
+                counted = [clip for clip in clips if not clip.pad and clip.sample_id % every == 0]
+                if counted:
+                    yield counted
+
+    def _judge(
+        self, found: Evaluation, clips: list[Clip], predicted_NK2: NDArray[np.float64], keep: int
+    ) -> None:
+        truth_NK2 = np.stack([clip.points_TK2[0] for clip in clips]).astype(np.float64)
+        visible_NK = np.stack([clip.visible_TK[0] for clip in clips])
+        home = [affine.invert(clip.to_crop_23) for clip in clips]
+        source_NK2 = _through(home, predicted_NK2)
+        source_truth_NK2 = _through(home, truth_NK2)
+        box_N4 = np.stack([clip.box_4 for clip in clips]).astype(np.float64)
+        nme_N = found.errors.add(source_NK2, source_truth_NK2, visible_NK, box_N4)
+        length_N = lengths(self.normalizer, source_truth_NK2, visible_NK, box_N4)
+        for run in _neighbours(clips):
+            found.jitter.add(source_NK2[run], length_N[run])
+        for name, members in _groups(clips).items():
+            group = found.by_group.setdefault(name, FaceErrors(self.shards.points, self.normalizer))
+            group.add(source_NK2[members], source_truth_NK2[members], visible_NK[members], box_N4[members])
+        if keep:
+            judged = [
+                ScoredFrame(
+                    float(nme),
+                    clip.image_THWC[0],
+                    predicted_NK2[place],
+                    truth_NK2[place],
+                    visible_NK[place],
+                    f"{clip.video} frame {clip.frames_T[0]}",
+                    clip.ref,
+                )
+                for place, (clip, nme) in enumerate(zip(clips, nme_N, strict=True))
+                if np.isfinite(nme)
+            ]
+            found.worst = sorted([*found.worst, *judged], key=lambda one: -one.nme)[:keep]
+            found.best = sorted([*found.best, *judged], key=lambda one: one.nme)[:keep]
+
+
+def sum_over_ranks(found: Evaluation) -> Evaluation:
+    """The whole set's evaluation from each rank's share. Collective. A rank without some group adds nothing to it."""
+    mine = found.vectors()
+    sizes = reduce_scalars({name: float(len(vector)) for name, vector in mine.items()}, "max")
+    padded = {
+        name: torch.from_numpy(mine[name]) if name in mine else torch.zeros(int(size), dtype=torch.float64)
+        for name, size in sorted(sizes.items())
+    }
+    return found.with_vectors({name: value.numpy() for name, value in sum_tensors(padded).items()})
+
+
+@torch.no_grad()
+def predict(
+    forward: Forward, clips: list[Clip], stride: int, radius: int, device: torch.device
+) -> NDArray[np.float64]:
+    """Landmarks_NK2 of the clips' frames, in pixels of their crops."""
+    image_NHWC = torch.from_numpy(np.concatenate([clip.image_THWC for clip in clips])).to(device)
+    points_NK2, _ = decode_heatmap(forward(normalize(image_NHWC)).points_heat_NKhw, stride, radius)
+    return points_NK2.double().cpu().numpy()
+
+
+def _through(matrices: list[affine.Matrix], points_NK2: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack(
+        [affine.apply(matrix, points) for matrix, points in zip(matrices, points_NK2, strict=True)]
+    )
+
+
+def _neighbours(clips: list[Clip]) -> Iterator[slice]:
+    """Runs of frames that follow each other in one video at one distance."""
+    start = 0
+    for place in range(1, len(clips) + 1):
+        if place < len(clips):
+            before, here = clips[place - 1], clips[place]
+            step = int(here.frames_T[0] - before.frames_T[0])
+            steady = place - start < 2 or step == int(before.frames_T[0] - clips[place - 2].frames_T[0])
+            if here.video == before.video and step > 0 and steady:
+                continue
+        if place - start >= 3:
+            yield slice(start, place)
+        start = place
+
+
+def _groups(clips: list[Clip]) -> dict[str, list[int]]:
+    """Positions of the frames that carry each attribute."""
+    members: dict[str, list[int]] = {}
+    for place, clip in enumerate(clips):
+        for name in clip.attributes:
+            members.setdefault(name, []).append(place)
+    return members

@@ -1,0 +1,101 @@
+"""A detector as training left it: from a run's checkpoints, or from a file of weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.config import RunConfig
+from tsal_dist.config.load import build_config
+from tsal_dist.errors import CheckpointError, ConfigError
+from tsal_dist.json_object import read_object
+from tsal_dist.models.detectors import build_detector
+from tsal_dist.models.pretrained import load_pretrained
+from tsal_dist.run import load_run
+
+CONFIG_NOTE = "config"
+"""Under this name an exported file holds its run's config, as JSON."""
+
+Role = Literal["student", "teacher"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A detector ready to be run, with the settings it was trained with."""
+
+    model: nn.Module
+    config: RunConfig
+    name: str
+    """For tables and captions: run, role and step."""
+
+
+def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained:
+    """The detector of a run. `which` is "best" (by validation, else the last), "last", or a step."""
+    run = load_run(folder)
+    checkpoints = Checkpoints(run.dir.checkpoints(role), None, keep=1)
+    step = _choose(checkpoints, which, f"{folder}, {role}")
+    state = checkpoints.load(step).state
+    model = build_detector(run.config.model.detector, run.config.model.num_points)
+    model.load_state_dict(state["engine"]["weights"])
+    model.eval()
+    return Trained(model, run.config, f"{Path(folder).resolve().name} {role} step {step}")
+
+
+def load_weights(path: str | Path, config: RunConfig | None = None) -> Trained:
+    """The detector of a file of weights. A file that was exported says itself which config it belongs to."""
+    config = config or _noted_config(Path(path))
+    model = build_detector(config.model.detector, config.model.num_points)
+    report = load_pretrained(model, path, trunk=())
+    if report.fresh:
+        raise ConfigError(
+            f"{path} lacks {len(report.fresh)} of the tensors of {config.model.detector} with "
+            f"{config.model.num_points} points, or has them in another shape (such as {report.fresh[0]}). Name the "
+            f"config that it was trained with."
+        )
+    model.eval()
+    return Trained(model, config, Path(path).name)
+
+
+def pick_device() -> torch.device:
+    """The first GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _noted_config(path: Path) -> RunConfig:
+    note: dict[str, str] | None = None
+    if path.suffix == ".safetensors" and path.is_file():
+        try:
+            with safe_open(path, "pt") as file:
+                note = file.metadata()
+        except SafetensorError as error:
+            raise ConfigError(f"{path} is no whole safetensors file ({error}). Export it again.") from None
+    if not note or CONFIG_NOTE not in note:
+        raise ConfigError(
+            f"{path} does not say which detector and landmarks it belongs to. Name the config (--config)."
+        )
+    try:
+        return build_config(read_object(note[CONFIG_NOTE]), str(path))
+    except ValueError as error:
+        raise ConfigError(f"The config in {path} is damaged ({error}). Export it again.") from None
+
+
+def _choose(checkpoints: Checkpoints, which: str, where: str) -> int:
+    steps = checkpoints.committed()
+    if not steps:
+        raise CheckpointError(f"{where} has no finished checkpoint yet. Let the run reach its first one.")
+    if which == "last":
+        return steps[-1]
+    if which == "best":
+        best = checkpoints.best()
+        return steps[-1] if best is None else best
+    if which.isdigit() and int(which) in steps:
+        return int(which)
+    if not which.isdigit():
+        raise ConfigError(f"--step is {which!r}; it must be best, last or a number.")
+    raise CheckpointError(
+        f"{where} has no checkpoint of step {which}. There are: {', '.join(map(str, steps))}."
+    )

@@ -1,0 +1,127 @@
+"""The curves of a run: losses, errors, speeds, and what went on between the roles, from its metrics."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tsal_dist.config import RunConfig
+from tsal_dist.insight.charts import Axes, Series, draw_lines
+from tsal_dist.insight.page import charts, paragraph
+
+Lines = Sequence[dict[str, Any]]
+STUDENT, TEACHER = 0, 1
+"""Colours: the same role looks the same in every chart."""
+
+
+class Span(NamedTuple):
+    """What all charts of a run have in common, so that they can be read one below the other."""
+
+    steps: tuple[float, float]
+    marks: tuple[tuple[float, str], ...]
+
+
+def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
+    """All charts for which there are numbers."""
+    if not student:
+        return paragraph("Nothing was written down yet.")
+    marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if teacher else ()
+    time = Span((0.0, float(max(line["step"] for line in (*student, *teacher)))), marks)
+    figures = [
+        _chart("Validation NME, %", time, _series("student", student, "validation/nme", STUDENT, 100)),
+        _chart(
+            "At the gate: NME on a few held-out frames, %",
+            time,
+            _series("teacher", teacher, "gate/teacher_nme", TEACHER, 100),
+            _series("student", teacher, "gate/student_nme", STUDENT, 100),
+        ),
+        *[_loss(name, time, student, teacher) for name in _losses(student, teacher)],
+        _chart(
+            "Steps per second", time, _series("student", student, "speed/steps_per_s", STUDENT), zero=True
+        ),
+        _chart(
+            "The student's time, %",
+            time,
+            _series("finds labels", student, "speed/wait_share", 1, 100),
+            _series("waits for pixels", student, "speed/data_share", 2, 100),
+            _series("publishes, validates, saves", student, "speed/duty_share", 3, 100),
+            zero=True,
+        ),
+        _chart(
+            "The teacher's time, %",
+            time,
+            _series("labels", teacher, "speed/label_share", 1, 100),
+            _series("absorbs and learns", teacher, "speed/absorb_share", 3, 100),
+            _series("parked", teacher, "speed/parked_share", 2, 100),
+            _series("not wanted", teacher, "speed/unwanted_share", 4, 100),
+            zero=True,
+        ),
+        _chart(
+            "Rows that wait in the queue",
+            time,
+            _series("rows", student, "queue/pending", STUDENT),
+            zero=True,
+        ),
+        _chart(
+            "Age of the labels, student steps",
+            time,
+            _series("age", student, "staleness/steps", STUDENT),
+            zero=True,
+        ),
+        _chart(
+            "Weight of pseudo-labelled points",
+            time,
+            _series("mean weight", student, "weight/point", 1),
+            _series("share that weighs anything", student, "unlabelled/used_mean", 2),
+            zero=True,
+        ),
+        _chart(
+            "Peaks on unlabelled frames: the collapse gauge",
+            time,
+            _series("mean", student, "unlabelled/peak_mean", 0),
+            _series("lowest tenth", student, "unlabelled/peak_p10", 2),
+            zero=True,
+        ),
+        _chart(
+            "Memory of rank 0, GB",
+            time,
+            _series("student", student, "memory/rss_gb", STUDENT),
+            _series("teacher", teacher, "memory/rss_gb", TEACHER),
+            zero=True,
+        ),
+    ]
+    return charts(figures)
+
+
+def _loss(name: str, time: Span, student: Lines, teacher: Lines) -> str:
+    return _chart(
+        f"Loss: {name.removeprefix('loss/').replace('_', ' ')}",
+        time,
+        _series("student", student, name, STUDENT, smooth=True),
+        _series("teacher", teacher, name, TEACHER, smooth=True),
+    )
+
+
+def _losses(student: Lines, teacher: Lines) -> list[str]:
+    """Every loss that either role wrote down, the total first."""
+    names = {name for line in (*student, *teacher) for name in line if name.startswith("loss/")}
+    return sorted(names, key=lambda name: (name != "loss/total", name))
+
+
+def _series(
+    name: str, lines: Lines, key: str, color: int, factor: float = 1.0, smooth: bool = False
+) -> Series | None:
+    """One number over the student's steps; None where it was never written."""
+    found = [(line["step"], line[key]) for line in lines if key in line]
+    if not any(value is not None for _, value in found):
+        return None
+    x_N = np.array([float(step) for step, _ in found])
+    y_N = np.array([np.nan if value is None else factor * value for _, value in found])
+    return Series(name, x_N, y_N, color, smooth)
+
+
+def _chart(title: str, time: Span, *series: Series | None, zero: bool = False) -> str:
+    present = [one for one in series if one is not None]
+    return (
+        draw_lines(present, Axes("student step", "", title, time.marks, zero, time.steps)) if present else ""
+    )

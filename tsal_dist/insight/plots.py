@@ -1,0 +1,128 @@
+"""Pictures of an evaluation: the CED curve, errors per landmark, and the frames that went worst and best."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.errors import MissingExtra
+from tsal_dist.metrics.face_errors import FaceErrors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRUTH_RGB, FOUND_RGB = (80, 220, 100), (255, 80, 80)
+TILE_PX = 256
+CED_LIMIT = 0.15
+
+
+class ScoredFrame(Protocol):
+    """A frame with its error, as the evaluation kept it."""
+
+    @property
+    def nme(self) -> float: ...
+    @property
+    def image_HWC(self) -> NDArray[np.uint8]: ...
+    @property
+    def predicted_K2(self) -> NDArray[np.float64]: ...
+    @property
+    def truth_K2(self) -> NDArray[np.float64]: ...
+    @property
+    def visible_K(self) -> NDArray[np.bool_]: ...
+    @property
+    def name(self) -> str: ...
+
+
+class Evaluated(Protocol):
+    """What is drawn of one model."""
+
+    @property
+    def errors(self) -> FaceErrors: ...
+    @property
+    def worst(self) -> Sequence[ScoredFrame]: ...
+    @property
+    def best(self) -> Sequence[ScoredFrame]: ...
+
+
+def draw_evaluations(found: Mapping[str, Evaluated], folder: Path) -> list[Path]:
+    """Write every picture into `folder`; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "ced.png", folder / "per_landmark.png"]
+    for path, draw in zip(paths, (draw_ced, draw_per_landmark), strict=True):
+        figure = draw({name: one.errors for name, one in found.items()})
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+    for name, one in found.items():
+        for which, judged in (("worst", one.worst), ("best", one.best)):
+            if judged:
+                path = folder / f"{which}_{name.replace(' ', '_')}.jpg"
+                cv2.imwrite(str(path), cv2.cvtColor(contact_sheet(judged), cv2.COLOR_RGB2BGR))
+                paths.append(path)
+    return paths
+
+
+def draw_ced(errors: Mapping[str, FaceErrors]) -> "Figure":
+    """Share of faces at or below each error, a curve per model."""
+    figure, axes = _new_axes()
+    for name, one in errors.items():
+        limit, share = one.ced(CED_LIMIT)
+        axes.plot(100 * limit, 100 * share, label=f"{name}: NME {100 * one.nme:.2f} %")
+    axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), ylabel="faces, %")
+    axes.set_xlabel(f"error / {next(iter(errors.values())).normalizer}, %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def draw_per_landmark(errors: Mapping[str, FaceErrors]) -> "Figure":
+    """Mean error of each landmark, a line per model."""
+    figure, axes = _new_axes(width=9)
+    for name, one in errors.items():
+        axes.plot(100 * one.nme_per_point, label=name, marker=".", linewidth=1)
+    axes.set(xlabel="landmark", ylabel="mean error, %", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def contact_sheet(judged: Sequence[ScoredFrame], columns: int = 4) -> NDArray[np.uint8]:
+    """Frames with true (green) and found (red) points and a line between them, their error written below."""
+    tiles = [_tile(one) for one in judged]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    return np.vstack(rows)
+
+
+def draw_points(image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], color: tuple[int, int, int]) -> None:
+    """Dots on an image, in place; sub-pixel places are kept."""
+    for x, y in points_K2:
+        if np.isfinite(x) and np.isfinite(y):
+            cv2.circle(image_HWC, (round(16 * x), round(16 * y)), 16 * 2, color, -1, cv2.LINE_AA, shift=4)
+
+
+def _tile(one: ScoredFrame) -> NDArray[np.uint8]:
+    scale = TILE_PX / one.image_HWC.shape[0]
+    large = cv2.resize(one.image_HWC, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC)
+    tile: NDArray[np.uint8] = np.array(large, np.uint8)
+    # Pixel centres: the middle of the first pixel moves from 0 to (scale - 1) / 2.
+    truth, found = (points * scale + (scale - 1) / 2 for points in (one.truth_K2, one.predicted_K2))
+    for (x1, y1), (x2, y2) in zip(truth[one.visible_K], found[one.visible_K], strict=True):
+        cv2.line(tile, (round(x1), round(y1)), (round(x2), round(y2)), (230, 230, 60), 1, cv2.LINE_AA)
+    draw_points(tile, truth[one.visible_K], TRUTH_RGB)
+    draw_points(tile, found, FOUND_RGB)
+    caption = f"{100 * one.nme:.1f} %  {one.name}"
+    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(tile, caption, (6, TILE_PX - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, width, cv2.LINE_AA)
+    return tile
+
+
+def _new_axes(width: float = 6.0) -> tuple["Figure", Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("matplotlib", "report", "Drawing plots") from None
+    # Without pyplot: no window system is looked for, and no state is left behind.
+    figure = Figure(figsize=(width, 4))
+    return figure, figure.subplots()

@@ -1,0 +1,262 @@
+"""How a run is, from its files alone: who is alive, what waits between the roles, what is wrong, what would help.
+
+Liveness shows by looking twice: a heartbeat that moved between two looks is a living process. File times only say
+since when a silent one is silent; they decide nothing, since clocks of hosts disagree.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tsal_dist.exchange.beat import DONE
+from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.insight.bottleneck import LabelUsage, find_alarms, give_verdict
+from tsal_dist.observe.panel import Row, format_time
+from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.observe.snapshot import TAIL_BYTES, Beat, Snapshot, first_value, read_snapshot
+from tsal_dist.pseudo.cursor import load_cursors
+from tsal_dist.pseudo.log import RECORD_BYTES, Kind, LogReader, Record, log_name
+from tsal_dist.pseudo.step_plan import Plan
+from tsal_dist.pseudo.topic import list_producers
+from tsal_dist.run_dir import RunDir
+
+State = Literal["alive", "quiet", "silent", "finished", "stopped"]
+LOOK_S = 2.5
+"""Between two looks: more than two heartbeats of a healthy loop."""
+RECENT_PLANS = 50
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One rank. `quiet`: its heartbeat stands still, though not yet for longer than the deadline allows."""
+
+    beat: Beat
+    state: State
+    silent_s: float
+
+    def text(self) -> str:
+        name = f"{self.beat.role} {self.beat.rank}"
+        if self.state == "alive":
+            return f"{name} alive ({self.beat.phase})"
+        if self.state in ("quiet", "silent"):
+            since = time.strftime("%H:%M:%S", time.localtime(time.time() - self.silent_s))
+            return f"{name} {self.state} for {format_time(self.silent_s)}, since about {since} ({self.beat.phase})"
+        return f"{name} {self.state}"
+
+
+@dataclass(frozen=True)
+class ProducerState:
+    """What one teacher rank's life has put into the label queue."""
+
+    name: str
+    segments: int
+    rows: int
+    last_version: int
+    sealed: bool
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The label queue as its own files have it: true also when the student is dead."""
+
+    producers: tuple[ProducerState, ...]
+    waiting_rows: int
+    """Committed and not yet trained on or dropped, by the student's last cursor."""
+    quarantined_segments: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The answer, for a person (`rows`) and for programs (`to_json`)."""
+
+    snapshot: Snapshot
+    pulses: tuple[Pulse, ...]
+    queue: Queue | None
+    usage: LabelUsage
+    free_gb: float
+    alarms: tuple[str, ...]
+    verdict: str
+
+    @property
+    def over(self) -> bool:
+        """Whether every rank has said goodbye or left a note."""
+        return all(pulse.state in ("finished", "stopped") for pulse in self.pulses) and bool(self.pulses)
+
+    @property
+    def going(self) -> bool:
+        """Whether somebody may still be at work."""
+        return any(pulse.state in ("alive", "quiet") for pulse in self.pulses)
+
+    def alarm_rows(self) -> list[Row]:
+        return [Row("ALARM", text, "bold red") for text in self.alarms]
+
+    def rows(self) -> list[Row]:
+        """What the panel cannot know: who lives, the queue's files, the verdict."""
+        found = [Row("ranks", "; ".join(pulse.text() for pulse in self.pulses) or "nobody has come yet")]
+        if self.queue:
+            rows = sum(one.rows for one in self.queue.producers)
+            found.append(
+                Row(
+                    "labels",
+                    f"{rows} rows in {sum(one.segments for one in self.queue.producers)} segments of "
+                    f"{len(self.queue.producers)} producers, {self.queue.waiting_rows} rows not trained on",
+                )
+            )
+        for role, state in (("student", self.snapshot.student), ("teacher", self.snapshot.teacher)):
+            if state.ending:
+                found.append(Row(f"{role} end", f"{state.ending.reason} (exit code {state.ending.code})"))
+        return [*found, Row("disk", f"{self.free_gb:.1f} GB free"), Row("verdict", self.verdict, "bold")]
+
+    def to_json(self) -> dict[str, Any]:
+        snapshot = self.snapshot
+        return {
+            "name": snapshot.name,
+            "step": snapshot.step,
+            "total_steps": snapshot.total_steps,
+            "steps_per_s": snapshot.steps_per_s,
+            "left_s": snapshot.left_s(snapshot.step),
+            "ranks": [
+                {**asdict(one.beat), "state": one.state, "silent_s": one.silent_s} for one in self.pulses
+            ],
+            "student": dict(snapshot.student.numbers),
+            "teacher": dict(snapshot.teacher.numbers),
+            "checkpoints": {
+                "student": snapshot.student.checkpoint_step,
+                "teacher": snapshot.teacher.checkpoint_step,
+            },
+            "endings": {
+                role: asdict(state.ending)
+                for role, state in (("student", snapshot.student), ("teacher", snapshot.teacher))
+                if state.ending
+            },
+            "queue": asdict(self.queue) if self.queue else None,
+            "labels_lately": asdict(self.usage),
+            "free_gb": self.free_gb,
+            "over": self.over,
+            "alarms": list(self.alarms),
+            "verdict": self.verdict,
+        }
+
+
+class Watcher:
+    """Looks at one run again and again, and remembers when each heartbeat last moved."""
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._run_dir = run_dir
+        self._clock = clock
+        self._sleep = sleep
+        self._seen: dict[tuple[str, int], tuple[Beat, float, bool]] = {}
+        """Beat, when it was first seen, and whether it has ever moved under our eyes."""
+
+    def look_twice(self) -> Status:
+        """A look that can tell the living from the dead; at once where everybody has left."""
+        status = self.look()
+        if status.over or not status.pulses:
+            return status
+        self._sleep(LOOK_S)
+        return self.look()
+
+    def look(self) -> Status:
+        """One look. A first one cannot know who is alive."""
+        snapshot = read_snapshot(self._run_dir)
+        pulses = tuple(
+            self._judge(beat, snapshot)
+            for state in (snapshot.student, snapshot.teacher)
+            for beat in state.beats
+        )
+        queue, usage = read_queue(self._run_dir), read_diet(self._run_dir)
+        free = shutil.disk_usage(self._run_dir.root)
+        alarms = find_alarms(
+            snapshot,
+            silent=[pulse.text() for pulse in pulses if pulse.state == "silent"],
+            quarantined=queue.quarantined_segments if queue else 0,
+            first_peak=first_value(self._run_dir.metrics("student"), "unlabelled/peak_mean"),
+            free_gb=free.free / 1e9,
+            free_share=free.free / free.total,
+        )
+        verdict = _ended(snapshot, pulses) or give_verdict(snapshot, usage)
+        return Status(snapshot, pulses, queue, usage, free.free / 1e9, tuple(alarms), verdict)
+
+    def _judge(self, beat: Beat, snapshot: Snapshot) -> Pulse:
+        now, key = self._clock(), (beat.role, beat.rank)
+        before = self._seen.get(key)
+        moved = before is not None and before[0] != beat
+        if before is None or moved:
+            self._seen[key] = beat, now, moved
+        _, since, lives = self._seen[key]
+        if beat.phase == DONE:
+            return Pulse(beat, "finished", 0.0)
+        limit_s = float(snapshot.config["runtime"]["deadlines"]["silent_s"])
+        if lives and now - since < min(limit_s, max(limit_s / 4, 2 * LOOK_S)):
+            return Pulse(beat, "alive", now - since)
+        state = snapshot.teacher if beat.role == "teacher" else snapshot.student
+        if state.ending:
+            return Pulse(beat, "stopped", 0.0)
+        file = self._run_dir.beat(beat.role, beat.rank)
+        silent_s = now - since if lives else max(now - since, time.time() - file.stat().st_mtime)
+        return Pulse(beat, "silent" if silent_s > limit_s else "quiet", silent_s)
+
+
+def _ended(snapshot: Snapshot, pulses: tuple[Pulse, ...]) -> str:
+    """What to say of a run that nobody works on and that is not done; empty for any other."""
+    student = [pulse.state for pulse in pulses if pulse.beat.role != "teacher"]
+    if not student or not set(student) <= {"silent", "stopped"}:
+        return ""
+    saved = snapshot.student.checkpoint_step
+    if saved is None:
+        return "The student is gone and nothing is saved: start again with --clean."
+    lost = f", {snapshot.step - saved} steps behind" if snapshot.step > saved else ""
+    return f"The student is gone: the same command with --resume goes on from step {saved}{lost}."
+
+
+def read_queue(run_dir: RunDir) -> Queue | None:
+    """What lies in the label queue; None where there is none. One short read per producer."""
+    folder = run_dir.queue("labels")
+    if not (folder / "QUEUE.json").exists():
+        return None
+    store = PosixStore(folder)
+    producers = [_read_producer(store, name) for name in list_producers(store)]
+    trained = [cursor.trained for cursor in load_cursors(store).values()]
+    done = {one.name: min((rows.get(one.name, 0) for rows in trained), default=0) for one in producers}
+    quarantined = [name for name in store.children("quarantine") if name.endswith(".parquet")]
+    return Queue(
+        producers=tuple(producers),
+        waiting_rows=sum(max(0, one.rows - done[one.name]) for one in producers),
+        quarantined_segments=len(quarantined),
+    )
+
+
+def read_diet(run_dir: RunDir) -> LabelUsage:
+    """What the student got of the pseudo-labels it wanted in its last steps, from the plan log."""
+    texts = read_metrics(run_dir.metrics("plan"), TAIL_BYTES)
+    plans = []
+    for text in texts[-RECENT_PLANS:]:
+        with suppress(ValueError):  # a line that was never a plan
+            plans.append(Plan.parse(text))
+    return LabelUsage(
+        fresh_rows=sum(plan.fresh_rows for plan in plans),
+        replayed_rows=sum(plan.replayed_rows for plan in plans),
+        missing_rows=sum(plan.short_rows * len(plan.ranks) for plan in plans),
+    )
+
+
+def _read_producer(store: PosixStore, name: str) -> ProducerState:
+    """Every record counts the rows before it, so the last two say it all: a segment, and perhaps a seal."""
+    slots = (store.root / log_name(name)).stat().st_size // RECORD_BYTES
+    records = [
+        record for record in LogReader(store, name, max(0, slots - 2)).read() if isinstance(record, Record)
+    ]
+    data = [record for record in records if record.kind == Kind.DATA]
+    sealed = any(record.kind == Kind.SEAL for record in records)
+    if not data:
+        return ProducerState(name, 0, 0, -1, sealed)
+    last = data[-1]
+    return ProducerState(name, last.seq + 1, last.first_row + last.rows, last.step, sealed)

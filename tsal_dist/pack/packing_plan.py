@@ -1,0 +1,228 @@
+"""Which frames go into which shard: a pure function of the inputs and the options, named by a fingerprint.
+
+A video stays in one shard where it fits, else it is cut where a shard is full; its frames stay contiguous and
+in order. Labels outside of the chosen share are dropped here, so that no worker ever sees them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import cv2
+
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.pack.face import Face, tight_box
+from tsal_dist.pack.inputs import Input, Label
+from tsal_dist.pack.video_facts import Probe
+from tsal_dist.shards.frames import OK
+from tsal_dist.shards.manifest import FORMAT
+
+BoxFrom = Literal["annotation", "full", "detector"]
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Everything besides the inputs that changes a byte of the result."""
+
+    split: str
+    labelled: float = 1.0
+    """Share of the labelled frames (or videos) that keep their labels."""
+    labelled_by: Literal["frame", "video"] = "frame"
+    seed: int = 0
+    stride: int = 1
+    """Every n-th frame of a whole video."""
+    size_px: int = 0
+    """Longer side of a stored frame at most; 0 keeps every size."""
+    quality: int = 90
+    shard_frames: int = 1000
+    box: BoxFrom = "annotation"
+    face_model: str = ""
+    """Digest of the detector's file."""
+    scheme: str = ""
+    """Name of the landmark layout; "" is `<K> points`."""
+
+    def __post_init__(self) -> None:
+        rules = [
+            ("--labelled", self.labelled, 0 <= self.labelled <= 1, "from 0 to 1"),
+            ("--stride", self.stride, self.stride >= 1, "at least 1"),
+            ("--size", self.size_px, self.size_px == 0 or self.size_px >= 16, "0 or at least 16"),
+            ("--quality", self.quality, 1 <= self.quality <= 100, "from 1 to 100"),
+            ("--shard-frames", self.shard_frames, self.shard_frames >= 1, "at least 1"),
+            ("--split", self.split, self.split.replace("-", "").replace("_", "").isalnum(), "a plain word"),
+        ]
+        for flag, value, holds, rule in rules:
+            if not holds:
+                raise ConfigError(f"{flag} is {value!r}; it must be {rule}.")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames of one input that lie in one shard."""
+
+    source: Input
+    """With the labels of these frames only."""
+    frames: Sequence[int]
+    """Rising; the numbers that the decoder must reach."""
+    to_end: bool
+    """Whether frames after the last one, one stride apart, belong here too if the file has them."""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    name: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def frames(self) -> int:
+        return sum(len(piece.frames) for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Plan:
+    options: PackOptions
+    shards: tuple[ShardPlan, ...]
+    sources: tuple[tuple[Input, Probe], ...]
+    """Every input with what probing found, the unusable ones included."""
+    points: int
+    summary: dict[str, Any]
+    """What the fingerprint covers, in a form that can be compared when it differs."""
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self.summary, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def scheme(self) -> str:
+        return self.options.scheme or f"{self.points} points"
+
+    @property
+    def frames(self) -> int:
+        return sum(shard.frames for shard in self.shards)
+
+
+def build_plan(
+    inputs: Sequence[Input], probes: Sequence[Probe], options: PackOptions, first_shard: int = 0
+) -> Plan:
+    """Lay probed inputs out over shards, numbered from `first_shard`."""
+    sources = list(zip(inputs, probes, strict=True))
+    usable = [(one, seen) for one, seen in sources if seen.status == OK]
+    if not usable:
+        causes = ", ".join(f"{one.name}: {seen.reason}" for one, seen in sources[:3])
+        raise DataError(f"None of the {len(sources)} inputs can be packed ({causes}). Check the paths.")
+    points = _count_points(one for one, _ in usable)
+    wanted = [_wanted_frames(one, seen, options.stride) for one, seen in usable]
+    labelled = [_with_frames(one, frames) for (one, _), frames in zip(usable, wanted, strict=True)]
+    labelled = _keep_share([_check_points(one, points) for one in labelled], options)
+    bins = _fill(labelled, wanted, options.shard_frames)
+    digits = max(5, len(str(first_shard + len(bins))))
+    return Plan(
+        options,
+        tuple(
+            ShardPlan(f"{options.split}-{first_shard + number:0{digits}d}", tuple(pieces))
+            for number, pieces in enumerate(bins)
+        ),
+        tuple(sources),
+        points,
+        {
+            **{f"option {name}": value for name, value in asdict(options).items()},
+            "format": FORMAT,
+            "OpenCV": cv2.__version__,
+            "inputs": len(sources),
+            "content of the inputs": _digest(f"{one.name} {one.kind} {seen.digest}" for one, seen in sources),
+            "annotations": _digest(_spell(one) for one, _ in sources),
+        },
+    )
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _spell(one: Input) -> str:
+    labels = (f"{k}:{v.problem}:{v.face.digest().hex()}" for k, v in sorted(one.labels.items()))
+    return f"{one.name} {one.whole} {one.box} {_digest(labels)}"
+
+
+def _count_points(inputs: Iterable[Input]) -> int:
+    """K, of the first face that has points; others must agree or are recorded as failed."""
+    faces = (label.face for one in inputs for label in one.labels.values())
+    return next((len(face.points_K2) for face in faces if face.points_K2 is not None), 0)
+
+
+def _check_points(one: Input, points: int) -> Input:
+    def check(label: Label) -> Label:
+        found = label.face.points_K2
+        if label.problem or found is None or len(found) == points:
+            return label
+        return replace(label, problem=f"{len(found)} landmarks where the first face has {points}")
+
+    return replace(one, labels={frame: check(label) for frame, label in one.labels.items()})
+
+
+def _wanted_frames(one: Input, seen: Probe, stride: int) -> Sequence[int]:
+    return range(0, seen.frames, stride) if one.whole else sorted(one.labels)
+
+
+def _with_frames(one: Input, frames: Sequence[int]) -> Input:
+    """Only the labels of frames that are packed, each with the box that it will be stored with."""
+    labels = {frame: one.labels[frame] for frame in frames if frame in one.labels}
+    return replace(one, labels={frame: _with_box(label) for frame, label in labels.items()})
+
+
+def _with_box(label: Label) -> Label:
+    box = label.face.box or tight_box(label.face)
+    return replace(label, face=replace(label.face, box=box))
+
+
+def _keep_share(inputs: list[Input], options: PackOptions) -> list[Input]:
+    """Drop the landmarks of all but a seeded share; the count is exact, the choice does not depend on order."""
+
+    def rank(name: str) -> bytes:
+        return hashlib.sha256(f"{options.seed}:{name}".encode("utf-8", "surrogateescape")).digest()
+
+    def unit(one: Input, frame: int) -> str:
+        return one.name if options.labelled_by == "video" else f"{one.name}:{frame}"
+
+    units = {
+        unit(one, frame)
+        for one in inputs
+        for frame, label in one.labels.items()
+        if label.face.points_K2 is not None and not label.problem
+    }
+    kept = set(sorted(units, key=rank)[: round(options.labelled * len(units))])
+
+    def omit(face: Face) -> Face:
+        return Face(box=face.box, face_px=face.face_px)
+
+    return [
+        replace(
+            one,
+            labels={
+                frame: label if unit(one, frame) in kept else replace(label, face=omit(label.face))
+                for frame, label in one.labels.items()
+            },
+        )
+        for one in inputs
+    ]
+
+
+def _fill(inputs: list[Input], wanted: list[Sequence[int]], limit: int) -> list[list[Piece]]:
+    """Shards of at most `limit` frames. A video that fits one shard is not cut; a longer one fills them up."""
+    bins: list[list[Piece]] = [[]]
+    room = limit
+    for one, frames in zip(inputs, wanted, strict=True):
+        if room < len(frames) <= limit:
+            room = 0
+        start = 0
+        while start < len(frames):
+            if not room:
+                bins.append([])
+                room = limit
+            part = frames[start : start + room]
+            start, room = start + len(part), room - len(part)
+            labels = {frame: one.labels[frame] for frame in part if frame in one.labels}
+            to_end = one.whole and start == len(frames)
+            bins[-1].append(Piece(replace(one, labels=labels), part, to_end))
+    return bins

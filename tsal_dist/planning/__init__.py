@@ -1,0 +1,1 @@
+"""How many processes should teach: `costs` measures, `processes` runs what is measured, `split` does the arithmetic."""

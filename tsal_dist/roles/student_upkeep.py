@@ -1,0 +1,199 @@
+"""What a student does beside learning: publish, checkpoint, validate, write down. Each now and then, by its step.
+
+All of these are collective, and their times are pure functions of the step, so that no rank has to be told.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
+from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.dist.collectives import reduce_scalars
+from tsal_dist.errors import TrainingError
+from tsal_dist.inference.evaluation import Evaluation, Evaluator, sum_over_ranks
+from tsal_dist.observe.memory import read_memory
+from tsal_dist.observe.progress import Progress
+from tsal_dist.observe.sinks import Sink
+from tsal_dist.pseudo.collect import collect_garbage
+from tsal_dist.pseudo.planner import Planner
+from tsal_dist.roles.student import Student
+from tsal_dist.weights.publish import WeightPublisher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class StudentUpkeep:
+    """One student rank's; `publisher` and `sink` are rank 0's alone."""
+
+    student: Student
+    judged: nn.Module
+    """A plain detector to measure the student's weights with, whatever its engine does to the original."""
+    checkpoints: Checkpoints
+    publisher: WeightPublisher | None
+    sink: Sink | None
+    validation: Evaluator | None
+    """All held-out frames."""
+    gate: Evaluator
+    """The few frames on which teacher and student are compared."""
+    wait_for_disk: bool = False
+    """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
+    progress: Progress | None = None
+    """What a person watches; rank 0's alone."""
+    sign_of_life: Callable[[str], None] = lambda phase: None
+    """Called now and then during what takes long: the other role must not take it for death."""
+    _saved_step: int = 0
+
+    def before_step(self) -> None:
+        """Publish, where it is time: version 0 first, so that a broken channel fails at the start."""
+        student = self.student
+        step, train = student.step_number, student.config.train
+        if step == train.burn_in_steps and student.recipe.has_teacher:
+            student.end_burn_in()
+        if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
+            if student.notes:
+                student.notes.send(step)
+            self.publish()
+
+    def after_step(self) -> None:
+        """Write down, validate and checkpoint, where it is time."""
+        step, runtime = self.student.step_number, self.student.config.runtime
+        if self.student.numbers_due:
+            self.write_down()
+        validated = None
+        if self.validation and (step % runtime.log.evaluate_every == 0 or self.student.done):
+            validated = self.validate(self.validation)
+        if step % runtime.checkpoint.every == 0 or self.student.done:
+            self.checkpoint(validated)
+        if self.progress:
+            self.progress.update(step)
+
+    def publish(self) -> None:
+        """Offer this step's weights to the teacher. Collective."""
+        student = self.student
+        weights = student.weights_to_publish()
+        after_burn_in = student.step_number >= student.config.train.burn_in_steps
+        nme = None
+        if student.config.train.gate.enabled and after_burn_in:
+            # The gate compares the student itself, which is what most methods publish: gather it once.
+            itself = weights if student.average is None else student.engine.full_weights()
+            nme = self._measure(self.gate, itself).errors.nme
+        if self.publisher:
+            self.publisher.offer(student.step_number, weights, nme)
+            if self.wait_for_disk:
+                self.publisher.flush(student.config.runtime.deadlines.silent_s)
+
+    def validate(self, evaluator: Evaluator) -> float:
+        """Measure the student on held-out frames; its NME. Collective."""
+        found = self._measure(evaluator, self.student.engine.full_weights())
+        if self.sink:
+            numbers = {name: value for name, value in found.summary().items() if isinstance(value, float)}
+            self.sink.write(
+                self.student.step_number, {f"validation/{name}": v for name, v in numbers.items()}
+            )
+        log.info("step %d: validation NME %.4f", self.student.step_number, found.errors.nme)
+        return found.errors.nme
+
+    def checkpoint(self, nme: float | None = None) -> None:
+        """Save everything; on return it is durable. Collective."""
+        student = self.student
+        step = student.step_number
+        state = student.state_dict()
+        # Also where the step was not written down, because a stop came between two lines of metrics.
+        self._require_finite(
+            _not_finite(state["engine"]["weights"]), "weights that the last steps have moved"
+        )
+        self.checkpoints.save(step, state, {"rng": capture_rng()})
+        self._saved_step = step
+        if student.rank == 0:
+            if nme is not None:
+                self.checkpoints.record_score(step, nme)
+            if isinstance(student.planner, Planner):
+                # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
+                kept = self.checkpoints.committed()
+                student.planner.commit([self.checkpoints.peek(other, "planner") for other in kept])
+                if student.config.runtime.queue.collect and student.config.has_teacher:
+                    collect_garbage(student.planner.topic.store)
+
+    def resume(self) -> int | None:
+        """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""
+        step = self.checkpoints.latest_committed()
+        student = self.student
+        student.pace.collect()  # what it took to get here is not training
+        if step is None:
+            seed_rng(student.config.train.seed, 0, student.rank)
+            return None
+        loaded = self.checkpoints.load(step)
+        student.load_state_dict(loaded.state)
+        if loaded.rank_state is None:
+            seed_rng(student.config.train.seed, step, student.rank)
+        else:
+            restore_rng(loaded.rank_state["rng"])
+        self._saved_step = step
+        log.info("resumed from step %d", step)
+        return step
+
+    def write_down(self) -> None:
+        """One line of metrics, over all ranks. Collective."""
+        student = self.student
+        numbers = reduce_scalars(student.metrics)
+        numbers |= {f"speed/{name}": value for name, value in student.pace.collect().items()}
+        numbers["speed/frames_per_s"] = student.world * numbers.get("speed/frames_per_s", 0.0)
+        numbers |= read_memory()
+        numbers["checkpoint/age_steps"] = student.step_number - self._saved_step
+        if isinstance(student.planner, Planner):
+            numbers |= queue_numbers(student.planner, student.step_number)
+        if student.usage:
+            numbers |= student.usage.numbers()
+        if self.publisher:
+            numbers["weights/published"] = self.publisher.published
+            numbers["weights/superseded"] = self.publisher.superseded
+        if self.sink:
+            self.sink.write(student.step_number, numbers)
+        losses = [name for name in numbers if name.startswith("loss/")]
+        self._require_finite([name for name in losses if not math.isfinite(numbers[name])], "losses")
+
+    def _require_finite(self, broken: Sequence[str], kind: str) -> None:
+        """No checkpoint may hold what a broken loss has moved. Every rank judges the same numbers."""
+        if broken:
+            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+            raise TrainingError(
+                f"Among the {kind}, {', '.join(broken[:3])}{more} is not a finite number at step "
+                f"{self.student.step_number}. The last checkpoint is of step {self._saved_step}. Lower train.optim.lr, "
+                "or look at the frames that it was taught with."
+            )
+
+    def _measure(self, evaluator: Evaluator, weights: Mapping[str, Tensor]) -> Evaluation:
+        self.judged.load_state_dict(weights)
+        self.judged.eval()
+        found = evaluator.run(
+            self.judged, self.student.rank, self.student.world, between=lambda: self.sign_of_life("evaluate")
+        )
+        return sum_over_ranks(found)
+
+    def close(self) -> None:
+        if self.publisher:
+            self.publisher.close(self.student.config.runtime.deadlines.silent_s)
+        if self.sink:
+            self.sink.close()
+
+
+def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, value in weights.items() if not bool(value.isfinite().all())]
+
+
+def queue_numbers(planner: Planner, step: int) -> dict[str, float]:
+    """The label queue as the planner sees it at a student step."""
+    counts = planner.counts().values()
+    names = ("committed", "delivered", "trimmed", "quarantined", "pending")
+    totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
+    lost = planner.intake.lost_rows()
+    totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
+    oldest = planner.intake.oldest_step()
+    if oldest is not None:
+        totals["queue/age_steps"] = float(max(0, step - oldest))
+    return totals | {"queue/replayable": float(planner.replayable_rows)}

@@ -1,0 +1,267 @@
+"""A teacher role's life: absorb, label, and rest while the student is behind, until the run ends.
+
+Rank 0 decides what the role absorbs and when it ends, since its ranks learn together; each rank labels for itself
+and has its own credit.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
+from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.dist.collectives import broadcast_json, gather_json
+from tsal_dist.dist.shutdown import StopFlag
+from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
+from tsal_dist.exchange.beat import Heart
+from tsal_dist.exchange.fence import Handshake, RunEnd
+from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
+from tsal_dist.observe.memory import read_memory
+from tsal_dist.observe.progress import Progress
+from tsal_dist.observe.sinks import Sink
+from tsal_dist.roles.feedback import Note
+from tsal_dist.roles.student_loop import STUDENT_PEER
+from tsal_dist.roles.teacher import Teacher
+from tsal_dist.weights.fetch import Fetched, WeightReader
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.02
+"""A rank without work looks again this often: short, for its peers wait for it at the next decision."""
+
+
+@dataclass
+class TeacherLinks:
+    """One teacher rank's connections; `handshake`, `end` and `sink` are rank 0's alone."""
+
+    teacher: Teacher
+    judged: nn.Module
+    gate: Evaluator
+    weights: WeightReader
+    checkpoints: Checkpoints
+    heart: Heart
+    require_current: Callable[[], None]
+    """Raises StaleRun where a successor of this process has started."""
+    handshake: Handshake | None
+    end: RunEnd | None
+    sink: Sink | None
+    beat_s: float = 1.0
+    progress: Progress | None = None
+    """What a person watches, where the student does not share this terminal."""
+    superseded: int = 0
+    """Versions that were gone before they could be absorbed."""
+    stuck: bool = False
+    """Whether the queue's disk refuses labels: no more are made until it takes those that are there."""
+    _beaten: float = -1e9
+    _orphaned_since: float | None = None
+
+    def absorb_new(self, steps: list[int]) -> None:
+        """Absorb these versions in order, and compare with the student after each. Collective."""
+        for step in steps:
+            fetched = self._fetch(step)
+            if fetched is None:
+                self.superseded += 1
+                continue
+            self.teacher.absorb(step, fetched.tensors)
+            self._check_gate(fetched.version.nme)
+            every = self.teacher.config.runtime.checkpoint.every
+            if step and step % every == 0:
+                self.save()
+
+    def new_versions(self) -> list[int]:
+        """What is there to absorb, as the method wants it: every version, or the newest."""
+        steps = self.weights.versions_since(self.teacher.version)
+        return steps if self.teacher.update.every_version else steps[-1:]
+
+    def student_went_back(self) -> int | None:
+        """The newest version, where it is older than the one absorbed last: the others are of a lost history."""
+        steps = self.weights.versions_since(-1)
+        return steps[-1] if steps and steps[-1] < self.teacher.version else None
+
+    def go_back(self, step: int) -> None:
+        """Forget what a student that was killed had sent after the checkpoint it goes on from. Collective."""
+        log.warning("the student went back to step %d or earlier: so does the teacher", step)
+        self.resume(step)
+        if self.teacher.version > step:
+            self.teacher.version = -1  # there is no checkpoint that old: absorb again what is still there
+
+    def save(self) -> None:
+        """Checkpoint the role at the version it stands at. Collective."""
+        if self.teacher.version >= 0:
+            self.save_at(self.teacher.version)
+
+    def save_at(self, step: int) -> None:
+        """Checkpoint the role as it is at a student step; what it knows may be older. Collective."""
+        self.require_current()
+        self.checkpoints.save(step, self.teacher.state_dict(), {"rng": capture_rng()})
+        if self.teacher.wishes and self.teacher.rank == 0 and self.teacher.config.runtime.queue.collect:
+            kept = [self.checkpoints.peek(other, "clips") for other in self.checkpoints.committed()]
+            self.teacher.wishes.forget_before([clips["wishes"] for clips in kept])
+
+    def resume(self, most: int | None) -> None:
+        """Take up the newest checkpoint that is not ahead of the student's `most`. Collective."""
+        steps = [step for step in self.checkpoints.committed() if most is not None and step <= most]
+        if not steps:
+            seed_rng(self.teacher.config.train.seed, 0, self.teacher.rank)
+            return
+        loaded = self.checkpoints.load(steps[-1])
+        self.teacher.load_state_dict(loaded.state)
+        if loaded.rank_state is None:
+            seed_rng(self.teacher.config.train.seed, steps[-1], self.teacher.rank)
+        else:
+            restore_rng(loaded.rank_state["rng"])
+        log.info("resumed with the student's version of step %d", steps[-1])
+
+    def tick(self, phase: str) -> None:
+        """A sign of life, for the student and for whoever watches; answer a student that came back."""
+        if self.progress:
+            self.progress.update()
+        now = time.monotonic()
+        if now - self._beaten >= self.beat_s:
+            self._beaten = now
+            self.require_current()
+            try:
+                self.heart.beat(phase, self.teacher.version)
+                if self.handshake:
+                    self.handshake.answer([STUDENT_PEER])
+            except StaleRun:
+                raise
+            except ExchangeError as error:
+                log.debug("no sign of life: %s", error)  # what keeps labels from being sent is said with them
+
+    def write_down(self) -> None:
+        if self.sink and self.teacher.version >= 0:
+            numbers = self.teacher.metrics | {
+                "labels/rows": float(self.teacher.labelled_rows),
+                "weights/superseded": float(self.superseded),
+                "gate/open": float(self.teacher.may_label),
+            }
+            numbers |= {f"speed/{name}": value for name, value in self.teacher.pace.collect().items()}
+            numbers |= read_memory()
+            self.sink.write(self.teacher.version, numbers)
+
+    def may_publish(self) -> bool:
+        """Whether the readers keep up. A student that is away for long ends this role, with its work saved."""
+        producer, limits = self.teacher.producer, self.teacher.config.runtime.deadlines
+        try:
+            ready = producer.ready()
+        except PeerLost as lost:
+            now = time.monotonic()
+            self._orphaned_since = self._orphaned_since or now
+            if now - self._orphaned_since > limits.grace_s:
+                raise
+            log.debug("parked: %s", lost)
+            return False
+        self._orphaned_since = None
+        return ready
+
+    def _fetch(self, step: int) -> Fetched | None:
+        """A version that every rank could read, or None on every rank."""
+        try:
+            fetched = self.weights.fetch(step)
+        except ExchangeError as error:
+            log.warning("version %d is skipped: %s", step, error)
+            fetched = None
+        return fetched if all(gather_json(fetched is not None)) else None
+
+    def _check_gate(self, student_nme: float | None) -> None:
+        teacher = self.teacher
+        if student_nme is None or not teacher.config.train.gate.enabled:
+            return
+        self.judged.load_state_dict(teacher.engine.full_weights())
+        self.judged.eval()
+        found = sum_over_ranks(self.gate.run(self.judged, teacher.rank, teacher.world))
+        was_open = teacher.gate.is_open
+        teacher.gate.observe_teacher(found.errors.nme)
+        teacher.gate.observe_student(student_nme)
+        teacher.metrics |= {"gate/teacher_nme": found.errors.nme, "gate/student_nme": student_nme}
+        if teacher.gate.is_open != was_open:
+            log.info(
+                "the gate %s at step %d: teacher NME %.4f, student %.4f",
+                "opens" if teacher.gate.is_open else "closes",
+                teacher.version,
+                found.errors.nme,
+                student_nme,
+            )
+
+
+def run_teacher(links: TeacherLinks, stop: StopFlag) -> ExitCode:
+    """Teach until the student says that the run ends (DONE), or until asked to leave (REQUEUE)."""
+    teacher = links.teacher
+    while True:
+        asked = stop.agreed()
+        message = broadcast_json(_decide(links) if teacher.rank == 0 else None)
+        if message["end"] or asked:
+            break
+        if message["back"] is not None:
+            links.go_back(message["back"])
+            continue
+        if message["absorb"]:
+            links.tick("absorb")
+            with teacher.pace.phase("absorb"):
+                links.absorb_new(message["absorb"])
+            links.write_down()
+        if teacher.wishes:
+            teacher.wishes.hear(message["notes"], teacher.version)
+        wanted = teacher.may_label
+        if wanted and not links.stuck and links.may_publish():
+            links.tick("label")
+            with teacher.pace.phase("label"):
+                _send(links, teacher.label)
+        else:
+            links.tick("parked" if wanted else "wait for the student")
+            with teacher.pace.phase("parked" if wanted else "unwanted"):
+                time.sleep(IDLE_S)
+        _send(links, teacher.producer.tick)
+    if message["end"]:
+        log.info("the run has ended: %s", message["end"])
+    links.save()
+    _close_producer(teacher)
+    return ExitCode.DONE if message["end"] else ExitCode.REQUEUE
+
+
+def _decide(links: TeacherLinks) -> dict[str, Any]:
+    return {
+        "end": links.end.reason() if links.end else "",
+        "back": links.student_went_back(),
+        "absorb": links.new_versions(),
+        "notes": _read_notes(links.teacher),
+    }
+
+
+def _read_notes(teacher: Teacher) -> list[Note]:
+    try:
+        return teacher.wishes.read() if teacher.wishes else []
+    except StaleRun:
+        raise
+    except ExchangeError as error:
+        log.debug("the student's notes are not read: %s", error)  # labelling goes on in the usual order
+        return []
+
+
+def _send(links: TeacherLinks, act: Callable[[], object]) -> None:
+    """Label, or publish what is due. A disk that is full costs nothing but time: what it refused is sent later."""
+    try:
+        act()
+    except StaleRun:
+        raise  # a successor has started: this process must end
+    except ExchangeError as error:
+        if not links.stuck:
+            log.warning("labels wait: %s", error)
+        links.stuck = True
+        time.sleep(links.teacher.config.runtime.deadlines.poll_s)
+    else:
+        if links.stuck:
+            log.info("labels are sent again")
+        links.stuck = False
+
+
+def _close_producer(teacher: Teacher) -> None:
+    try:
+        teacher.producer.close()
+    except ExchangeError as error:
+        log.warning("the last labels were not published: %s", error)

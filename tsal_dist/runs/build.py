@@ -1,0 +1,345 @@
+"""From a config to the parts of one rank: the only place that knows which settings each part takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tsal_dist.config import RunConfig
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.reader import build_reader_pool
+from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.stream import ClipStream
+from tsal_dist.engine.choose import build_engine
+from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.inference.evaluation import Evaluator
+from tsal_dist.metrics.gate import ReadinessGate
+from tsal_dist.metrics.gauge import CollapseGauge
+from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.pseudo.consumer import Consumer
+from tsal_dist.pseudo.credits import Credits, check_limits
+from tsal_dist.pseudo.planner import Planner
+from tsal_dist.pseudo.producer import Producer
+from tsal_dist.pseudo.schema import Schema, labels_schema
+from tsal_dist.pseudo.staleness import Staleness
+from tsal_dist.pseudo.step_plan import PlanLog
+from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
+from tsal_dist.recipes import RECIPES
+from tsal_dist.recipes.api import Recipe
+from tsal_dist.recipes.averaging import StepAverage
+from tsal_dist.recipes.steps import Scale
+from tsal_dist.roles.elastic import Elastic
+from tsal_dist.roles.feedback import WishedClips
+from tsal_dist.roles.flow_training import FlowTrainer
+from tsal_dist.roles.label_feed import LabelFeed
+from tsal_dist.roles.label_usage import LabelUsage
+from tsal_dist.roles.replay import Replay
+from tsal_dist.roles.student import Student
+from tsal_dist.roles.teacher import Teacher
+from tsal_dist.run import Run
+from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.open_data import Shards
+from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
+from tsal_dist.trackers.choose import build_tracker
+from tsal_dist.weights.fetch import WeightReader
+from tsal_dist.weights.publish import WeightPublisher
+
+GROUP = "student"
+GATE_FRAMES = 64
+"""Held-out frames that teacher and student are compared on: enough to tell them apart, few enough to be free."""
+
+# Words that keep the chances of different streams apart under one seed.
+STUDENT_LABELS, TEACHER_LABELS, TEACHER_STUDY, TEACHER_CLIPS = range(4)
+
+
+@dataclass(frozen=True)
+class RoleRank:
+    """Where a rank stands in its role, and what it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+
+def build_model(config: RunConfig) -> nn.Module:
+    """The detector, with the same first weights in every process of a run."""
+    torch.manual_seed(config.train.seed)
+    return build_detector(config.model.detector, config.model.num_points, config.model.weights)
+
+
+def build_recipe(config: RunConfig) -> Recipe:
+    return RECIPES[config.train.recipe](config.train, config.model)
+
+
+def build_student(config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank) -> Student:
+    """One student rank."""
+    recipe, model = build_recipe(config), build_model(config)
+    scale = _scale(config, model)
+    feed, planner, usage = None, None, None
+    if recipe.has_teacher and shards.unlabelled:
+        staleness = build_staleness(config, recipe)
+        topic = _topic_to_read(config, run, recipe, shards.unlabelled)
+        planner = _planner(config, run, topic, staleness) if role_rank.rank == 0 else None
+        # What the planner has read and verified in this process is not read again.
+        read = planner.intake.take_verified if isinstance(planner, Planner) else None
+        consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
+        feed = _feed(config, consumer, recipe, shards.unlabelled, role_rank)
+        usage = LabelUsage(staleness) if planner else None
+    engine = build_engine(
+        model, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
+    )
+    return Student(
+        config=config,
+        recipe=recipe,
+        rank=role_rank.rank,
+        world=role_rank.world,
+        engine=engine,
+        scale=scale,
+        stream=_labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
+        labeller=recipe.build_labeller(),
+        average=StepAverage(engine.model, config.train.teacher.average)
+        if recipe.publishes == "average"
+        else None,
+        gauge=CollapseGauge(),
+        feed=feed,
+        planner=planner,
+        usage=usage,
+        ahead=1 if config.data.workers and not config.takes_turns else 0,
+        elastic=Elastic(WeightReader(run.dir.weights("teacher")), config.train.teacher.keep, role_rank.rank)
+        if _is_elastic(config)
+        else None,
+    )
+
+
+def build_teacher(
+    config: RunConfig,
+    run: Run,
+    shards: Shards,
+    role_rank: RoleRank,
+    incarnation: int,
+    clips_per_cycle: int,
+    limited: bool,
+) -> Teacher:
+    """One teacher rank. Not `limited`, it labels as often as it is asked: inline asks for just enough."""
+    recipe, model = build_recipe(config), build_model(config)
+    assert shards.unlabelled is not None, "a recipe with a teacher has clips to label"
+    train, data, queue = config.train, config.data, config.runtime.queue
+    versions = max(1, train.steps // config.runtime.weights.publish_every)
+    optim = train.optim.model_copy(
+        update={
+            "lr": train.optim.lr * train.teacher.own_lr_share,
+            "warmup_steps": min(train.optim.warmup_steps, 10),
+        }
+    )
+    topic = _labels_topic(config, run, recipe)
+    scale = _scale(config, model)
+    engine = build_engine(
+        model, config.runtime.teacher, optim, max(1, versions * train.teacher.own_steps), role_rank.device
+    )
+    credits = None
+    if limited:
+        name = producer_name("teacher", role_rank.rank, incarnation)
+        patience_s = config.runtime.deadlines.silent_s
+        credits = Credits(topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, patience_s)
+    producer = when_there_is_room(
+        lambda: Producer(
+            topic,
+            "teacher",
+            role_rank.rank,
+            incarnation,
+            max_rows=queue.segment_rows,
+            max_age_s=queue.segment_age_s,
+            credits=credits,
+        ),
+        config.runtime.deadlines,
+    )
+    tracker = build_tracker(config.model.tracker.kind)
+    flow = None
+    if isinstance(tracker, nn.Module):
+        tracker.to(role_rank.device)
+        flow = FlowTrainer(tracker, config.model.tracker.lr, scale.stride, role_rank.world)
+    easy = ViewSettings(
+        config.model.crop_px, data.box_expand, data.easy, labels=False, points=config.model.num_points
+    )
+    return Teacher(
+        config=config,
+        recipe=recipe,
+        rank=role_rank.rank,
+        world=role_rank.world,
+        engine=engine,
+        scale=scale,
+        tracker=tracker,
+        flow=flow,
+        elastic=_is_elastic(config),
+        publisher=WeightPublisher(run.dir.weights("teacher"), recipe.name, config.runtime.weights.keep)
+        if _is_elastic(config) and role_rank.rank == 0
+        else None,
+        update=recipe.build_update(),
+        labelled=_labelled_stream(config, shards.labelled, role_rank, TEACHER_LABELS),
+        study=_clip_stream(
+            config,
+            shards.unlabelled,
+            easy,
+            role_rank,
+            TEACHER_STUDY,
+            max(1, train.unlabelled_batch // data.clip_frames),
+        ),
+        clips=_clips_to_label(config, run, shards.unlabelled, easy, role_rank, clips_per_cycle),
+        producer=producer,
+        gate=ReadinessGate(config.train.gate.slack),
+    )
+
+
+def build_evaluator(
+    config: RunConfig, shards: ShardSet, device: torch.device, most_frames: int = 0
+) -> Evaluator:
+    """Measures a detector of this config on `shards`."""
+    return Evaluator(
+        shards=shards,
+        crop_px=config.model.crop_px,
+        expand=config.data.box_expand,
+        stride=stride_of(build_detector(config.model.detector, config.model.num_points)),
+        radius=config.model.decode_radius,
+        normalizer=config.data.normalizer,
+        device=device,
+        most_frames=most_frames,
+    )
+
+
+def check_water(config: RunConfig, students: int, teachers: int) -> None:
+    """Refuse limits under which both roles could wait for each other."""
+    queue, train = config.runtime.queue, config.train
+    check_limits(
+        high_rows=queue.high_water_rows,
+        low_rows=queue.low_water_rows,
+        segment_rows=queue.segment_rows,
+        plan_rows=train.unlabelled_batch * students,
+        producers=teachers,
+        unit=config.data.clip_frames,
+    )
+
+
+def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) -> Planner | Replay:
+    queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"))
+    if config.runtime.replay:
+        return Replay(topic, Path(config.runtime.replay), plan_log)
+    return Planner(
+        topic,
+        GROUP,
+        staleness,
+        max_reuse=queue.max_reuse if queue.on_starvation == "replay" else 1,
+        pool_rows=queue.high_water_rows,
+        seed=config.train.seed,
+        plan_log=plan_log,
+        # In turns, the labels of this step are already there: what is found must not depend on a clock.
+        discover_s=0 if config.takes_turns else config.runtime.deadlines.poll_s,
+        cursor_s=config.runtime.deadlines.poll_s,
+    )
+
+
+def _feed(
+    config: RunConfig, consumer: Consumer, recipe: Recipe, clips: ShardSet, role_rank: RoleRank
+) -> LabelFeed:
+    data, model = config.data, config.model
+    hard = ViewSettings(model.crop_px, data.box_expand, data.hard, labels=False, points=model.num_points)
+    pool = build_reader_pool(
+        clips,
+        hard,
+        ReadAhead(data.workers, deadline_s=config.runtime.deadlines.silent_s),
+        max(1, 2 * config.train.unlabelled_batch // data.clip_frames),
+        data.clip_frames,
+    )
+    return LabelFeed(
+        consumer,
+        pool,
+        recipe.sources,
+        clip_frames=data.clip_frames,
+        clip_stride=data.clip_stride,
+        crop_px=model.crop_px,
+        seed=config.train.seed,
+        device=role_rank.device,
+    )
+
+
+def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
+    view = ViewSettings(config.model.crop_px, config.data.box_expand, config.data.hard)
+    return ClipStream(
+        shards,
+        view,
+        select="labelled",
+        batch=config.train.labelled_batch,
+        rank=role_rank.rank,
+        world=role_rank.world,
+        seed=_seed(config, word),
+        read_ahead=ReadAhead(workers=config.data.workers),
+    )
+
+
+def _clip_stream(
+    config: RunConfig, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, word: int, batch: int
+) -> ClipStream:
+    return ClipStream(
+        shards,
+        view,
+        select="all",
+        batch=batch,
+        rank=role_rank.rank,
+        world=role_rank.world,
+        seed=_seed(config, word),
+        clip_frames=config.data.clip_frames,
+        clip_stride=config.data.clip_stride,
+        read_ahead=ReadAhead(workers=config.data.workers),
+    )
+
+
+def _clips_to_label(
+    config: RunConfig, run: Run, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, batch: int
+) -> ClipStream | WishedClips:
+    """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for."""
+    if not config.train.teacher.priority:
+        return _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
+    usual = _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
+    return build_wished_clips(config, run, shards, view, usual, batch, role_rank.rank, role_rank.world)
+
+
+def _labels_schema(config: RunConfig, recipe: Recipe) -> Schema:
+    return labels_schema(config.model.num_points, recipe.sources, unit=config.data.clip_frames)
+
+
+def _labels_topic(config: RunConfig, run: Run, recipe: Recipe) -> Topic:
+    store = PosixStore(run.dir.queue("labels"), create=True)
+    schema = _labels_schema(config, recipe)
+    return when_there_is_room(
+        lambda: open_topic(store, schema, run.id, create=True), config.runtime.deadlines
+    )
+
+
+def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:
+    """The labels that a student learns from: its own run's, or another's."""
+    if config.runtime.replay:
+        return open_replay(config, _labels_schema(config, recipe), clips)
+    if config.runtime.offline:
+        return open_offline(config, run, _labels_schema(config, recipe), clips)
+    return _labels_topic(config, run, recipe)
+
+
+def build_staleness(config: RunConfig, recipe: Recipe) -> Staleness:
+    if planned_by(config).runtime.offline:
+        return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
+    queue = config.runtime.queue
+    return Staleness(1 - recipe.rho_per_step, queue.max_rho, queue.max_lag_steps)
+
+
+def _is_elastic(config: RunConfig) -> bool:
+    return config.train.recipe == "tsal" and config.train.teacher.absorb == "legacy"
+
+
+def _scale(config: RunConfig, model: nn.Module) -> Scale:
+    return Scale(stride_of(model), config.model.decode_radius, config.train.loss.sigma_px)
+
+
+def _seed(config: RunConfig, word: int) -> int:
+    return config.train.seed * 16 + word
