@@ -165,7 +165,7 @@ def test_without_a_cluster_there_is_no_submitting(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words", [["local"], ["submit"], ["submit", "slurm"], ["crew"], ["probe"], ["verdict"]]
+    "words", [["local"], ["submit"], ["submit", "slurm"], ["crew"], ["health_probe"], ["exit_status"]]
 )
 def test_help_comes_without_torch(words):
     name, *rest = words

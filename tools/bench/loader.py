@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
     if not read_environment().malloc_tuned:
         # The allocator reads its settings at the start of a process; a launcher sets them for training.
-        os.execve(sys.executable, [sys.executable, __file__, *argv], child_environment({}))
+        os.execve(sys.executable, [sys.executable, "-m", "tools.bench.loader", *argv], child_environment({}))
     cv2.setNumThreads(0)
     frames, large, rounds = (40, 10, 2) if args.quick else (args.frames, args.large_frames, args.rounds)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:

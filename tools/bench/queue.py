@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
     if not read_environment().malloc_tuned:
         # The allocator reads its settings at the start of a process; a launcher sets them for training.
-        os.execve(sys.executable, [sys.executable, __file__, *argv], child_environment({}))
+        os.execve(sys.executable, [sys.executable, "-m", "tools.bench.queue", *argv], child_environment({}))
     pa.set_cpu_count(1)
     if args.quick:
         args.rows, args.rounds = 4096, 1
