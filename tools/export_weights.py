@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from tsal_dist.cli import run_entry
+from tsal_dist.outputs import check_file
 
 
 def main(argv: list[str]) -> int:
@@ -24,9 +25,10 @@ def main(argv: list[str]) -> int:
     add("--out", required=True, type=Path, metavar="FILE", help="ends in .safetensors, .onnx or .pt2")
     args = parser.parse_args(argv)
 
-    from tsal_dist.inference.export import export
+    from tsal_dist.inference.export import ENDINGS, export
     from tsal_dist.inference.trained import load_trained
 
+    check_file("--out", args.out, ENDINGS)
     trained = load_trained(args.run, args.role, args.step)
     difference = export(trained, args.out)
     size_mb = args.out.stat().st_size / 1e6

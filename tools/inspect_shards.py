@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tsal_dist.cli import run_entry
+from tsal_dist.outputs import check_file
+from tsal_dist.run_dir import write_whole
 
 _MOST_NAMED = 10
 
@@ -108,10 +110,9 @@ def _preview(args: argparse.Namespace) -> Answer:
 
     if min(args.rows, args.columns) < 1 or args.tile < 32:
         raise ConfigError("A sheet has at least one row and one column of tiles of 32 px.")
-    if args.to.suffix not in (".png", ".jpg"):
-        raise ConfigError(f"--to is {str(args.to)!r}; name a .png or .jpg.")
+    check_file("--to", args.to, (".png", ".jpg"))
     sheet = draw_sheet(open_manifest(args.folder), args.rows, args.columns, args.tile)
-    args.to.write_bytes(cv2.imencode(args.to.suffix, sheet)[1].tobytes())
+    write_whole(args.to, cv2.imencode(args.to.suffix.lower(), sheet)[1].tobytes())
     return {"file": str(args.to)}, [str(args.to)], 0
 
 

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from tsal_dist.cli import run_entry
+from tsal_dist.outputs import check_file
 
 
 def main(argv: list[str]) -> int:
@@ -29,6 +30,8 @@ def main(argv: list[str]) -> int:
         "--out", type=Path, metavar="FILE", help="where the page goes (default: RUN/report/index.html)"
     )
     args = parser.parse_args(argv)
+    if args.out:
+        check_file("--out", args.out)
 
     from tsal_dist.insight.report import build_report
     from tsal_dist.run_dir import RunDir, write_whole

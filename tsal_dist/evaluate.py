@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsal_dist.cli import run_entry
+from tsal_dist.outputs import check_file, check_folder
 from tsal_dist.run_dir import write_whole
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ def main(argv: list[str]) -> int:
         "--plots", metavar="DIR", help="also draw CED, per-landmark errors, worst and best frames"
     )
     args = parser.parse_args(argv)
+    if args.json:
+        check_file("--json", args.json)
+    if args.plots:
+        check_folder("--plots", args.plots)
 
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError

@@ -88,7 +88,7 @@ def test_a_result_that_is_not_a_number_is_a_difference(trained):
 
 
 def test_an_unknown_form_is_refused(trained, tmp_path):
-    with pytest.raises(ConfigError, match=r"must end in \.safetensors, \.onnx, \.pt2"):
+    with pytest.raises(ConfigError, match=r"must end in \.safetensors or \.onnx or \.pt2"):
         export(trained, tmp_path / "w.bin")
 
 

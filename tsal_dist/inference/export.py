@@ -8,7 +8,6 @@ Graphs take any number of normalised crops and give heatmaps, centre map and off
 """
 
 import json
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tsal_dist import __version__
-from tsal_dist.errors import CheckpointError, ConfigError, MissingExtra
+from tsal_dist.errors import CheckpointError, MissingExtra
 from tsal_dist.inference.trained import CONFIG_NOTE, Trained, load_weights
 from tsal_dist.models.input import normalize
+from tsal_dist.outputs import check_file, written_whole
 
 Outputs = list[Tensor]
 Reloaded = Callable[[Tensor], Outputs]
@@ -30,6 +30,7 @@ Reloaded = Callable[[Tensor], Outputs]
 TOLERANCE = 1e-3
 """Largest difference from the detector that a file may have, as a share of the largest output: rounding, no more."""
 CHECKED_CROPS = 3
+ENDINGS = (".safetensors", ".onnx", ".pt2")
 INPUT, OUTPUTS = "image_N3HW", ("heat_SNKhw", "center_N1hw", "offset_N2Khw")
 
 
@@ -47,22 +48,16 @@ class PlainOutputs(nn.Module):
 
 def export(trained: Trained, path: Path) -> float:
     """Write `path`, in the form that its name asks for; the largest difference found. A wrong file is not left."""
-    writers = {".safetensors": _write_tensors, ".onnx": _write_onnx, ".pt2": _write_program}
-    if path.suffix not in writers:
-        raise ConfigError(f"--out is {str(path)!r}; its name must end in {', '.join(writers)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        reloaded = writers[path.suffix](trained, aside)
+    writers = dict(zip(ENDINGS, (_write_tensors, _write_onnx, _write_program), strict=True))
+    check_file("--out", path, ENDINGS)
+    with written_whole(path) as aside:
+        reloaded = writers[path.suffix.lower()](trained, aside)
         difference = compare(trained.model, reloaded, trained.config.model.crop_px)
         if not difference <= TOLERANCE:
             raise CheckpointError(
                 f"{path} was not written: reloaded, it differs from the detector by {difference:.2g} of the largest "
                 f"output, where {TOLERANCE:g} is allowed. Export to another form and report this one."
             )
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return difference
 
 
