@@ -44,7 +44,7 @@ demo-data: shards/demo-train/manifest.json ## render synthetic face videos and p
 demo: export OMP_NUM_THREADS = 1
 demo: demo-data ## the whole story on a laptop: train on 5 % labels, asynchronously; compare, draw, report
 	@echo; echo "1. labels alone, one process: the baseline"
-	@$(BIN)/python -m tsal_dist.train --config configs/demo.toml --clean train.recipe=supervised run.name=demo-supervised $(DEMO_ARGS)
+	@$(BIN)/python -m tsal_dist.train --config configs/demo.toml --clean method.name=supervised run.name=demo-supervised $(DEMO_ARGS)
 	@echo; echo "2. teacher and student, each at its own pace, under torchrun"
 	@$(BIN)/torchrun --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml --clean $(DEMO_ARGS)
 	@echo; echo "3. what came of it, on people nobody trained on"

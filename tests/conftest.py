@@ -51,5 +51,5 @@ def run_of(faces, tmp_path_factory):
     from tests.roles.short_runs import train
 
     return functools.cache(
-        lambda recipe: train(faces, tmp_path_factory.mktemp(recipe) / "run", f"train.recipe={recipe}")
+        lambda recipe: train(faces, tmp_path_factory.mktemp(recipe) / "run", f"method.name={recipe}")
     )

@@ -128,10 +128,10 @@ def give_advice(chosen: "Forecast", config: "RunConfig") -> str:
         how = f"would be {change:.0%} slower" if chosen.gain < 1 else f"would gain no more than {change:.0%}"
         return (
             f"Stay synchronous (torchrun ... runtime.topology=inline): the best split, {chosen.split.words()}, {how}. "
-            f"A split pays with more reuse, a heavier teacher (train.sources.views), unequal machines, or teachers on "
+            f"A split pays with more reuse, a heavier teacher (method.views), unequal machines, or teachers on "
             f"devices that are there anyway."
         )
-    views = config.train.sources.views
+    views = config.method.settings.get("views", 1)
     return (
         f"Split: {chosen.split.words()} (runtime.topology=split runtime.teachers={chosen.split.teachers}), "
         f"{chosen.gain:.2f} x the synchronous run at {views} view{'s' if views > 1 else ''} and each label used up to "

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
 def _roles(asked: str, config: "RunConfig") -> "list[Role]":
     """Whose weights to measure; a method without a teacher has none."""
     if asked == "both":
-        return ["student"] if config.train.recipe == "supervised" else ["student", "teacher"]
+        return ["student", "teacher"] if config.has_teacher else ["student"]
     return ["student"] if asked == "student" else ["teacher"]
 
 

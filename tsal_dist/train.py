@@ -64,7 +64,9 @@ def main(argv: list[str]) -> int:
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     if args.dry_run:
         if environment.rank == 0:
-            _show(config, environment, seats)
+            from tsal_dist.runs.build import settle_method
+
+            _show(settle_method(config), environment, seats)
         return 0
 
     from tsal_dist.runs.process import train

@@ -198,9 +198,9 @@ def test_another_number_of_landmarks_is_refused(faces, tmp_path):
 
 def test_a_method_that_needs_clips_says_so(faces, tmp_path):
     config = short_config(faces, tmp_path, "data.unlabelled=[]")
-    with pytest.raises(ConfigError, match=r"data\.unlabelled is empty.*train\.recipe=supervised"):
+    with pytest.raises(ConfigError, match=r"data\.unlabelled is empty.*method\.name=supervised"):
         open_data(config)
-    supervised = short_config(faces, tmp_path, "data.unlabelled=[]", "train.recipe=supervised")
+    supervised = short_config(faces, tmp_path, "data.unlabelled=[]", "method.name=supervised")
     assert open_data(supervised).unlabelled is None
 
 

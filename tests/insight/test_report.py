@@ -29,7 +29,7 @@ VOID = {"meta", "link", "img", "input", "br", "circle", "line", "path", "rect"}
 def short_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     faces = pack_faces(folder / "faces")
-    return train(faces, folder / "run"), train(faces, folder / "alone", "train.recipe=supervised")
+    return train(faces, folder / "run"), train(faces, folder / "alone", "method.name=supervised")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_page_says_what_the_run_says(report, short_run):
         assert f"<td>{model}</td>" in text
     assert "alone teacher" not in text
     assert "8 / 8" in text
-    assert "train.recipe" in text  # the compared runs differ in it
+    assert "method.name" in text  # the compared runs differ in it
     assert text.count("<img ") == 8 + 2 + 2  # spread over the set; the worst and the best of two videos
     assert "Chance: one run is one seed." in text
 

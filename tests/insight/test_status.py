@@ -151,7 +151,7 @@ def test_the_verdict_names_the_bottleneck(tmp_path, student, teacher, usage, exp
 def test_the_verdict_knows_the_ages_of_a_run(tmp_path):
     assert "Too early" in give_verdict(read_snapshot(write_run(tmp_path / "a", steps=0)), FED)
     assert "Burn-in" in give_verdict(read_snapshot(write_run(tmp_path / "b", steps=10)), FED)
-    alone = write_run(tmp_path / "c", train={"recipe": "supervised"})
+    alone = write_run(tmp_path / "c", method={"name": "supervised"})
     assert "One role" in give_verdict(read_snapshot(alone), FED)
 
 

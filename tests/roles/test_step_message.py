@@ -77,6 +77,5 @@ def test_a_step_ahead_waits_for_fresh_rows_and_this_one_does_not():
     assert student.coming[5].short_rows == ROWS - 1, "by now it is its turn"
 
 
-def test_nothing_is_planned_for_a_student_that_stops_or_learns_from_labels_alone():
+def test_nothing_is_planned_for_a_student_that_stops():
     assert planned(student_at(4, ahead=1), stop="asked to leave") == []
-    assert planned(student_at(4, ahead=1, unlabelled=0.0)) == []

@@ -33,7 +33,7 @@ def assert_same(first, second):
 
 @pytest.mark.ranks
 @pytest.mark.parametrize(
-    "settings", [(), GATED, ("train.teacher.priority=0.5",)], ids=["plain", "gated", "with feedback"]
+    "settings", [(), GATED, ("train.priority=0.5",)], ids=["plain", "gated", "with feedback"]
 )
 def test_lockstep_equals_inline(faces, tmp_path, settings):
     inline = train(faces, tmp_path / "inline", *settings)

@@ -2,7 +2,7 @@
 
     python -m tools.bench.accuracy
     python -m tools.bench.accuracy --shares 0.01 0.05 0.2 1 --seeds 3 --steps 3000 --jobs 2
-    python -m tools.bench.accuracy --recipes tsal --variant "no track: train.sources.use=['heatmap','center']"
+    python -m tools.bench.accuracy --recipes tsal --variant "no track: method.use=['heatmap','center']"
 
 A cell is one training (inline, one thread, a process of its own) of one recipe, share and seed, for equally many
 student steps, measured on held-out people after its last step. All shares are packed from the same videos; only
@@ -172,7 +172,7 @@ def list_cells(args: argparse.Namespace, data: Path) -> list[Cell]:
                         f"train.steps={args.steps}",
                         *args.overrides,
                         *settings,
-                        f"train.recipe={recipe}",
+                        f"method.name={recipe}",
                         f"train.seed={seed}",
                         "runtime.topology=inline",
                         f"data.labelled={train}",

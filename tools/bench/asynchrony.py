@@ -90,7 +90,7 @@ class Bench:
             *self.data,
             f"train.labelled_batch={self.labelled * PROCS // students}",
             f"train.unlabelled_batch={self.batch * PROCS // students}",
-            f"train.sources.views={views}",
+            f"method.views={views}",
             "train.gate.enabled=false",
             f"runtime.topology={'split' if split else 'inline'}",
             f"runtime.teachers={split.teachers if split else 1}",

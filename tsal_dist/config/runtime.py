@@ -26,7 +26,7 @@ class EngineConfig(Section):
     """`bfloat16` runs the forward pass under autocast; master weights stay float32."""
 
     accumulate: int = Field(1, ge=1)
-    """Micro-batches per optimiser step."""
+    """Pieces that a step's batch is cut into to save memory. The step learns from the whole batch either way."""
 
     channels_last: bool = False
     """Memory format that convolutions on recent hardware prefer."""

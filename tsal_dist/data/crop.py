@@ -26,6 +26,8 @@ class ViewSettings:
     """None: the plain crop."""
     labels: bool = True
     """False: annotations are not looked at."""
+    labels_of: frozenset[int] | None = None
+    """Shards whose annotations are looked at; None is all of them."""
     points: int | None = None
     """K of the clips, for shards that have no landmarks of their own; None takes theirs."""
 
@@ -38,6 +40,10 @@ class ViewSettings:
             )
         if self.augment is not None and self.augment.flip_prob and points:
             flip_order(points)
+
+    def looks_at_labels(self, shard: int) -> bool:
+        """Whether this shard's annotations count."""
+        return self.labels and (self.labels_of is None or shard in self.labels_of)
 
     def view(self, rng_key: Sequence[int | str]) -> View:
         """The view that these words stand for; the plain one without words or augmentation."""

@@ -95,7 +95,7 @@ class FrameReader:
         box_4 = np.asarray(request.box, np.float32) if request.box else _clip_box(table.box_N4[rows_T])
         view = self._settings.view(request.rng_key)
         to_crop_23 = view.to_crop(box_4, self._settings.crop_px, self._settings.expand)
-        labelled_T = table.labelled_N[rows_T] & self._settings.labels
+        labelled_T = table.labelled_N[rows_T] & self._settings.looks_at_labels(request.ref.shard)
         points_TK2 = np.zeros((len(rows_T), self._points, 2), np.float32)
         visible_TK = np.zeros((len(rows_T), self._points), np.bool_)
         if labelled_T.any():

@@ -70,6 +70,13 @@ class ShardSet:
         digests = record.tar_sha256, record.idx_sha256, record.parquet_sha256
         return ShardFiles(*(self._cache.fetch(url, sha) for url, sha in zip(urls, digests, strict=True)))
 
+    def shared_with(self, other: "ShardSet") -> frozenset[int]:
+        """The shards of this set that are also in `other`."""
+        theirs = {manifest.fingerprint for manifest in other.manifests}
+        return frozenset(
+            shard for shard, (manifest, _) in enumerate(self._places) if manifest.fingerprint in theirs
+        )
+
     def require_cache_for(self, shards: int) -> None:
         """Refuse a cache that cannot hold this many of the largest shards."""
         if self.remote and self._cache is not None:

@@ -21,7 +21,7 @@ from tsal_dist.pseudo.survey import survey_producers
 from tsal_dist.pseudo.topic import Topic, inspect_topic
 from tsal_dist.run import load_run
 from tsal_dist.run_dir import RunDir
-from tsal_dist.runs.build import build_recipe, build_staleness
+from tsal_dist.runs.build import build_staleness
 
 MOST_NAMED = 5
 """Violations of one kind that are named; the others are counted."""
@@ -58,7 +58,7 @@ def audit_run(run_dir: RunDir) -> Audit:
             f"{run_dir.root} has no checkpoint of the student, so there are no books to close."
         )
     state = checkpoints.load(step).state["planner"]
-    staleness = build_staleness(config, build_recipe(config))
+    staleness = build_staleness(config)
     plans = [plan for plan in load_plans(run_dir.metrics("plan")) if plan.step <= state["step"]]
     audit = Audit(steps=len(plans), bound_steps=staleness.bound_steps)
     first_uses = _check_plans(plans, config, staleness, audit)

@@ -88,7 +88,7 @@ class LabelFeed:
                 weight_N[start : start + self._clip_frames] = 0
                 clip = self._blank(rows)
             clips.append(clip)
-        pseudo = enter_view(rows, clips, self._sources, 1 - weight_N, self._device)
+        pseudo = enter_view(rows, clips, self._sources, weight_N, self._device)
         return Delivered(pseudo, rows, delivery.lag_steps_N, delivery.use_N)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from tsal_dist.observe.sinks import Sink
 from tsal_dist.pseudo.collect import collect_garbage
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.roles.student import Student
+from tsal_dist.weights.format import EXTRA
 from tsal_dist.weights.publish import WeightPublisher
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class StudentUpkeep:
         """Publish, where it is time: version 0 first, so that a broken channel fails at the start."""
         student = self.student
         step, train = student.step_number, student.config.train
-        if step == train.burn_in_steps and student.recipe.has_teacher:
+        if step == train.burn_in_steps and student.feed:
             student.end_burn_in()
         if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
             if student.notes:
@@ -79,17 +80,16 @@ class StudentUpkeep:
         after_burn_in = student.step_number >= student.config.train.burn_in_steps
         nme = None
         if student.config.train.gate.enabled and after_burn_in:
-            # The gate compares the student itself, which is what most methods publish: gather it once.
-            itself = weights if student.average is None else student.engine.full_weights()
-            nme = self._measure(self.gate, itself).errors.nme
+            nme = self._measure(self.gate, student.own_weights()).errors.nme
         if self.publisher:
-            self.publisher.offer(student.step_number, weights, nme)
+            extra = {f"{EXTRA}{name}": value for name, value in student.extra_to_publish().items()}
+            self.publisher.offer(student.step_number, weights | extra, nme)
             if self.wait_for_disk:
                 self.publisher.flush(student.config.runtime.deadlines.silent_s)
 
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
-        found = self._measure(evaluator, self.student.engine.full_weights())
+        found = self._measure(evaluator, self.student.trained_weights())
         if self.sink:
             numbers = {name: value for name, value in found.summary().items() if isinstance(value, float)}
             self.sink.write(

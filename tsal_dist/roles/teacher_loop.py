@@ -75,7 +75,7 @@ class TeacherLinks:
     def new_versions(self) -> list[int]:
         """What is there to absorb, as the method wants it: every version, or the newest."""
         steps = self.weights.versions_since(self.teacher.version)
-        return steps if self.teacher.update.every_version else steps[-1:]
+        return steps if self.teacher.recipe.every_version else steps[-1:]
 
     def student_went_back(self) -> int | None:
         """The newest version, where it is older than the one absorbed last: the others are of a lost history."""

@@ -27,11 +27,11 @@ def open_data(config: RunConfig) -> Shards:
             "data.labelled is empty: there is nothing to learn from. Name folders of shards, such as "
             "data.labelled=shards/demo-train; tools/shard_videos.py makes them."
         )
-    needs_clips = config.train.recipe != "supervised"
+    needs_clips = config.uses_clips
     if needs_clips and not data.unlabelled:
         raise ConfigError(
-            f"data.unlabelled is empty, and train.recipe={config.train.recipe} learns from unlabelled clips. Name "
-            f"folders of shards, or set train.recipe=supervised."
+            f"data.unlabelled is empty, and method.name={config.method.name} learns from unlabelled clips. Name "
+            f"folders of shards, or set method.name=supervised."
         )
     names = ("labelled", "unlabelled", "validation")
     opened = {

@@ -50,6 +50,7 @@ from tsal_dist.runs.build import (
     build_student,
     build_teacher,
     check_water,
+    settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.open_data import Shards, open_data
@@ -87,6 +88,7 @@ class ProcessContext:
 
 def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:
     """Play this process's part. The exit code says whether the run is done."""
+    config = settle_method(config)
     if environment.agent_store:
         die_with_parent()  # a worker whose torchrun was killed saves and leaves; nobody else would ever end it
     seat = seats[environment.rank]
@@ -218,7 +220,7 @@ def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, Stud
     if config.has_teacher and context.leads:
         publisher = WeightPublisher(
             run.dir.weights("student"),
-            config.train.recipe,
+            config.method.name,
             config.runtime.weights.keep,
             checkpoints.latest_committed() or 0,
         )
@@ -285,7 +287,7 @@ def _gate(context: ProcessContext) -> Evaluator:
 def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
     config = context.config
     identity = {
-        "recipe": config.train.recipe,
+        "recipe": config.method.name,
         "detector": config.model.detector,
         "points": config.model.num_points,
         "labelled": context.shards.labelled.fingerprint,

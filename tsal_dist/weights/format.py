@@ -17,6 +17,8 @@ from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import sync_folder, write_whole
 
 MODEL, META, LATEST = "model.safetensors", "meta.json", "LATEST"
+EXTRA = "extra."
+"""What the names of tensors begin with that ride with a version and are no weights."""
 _MOST_DIGITS = 20
 
 
