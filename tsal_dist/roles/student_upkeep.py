@@ -19,7 +19,6 @@ from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
 from tsal_dist.pseudo.collect import collect_garbage
-from tsal_dist.pseudo.planner import Planner
 from tsal_dist.roles.student import Student
 from tsal_dist.weights.publish import WeightPublisher
 
@@ -112,7 +111,7 @@ class StudentUpkeep:
         if student.rank == 0:
             if nme is not None:
                 self.checkpoints.record_score(step, nme)
-            if isinstance(student.planner, Planner):
+            if student.planner:
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
                 kept = self.checkpoints.committed()
                 student.planner.commit([self.checkpoints.peek(other, "planner") for other in kept])
@@ -145,8 +144,8 @@ class StudentUpkeep:
         numbers["speed/frames_per_s"] = student.world * numbers.get("speed/frames_per_s", 0.0)
         numbers |= read_memory()
         numbers["checkpoint/age_steps"] = student.step_number - self._saved_step
-        if isinstance(student.planner, Planner):
-            numbers |= queue_numbers(student.planner, student.step_number)
+        if student.planner:
+            numbers |= student.planner.numbers(student.step_number)
         if student.usage:
             numbers |= student.usage.numbers()
         if self.publisher:
@@ -184,16 +183,3 @@ class StudentUpkeep:
 
 def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:
     return [name for name, value in weights.items() if not bool(value.isfinite().all())]
-
-
-def queue_numbers(planner: Planner, step: int) -> dict[str, float]:
-    """The label queue as the planner sees it at a student step."""
-    counts = planner.counts().values()
-    names = ("committed", "delivered", "trimmed", "quarantined", "pending")
-    totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
-    lost = planner.intake.lost_rows()
-    totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
-    oldest = planner.intake.oldest_step()
-    if oldest is not None:
-        totals["queue/age_steps"] = float(max(0, step - oldest))
-    return totals | {"queue/replayable": float(planner.replayable_rows)}
