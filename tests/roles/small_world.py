@@ -235,6 +235,7 @@ class SmallTeacher(Teacher):
     def absorb(self, step, weights):
         assert float(weights["step"]) == step
         self.version = self.engine.steps = step
+        self._world.absorbed.append(step)
         self._world.clock.sleep(self._world.absorb_s)
 
     def label(self):
@@ -317,7 +318,7 @@ class World:
         self.plans, self.versions = PlanLines(), Versions()
         self.saved = {"student": MemoryCheckpoints(), "teacher": MemoryCheckpoints()}
         self.took, self.student_stop, self.codes = {}, StopFlag(), []
-        self.teachers, self.phases = [], {}
+        self.teachers, self.phases, self.absorbed = [], {}, []
         open_topic(self.queue, small_schema(UNIT), "run", create=True)
         RunEnd(self.store)
         for peer in (STUDENT_PEER, TEACHER_PEER):
@@ -330,6 +331,7 @@ class World:
         def turn():
             if handle.links is None:
                 handle.links = self.teacher_links()
+                handle.resumed_from = handle.links.teacher.version
                 return False
             try:
                 handle.code = go_round(handle.links, handle.stop)
