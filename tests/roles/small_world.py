@@ -88,7 +88,12 @@ class ManualClock:
 
     def at(self, when, act):
         """Once, at this time."""
-        return self.add(lambda: (act(), True)[1], at=when)
+
+        def turn():
+            self.actors.remove(actor)
+            act()
+
+        actor = self.add(turn, at=when)
 
     def _pass(self, seconds):
         target = self.now + seconds
@@ -271,7 +276,7 @@ class Judge:
     def __init__(self, world, role, nme_at):
         self._world, self._role, self._nme_at = world, role, nme_at
 
-    def run(self, net, rank, ranks, between=lambda: None):
+    def run(self, net, between=lambda: None):
         for _ in range(10):  # batches
             self._world.clock.sleep(self._world.evaluate_s[self._role] / 10)
             between()
@@ -339,6 +344,7 @@ class World:
                 handle.error = error
             if handle.code is not None:
                 handle.links.life._heart.beat(DONE, 0)
+            handle.ended_at = self.clock.now
             return handle.code is not None or handle.error is not None
 
         handle.actor = self.clock.add(turn, at)

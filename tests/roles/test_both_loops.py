@@ -129,6 +129,7 @@ def test_a_teacher_that_wakes_up_after_its_successor_started_leaves_without_a_wo
     assert isinstance(zombie.error, StaleRun)
     assert "started again as incarnation 2" in str(zombie.error)
     assert [zombie.links.teacher.labelled_rows] == before, "not one more label"
+    assert zombie.ended_at == 80.0, "at once"
     assert world.teachers[1].code == ExitCode.DONE
     world.assert_whole()
 
@@ -205,6 +206,7 @@ def test_a_teacher_stops_in_any_phase_and_goes_on(phase):
         setattr(world, name, value)
     teacher = world.start_teacher()
     world.clock.at(at, lambda: teacher.stop.request("SIGTERM"))
+    world.clock.at(59.0, lambda: setattr(world, "absorb_s", 0.1))
     second = world.start_teacher(at=60.0)
     assert world.run_student() == ExitCode.DONE
     assert world.phase_at("teacher", at) == phase
@@ -261,11 +263,11 @@ def test_a_teacher_shows_life_while_it_is_evaluated():
 def test_a_teacher_goes_back_with_a_student_that_was_killed(caplog):
     world = World()
     teacher = world.start_teacher()
-    world.clock.at(17.5, lambda: die())
 
     def die():
         raise Killed
 
+    world.clock.at(17.5, die)
     with pytest.raises(Killed):
         world.run_student()
     assert world.absorbed[-1] == 16

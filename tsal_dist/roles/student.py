@@ -131,10 +131,13 @@ class Student:
         if self.average:
             self.average.restart(self.engine.model)
 
-    def weights_to_publish(self) -> dict[str, Tensor]:
-        """What the teacher is sent, complete, on the CPU. Collective."""
+    def be_pulled_back(self) -> None:
+        """Move towards the teacher, where the method averages in both directions. Collective."""
         if self.elastic and self.step_number > self.config.train.burn_in_steps:
             self.elastic.pull(self.engine)
+
+    def weights_to_publish(self) -> dict[str, Tensor]:
+        """What the teacher is sent, complete, on the CPU; nothing is changed by asking. Collective."""
         if self.average is None:
             return self.engine.full_weights()
         return {name: value.detach().cpu().clone() for name, value in self.average.tensors.items()}

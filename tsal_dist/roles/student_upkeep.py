@@ -14,7 +14,8 @@ from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.dist.collectives import reduce_scalars
 from tsal_dist.errors import TrainingError
-from tsal_dist.inference.evaluation import Evaluation, Evaluator, sum_over_ranks
+from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
+from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
@@ -37,7 +38,7 @@ class StudentUpkeep:
     sink: Sink | None
     validation: Evaluator | None
     """All held-out frames."""
-    gate: Evaluator
+    gate: KeptFrames
     """The few frames on which teacher and student are compared."""
     wait_for_disk: bool = False
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
@@ -48,7 +49,8 @@ class StudentUpkeep:
     _saved_step: int = 0
 
     def before_step(self) -> None:
-        """Publish, where it is time: version 0 first, so that a broken channel fails at the start."""
+        """Publish, where it is time: version 0 first, so that a broken channel fails at the start. Where the method pulls
+        the student back, that comes first: the teacher is sent what it goes on from."""
         student = self.student
         step, train = student.step_number, student.config.train
         if step == train.burn_in_steps and student.recipe.has_teacher:
@@ -56,6 +58,7 @@ class StudentUpkeep:
         if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
             if student.notes:
                 student.notes.send(step)
+            student.be_pulled_back()
             self.publish()
 
     def after_step(self) -> None:
@@ -80,7 +83,8 @@ class StudentUpkeep:
         if student.config.train.gate.enabled and after_burn_in:
             # The gate compares the student itself, which is what most methods publish: gather it once.
             itself = weights if student.average is None else student.engine.full_weights()
-            nme = self._measure(self.gate, itself).errors.nme
+            self._judge_these(itself)
+            nme = sum_over_ranks(self.gate.run(self.judged, between=self._show_life)).errors.nme
         if self.publisher:
             self.publisher.offer(student.step_number, weights, nme)
             if self.wait_for_disk:
@@ -88,7 +92,10 @@ class StudentUpkeep:
 
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
-        found = self._measure(evaluator, self.student.engine.full_weights())
+        student = self.student
+        self._judge_these(student.engine.full_weights())
+        mine = evaluator.run(self.judged, student.rank, student.world, between=self._show_life)
+        found = sum_over_ranks(mine)
         if self.sink:
             numbers = {name: value for name, value in found.summary().items() if isinstance(value, float)}
             self.sink.write(
@@ -166,13 +173,12 @@ class StudentUpkeep:
                 "or look at the frames that it was taught with."
             )
 
-    def _measure(self, evaluator: Evaluator, weights: Mapping[str, Tensor]) -> Evaluation:
+    def _judge_these(self, weights: Mapping[str, Tensor]) -> None:
         self.judged.load_state_dict(weights)
         self.judged.eval()
-        found = evaluator.run(
-            self.judged, self.student.rank, self.student.world, between=lambda: self.sign_of_life("evaluate")
-        )
-        return sum_over_ranks(found)
+
+    def _show_life(self) -> None:
+        self.sign_of_life("evaluate")
 
     def close(self) -> None:
         if self.publisher:

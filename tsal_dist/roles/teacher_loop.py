@@ -18,7 +18,8 @@ from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
 from tsal_dist.exchange.fence import Handshake, RunEnd
-from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
+from tsal_dist.inference.evaluation import sum_over_ranks
+from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
@@ -39,7 +40,7 @@ class TeacherLinks:
 
     teacher: Teacher
     judged: nn.Module
-    gate: Evaluator
+    gate: KeptFrames
     weights: WeightReader
     checkpoints: Checkpoints
     clock: Clock
@@ -166,9 +167,7 @@ class TeacherLinks:
             return
         self.judged.load_state_dict(teacher.engine.full_weights())
         self.judged.eval()
-        found = sum_over_ranks(
-            self.gate.run(self.judged, teacher.rank, teacher.world, between=lambda: self.tick("absorb"))
-        )
+        found = sum_over_ranks(self.gate.run(self.judged, between=lambda: self.tick("absorb")))
         was_open = teacher.gate.is_open
         teacher.gate.observe_teacher(found.errors.nme)
         teacher.gate.observe_student(student_nme)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import Clock, MonotonicClock
@@ -29,7 +29,7 @@ from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.inference.evaluation import Evaluator
+from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
@@ -89,6 +89,13 @@ class ProcessContext:
     def leads(self) -> bool:
         """Whether this is rank 0 of its role."""
         return self.role_rank.rank == 0
+
+    @cached_property
+    def gate(self) -> KeptFrames:
+        """A few held-out frames, or training labels where none are held out; inline, both roles' own."""
+        shards: ShardSet = self.shards.validation or self.shards.labelled
+        few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
+        return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
 
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
@@ -251,7 +258,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         validation=build_evaluator(config, context.shards.validation, role_rank.device)
         if context.shards.validation
         else None,
-        gate=_gate(context),
+        gate=context.gate,
         wait_for_disk=config.takes_turns,
         progress=leaving.enter_context(Progress(run.dir)) if context.leads else None,
         sign_of_life=partial(_show_life, peers, student),
@@ -288,7 +295,7 @@ def _teacher_links(
     return TeacherLinks(
         teacher=teacher,
         judged=build_model(config).to(role_rank.device),
-        gate=_gate(context),
+        gate=context.gate,
         weights=WeightReader(run.dir.weights("student")),
         checkpoints=_checkpoints(context, "teacher"),
         clock=context.clock,
@@ -299,12 +306,6 @@ def _teacher_links(
         sink=_sink(context, "teacher"),
         progress=leaving.enter_context(Progress(run.dir)) if alone and context.leads else None,
     )
-
-
-def _gate(context: ProcessContext) -> Evaluator:
-    """A few held-out frames, or training labels where none are held out."""
-    shards: ShardSet = context.shards.validation or context.shards.labelled
-    return build_evaluator(context.config, shards, context.role_rank.device, GATE_FRAMES)
 
 
 def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
