@@ -17,6 +17,58 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
+MOST_CPU_S, PATIENCE = 2.0, 2.0
+"""What a test without the mark `slow` may compute, on a machine that is so much slower than the one it was measured on.
+Of the processor and not of the clock: a loaded machine is no defect."""
+SLOW = ("slow", "ranks")
+"""Both start processes of their own, each of which imports torch first."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fast", action="store_true", help="leave out slow tests; a slow one without its mark fails"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if race := item.get_closest_marker("os_race"):
+            if not race.args:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: os_race says which race of the operating system it can lose."
+                )
+            item.add_marker(pytest.mark.flaky(reruns=1))
+    if config.getoption("--fast"):
+        slow = [item for item in items if any(map(item.get_closest_marker, SLOW))]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Fail what takes long and does not say so: it would make the fast run slow."""
+    before = os.times()
+    result = yield
+    after = os.times()
+    took_s = sum(after[:4]) - sum(before[:4])  # children included, once they have ended
+    if item.config.getoption("--fast") and took_s > MOST_CPU_S * PATIENCE:
+        pytest.fail(
+            f"It computes for {took_s:.1f} s, and a test without the mark `slow` has {MOST_CPU_S:g} s. Make it smaller, or mark it.",
+            pytrace=False,
+        )
+    item.user_properties.append(("cpu_s", round(took_s, 2)))
+    return result
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Each retry, with the race that its test says it can lose."""
+    again = terminalreporter.stats.get("rerun", [])
+    if again:
+        terminalreporter.section(f"{len(again)} tried again")
+        for report in again:
+            terminalreporter.line(report.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def nobody_adopts():
     """A test that makes pytest the parent of orphans leaves zombies, on which a Slurm waits for ever."""
