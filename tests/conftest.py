@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import sys
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -38,6 +39,7 @@ def pytest_collection_modifyitems(config, items):
                     f"{item.nodeid}: os_race says which race of the operating system it can lose."
                 )
             item.add_marker(pytest.mark.flaky(reruns=1))
+            item.user_properties.append(("os_race", race.args[0]))
     if config.getoption("--fast"):
         slow = [item for item in items if any(map(item.get_closest_marker, SLOW))]
         config.hook.pytest_deselected(items=slow)
@@ -62,11 +64,13 @@ def pytest_runtest_call(item):
 
 def pytest_terminal_summary(terminalreporter):
     """Each retry, with the race that its test says it can lose."""
-    again = terminalreporter.stats.get("rerun", [])
-    if again:
-        terminalreporter.section(f"{len(again)} tried again")
-        for report in again:
-            terminalreporter.line(report.nodeid)
+    times = Counter(report.nodeid for report in terminalreporter.stats.get("rerun", []))
+    reasons = {
+        report.nodeid: dict(report.user_properties)["os_race"]
+        for report in terminalreporter.stats.get("rerun", [])
+    }
+    for test, number in times.items():
+        terminalreporter.line(f"{number} tried again: {test}, for: {reasons[test]}")
 
 
 @pytest.fixture(autouse=True)
