@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo demo-data test check format bench clean
+.PHONY: help setup demo demo-data test test-all check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,8 +55,14 @@ demo: demo-data ## the whole story on a laptop: train on 5 % labels, asynchronou
 	@echo "         runs/demo/report/overlay.mp4  landmarks on a video that was not trained on"
 	@echo "         demo/synthetic/contact.png    the synthetic people"
 
-test: setup ## run the tests (ARGS= goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+# Two workers on two cores, as each computes with one thread.
+WORKERS ?= 2
+
+test: setup ## the fast tests: all that start no processes, in minutes (ARGS= goes to pytest)
+	@$(BIN)/python -m pytest --fast -n $(WORKERS) --durations=10 $(ARGS)
+
+test-all: setup ## every test: whole runs, kills, launchers too (ARGS= goes to pytest)
+	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10 $(ARGS)
 
 check: setup ## format check, lint, strict types
 	@$(BIN)/ruff format --check .

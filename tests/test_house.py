@@ -28,7 +28,7 @@ LAYERS = [
     {"geometry"},
     {"run", "outputs"},
     {"config"},
-    {"records", "run_dir", "json_object", "address"},
+    {"records", "run_dir", "json_object", "address", "clock"},
     {"errors"},
 ]
 LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}
@@ -38,6 +38,7 @@ NO_TORCH = {
     "pseudo",
     "records",
     "address",
+    "clock",
     "json_object",
     "run_dir",
     "outputs",

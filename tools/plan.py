@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     keep, source = find_keep_rate(args)
     costs = find_costs(args, config, procs)
     queue = config.runtime.queue
-    own = queue.max_reuse if queue.on_starvation == "replay" else 1
+    own = queue.max_reuse if queue.on_starvation == "reuse" else 1
     luck = Luck(args.cv, args.slow) if args.cv or args.slow > 1 else None
     options = [best_split(costs, procs, reuse, keep, luck) for reuse in sorted({*REUSE, own})]
     chosen = next(option for option in options if option.reuse == own)

@@ -20,6 +20,7 @@ from tsal_dist.errors import ConfigError
         (["runtime.queue.low_water_rows=4096"], ["low_water_rows (4096)", "parked"]),
         (["runtime.queue.segment_rows=9999"], ["segment_rows (9999)"]),
         (["runtime.deadlines.silent_s=300"], ["silent_s (300.0)", "group_s"]),
+        (["runtime.queue.on_starvation=replay"], ["on_starvation", "'replay' is called 'reuse' now"]),
         (["runtime.role=teacher"], ["'teacher'", "detached"]),
         (["runtime.topology=inline", "runtime.student.kind=deepspeed"], ["inline", "DeepSpeed"]),
     ],

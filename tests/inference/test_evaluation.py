@@ -33,7 +33,7 @@ def detector():
 class Served(Evaluator):
     """An evaluator of given clips instead of a set's."""
 
-    def _batches(self, rank, world):
+    def batches(self, rank, world):
         yield from self.clips
 
 

@@ -99,7 +99,7 @@ def test_the_page_says_what_the_run_says(report, short_run):
 def test_provenance_counts_what_was_trained_on(short_run):
     found = read_provenance(RunDir(short_run[0]))
     plans = load_plans(short_run[0] / "metrics" / "plan.jsonl")
-    assert found.trained_rows == sum(plan.fresh_rows + plan.replayed_rows for plan in plans) > 0
+    assert found.trained_rows == sum(plan.fresh_rows + plan.reused_rows for plan in plans) > 0
     assert found.by_version.total() == found.by_producer.total() == found.trained_rows
     assert set(found.distances) == {"center", "track"}
     assert min(apart.min() for parts in found.distances.values() for apart in parts) >= 0

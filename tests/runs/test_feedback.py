@@ -134,7 +134,7 @@ def notes(folder):
     topic = inspect_topic_of(folder, "feedback")
     planner = Planner(topic, "test", Staleness(1.0))
     planner.tick()
-    plan = planner.plan(0, planner.pending_rows, 1, replay=False)
+    plan = planner.plan(0, planner.pending_rows, 1, reuse=False)
     consumer = Consumer(topic, 0, Staleness(1.0))
     rows = consumer.fetch(plan).columns
     consumer.close()

@@ -1,8 +1,8 @@
 """How a run reaches processes: topology, engines, queue, weights, checkpoints, deadlines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from tsal_dist.config.section import Section
 
@@ -64,8 +64,15 @@ class QueueConfig(Section):
     """Delete label segments that no kept checkpoint needs. Off keeps the whole log, which is a data set of its own:
     reports, exports and replays read it."""
 
-    on_starvation: Literal["replay", "supervised", "wait", "abort"] = "replay"
-    """What the student does without fresh rows: `replay` uses admitted ones again, then labels alone."""
+    on_starvation: Literal["reuse", "supervised", "wait", "abort"] = "reuse"
+    """What the student does without fresh rows: `reuse` trains on admitted ones again, then on labels alone."""
+
+    @field_validator("on_starvation", mode="before")
+    @classmethod
+    def _is_spelt_as_now(cls, value: Any) -> Any:
+        if value == "replay":
+            raise ValueError("'replay' is called 'reuse' now; `--replay-plan` trains by another run's plans")
+        return value
 
 
 class WeightsConfig(Section):

@@ -18,10 +18,10 @@ def tell_provenance(found: Provenance, videos: int | None) -> str:
     """`videos` is how many there were to label, where that is known."""
     if not found.trained_rows:
         return paragraph(f"{found.steps} steps wanted pseudo-labels and none was trained on.")
-    fresh, replayed = found.fresh_by_lag.total(), found.replayed_by_lag.total()
-    wanted = fresh + replayed + found.missing_rows
+    fresh, reused = found.fresh_by_lag.total(), found.reused_by_lag.total()
+    wanted = fresh + reused + found.missing_rows
     intro = (
-        f"{found.steps} steps wanted {wanted:,} pseudo-labelled frames: {fresh / wanted:.1%} were fresh, {replayed / wanted:.1%} "
+        f"{found.steps} steps wanted {wanted:,} pseudo-labelled frames: {fresh / wanted:.1%} were fresh, {reused / wanted:.1%} "
         f"were trained on again, {found.missing_rows / wanted:.1%} were missing. They came from {len(found.by_version)} "
         "teacher versions."
     )
@@ -37,10 +37,10 @@ def tell_provenance(found: Provenance, videos: int | None) -> str:
 
 
 def _staleness(found: Provenance) -> str:
-    edges = _edges([*found.fresh_by_lag, *found.replayed_by_lag])
+    edges = _edges([*found.fresh_by_lag, *found.reused_by_lag])
     stacks = [
         ("fresh", _binned(found.fresh_by_lag, edges), 0),
-        ("trained on again", _binned(found.replayed_by_lag, edges), 1),
+        ("trained on again", _binned(found.reused_by_lag, edges), 1),
     ]
     axes = Axes(
         "student steps since the teacher's version",

@@ -110,7 +110,7 @@ class Wishes:
         if not waiting:
             return []
         self._reads += 1
-        plan = self._reader.plan(self._reads, waiting, 1, replay=False)
+        plan = self._reader.plan(self._reads, waiting, 1, reuse=False)
         found = self._consumer.fetch(plan)
         self._reader.trained(self._reads)
         notes = FeedbackBatch.from_columns(found.columns)

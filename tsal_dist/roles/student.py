@@ -11,11 +11,11 @@ One step, in order:
     average     the copy kept beside the student moves along
     pass on     weights for the teacher, now and then
 
-A late teacher costs fresh labels, not steps; unless steps without labels would make all that it makes too old (`run_ahead`).
+A late teacher costs fresh labels, not steps; unless steps without labels would make all that it makes too old (`run_ahead_limit`).
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,12 +26,12 @@ from torch import Tensor
 from tsal_dist.config import RunConfig
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.stream import ClipStream
-from tsal_dist.dist.collectives import broadcast_json, sum_tensors
+from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.api import Engine
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
 from tsal_dist.observe.meters import Pace
-from tsal_dist.pseudo.planner import Planner
+from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.step_plan import Plan
 from tsal_dist.recipes.api import Lesson, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.averaging import StepAverage
@@ -43,7 +43,6 @@ from tsal_dist.roles.batches import stack_frames
 from tsal_dist.roles.feedback import Notes
 from tsal_dist.roles.label_feed import Delivered, LabelFeed
 from tsal_dist.roles.label_usage import LabelUsage
-from tsal_dist.roles.replay import Replay
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class Student:
     """Moves along at every step; None where the config keeps none."""
     gauge: CollapseGauge
     feed: LabelFeed | None
-    planner: Planner | Replay | None
+    planner: PlanSource | None
     usage: LabelUsage | None = None
     """Rank 0's: what all ranks were given of the queue."""
     notes: Notes | None = None
@@ -298,30 +297,3 @@ def _joined(seen: Sequence[Predictions]) -> Predictions | None:
     return Predictions(
         *(torch.cat(parts) for parts in zip(*((one.points_NK2, one.peak_NK) for one in seen), strict=True))
     )
-
-
-@dataclass(frozen=True)
-class StepMessage:
-    """What rank 0 tells the others before a step: one small message."""
-
-    plans: tuple[Plan, ...]
-    """Those that they have not heard yet."""
-    stop: str
-    """Why to stop instead of stepping; empty to go on."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"plans": [plan.to_json() for plan in self.plans], "stop": self.stop}
-
-    @staticmethod
-    def from_json(text: Mapping[str, Any]) -> "StepMessage":
-        return StepMessage(tuple(Plan.from_json(plan) for plan in text["plans"]), text["stop"])
-
-
-def agree_on_step(student: Student, stop: str, find_plan: Callable[[int], Plan | None]) -> StepMessage:
-    """Rank 0 decides, every rank hears. Collective. `find_plan` is asked on rank 0, step by step; of steps ahead it may
-    know nothing yet."""
-    mine = None
-    if student.rank == 0:
-        found = map(find_plan, [] if stop else student.steps_to_plan())
-        mine = StepMessage(tuple(plan for plan in found if plan), stop).to_json()
-    return StepMessage.from_json(broadcast_json(mine))

@@ -26,6 +26,7 @@ from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits, check_limits
+from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import Schema, SourceColumns, labels_schema
@@ -35,7 +36,7 @@ from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
 from tsal_dist.recipes.api import Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.find import find_method
-from tsal_dist.roles.feedback import WishedClips
+from tsal_dist.roles.feedback import Notes, WishedClips
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.roles.label_feed import LabelFeed
 from tsal_dist.roles.label_usage import LabelUsage
@@ -106,7 +107,9 @@ def build_student_net(config: RunConfig, recipe: Recipe) -> nn.Module:
     return recipe.student.build(lambda: build_model(config, next(numbers)))
 
 
-def build_student(config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank) -> Student:
+def build_student(
+    config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None
+) -> Student:
     """One student rank."""
     recipe = build_recipe(config)
     feed, planner, usage = None, None, None
@@ -115,7 +118,7 @@ def build_student(config: RunConfig, run: Run, shards: Shards, role_rank: RoleRa
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
         planner = _planner(config, run, topic, staleness) if role_rank.rank == 0 else None
         # What the planner has read and verified in this process is not read again.
-        read = planner.intake.take_verified if isinstance(planner, Planner) else None
+        read = planner.take_verified if planner else None
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
         feed = _feed(config, consumer, recipe, shards, role_rank)
         usage = LabelUsage(staleness) if planner else None
@@ -136,6 +139,7 @@ def build_student(config: RunConfig, run: Run, shards: Shards, role_rank: RoleRa
         feed=feed,
         planner=planner,
         usage=usage,
+        notes=notes,
         ahead=1 if config.data.workers and not config.takes_turns else 0,
     )
 
@@ -265,7 +269,7 @@ def check_water(config: RunConfig, students: int, teachers: int) -> None:
     )
 
 
-def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) -> Planner | Replay:
+def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) -> PlanSource:
     queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"))
     if config.runtime.replay:
         return Replay(topic, Path(config.runtime.replay), plan_log)
@@ -273,7 +277,7 @@ def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) ->
         topic,
         GROUP,
         staleness,
-        max_reuse=queue.max_reuse if queue.on_starvation == "replay" else 1,
+        max_reuse=queue.max_reuse if queue.on_starvation == "reuse" else 1,
         pool_rows=queue.high_water_rows,
         seed=config.train.seed,
         plan_log=plan_log,

@@ -115,7 +115,9 @@ def test_nothing_survives_a_sweep_that_is_killed(sweep):
 
 def test_optuna_chooses_from_every_kind_of_range(sweep):
     text = "trials = 3\n" + PLACE + '[search]\nmethod = "optuna"\nstartup_trials = 2\n'
-    space = 'method.use = { choice = [["heatmap"], ["heatmap", "track"]] }\ntrain.teacher.queue = { randint = [2, 3] }'
+    space = (
+        'method.use = { choice = [["heatmap"], ["heatmap", "track"]] }\nmethod.queue = { randint = [2, 3] }'
+    )
     job = sweep(text, "train.optim.lr = { loguniform = [1e-3, 1e-2] }\n" + space)
     assert job.finish() == 0, job.output
     assert [trial["status"] for trial in job.trials()] == ["done"] * 3
