@@ -134,6 +134,29 @@ def test_a_second_start_needs_a_decision(faces, finished):
     assert "already holds a run" in refusal("train", *words(faces, finished))
 
 
+def test_resuming_nothing_is_a_mistake(tmp_path):
+    """A name that was typed wrong must not become a new run."""
+    assert f"{tmp_path}/rnu holds no run.json" in refusal("train", "--resume", f"{tmp_path}/rnu")
+    assert "holds no run.json" in refusal(
+        "train", "--resume", "runtime.topology=inline", f"run.dir={tmp_path}/rnu"
+    )
+    assert not (tmp_path / "rnu").exists()
+
+
+def test_a_run_goes_on_by_its_folder_alone_and_for_longer(finished, tmp_path):
+    import shutil
+
+    longer = tmp_path / "moved"
+    shutil.copytree(finished, longer)
+    entry("train", "--resume", str(longer), code=0)
+    done = entry("train", "--resume", str(longer), "train.steps=12", code=0)
+    assert "train.steps was 8 and is 12 now" in done.stderr
+    assert (longer / "checkpoints" / "student" / "step_12" / "COMMIT").is_file()
+    assert json.loads((longer / "run.json").read_text())["config"]["train"]["steps"] == 12
+    line = refusal("train", "--resume", str(longer), "train.steps=9")
+    assert "was started with train.steps = 12, and now it is 9" in line
+
+
 def test_another_setting_is_refused_by_name(faces, finished):
     line = refusal("train", "--resume", *words(faces, finished, "train.optim.lr=0.5"))
     assert "train.optim.lr" in line
