@@ -107,6 +107,16 @@ def test_train_answers_a_mistake_in_one_line(tmp_path, argv, answer):
         ("evaluate", ["--run", "no/such/run"], "holds no run.json"),
         ("predict", ["--run", "no/such/run", "--video", "setup.py"], "Nothing would be written"),
         ("predict", ["--run", "r", "--video", "v", "--table", "t.xlsx"], "must end in .parquet or .csv"),
+        (
+            "predict",
+            ["--run", "r", "--video", "v", "--table", "t.csv", "--frames", "9"],
+            "must be FIRST:LAST",
+        ),
+        (
+            "predict",
+            ["--run", "r", "--video", "v", "--table", "t.csv", "--first-box", "1", "2", "1", "9"],
+            "has no area",
+        ),
         ("predict", ["--run", "r", "--video", "no/such.mp4", "--table", "t.csv"], "There is no no/such.mp4"),
         (
             "predict",
@@ -201,8 +211,8 @@ def test_predict_leaves_an_overlay_and_a_table(faces, finished, tmp_path):
     argv = ["--run", str(finished), "--video", str(video), "--first-box", "10", "10", "70", "70"]
     entry("predict", *argv, "--out", str(out), "--table", str(table), code=0)
     rows = pyarrow.parquet.read_table(table).to_pylist()
-    assert [row["frame"] for row in rows] == list(range(8))
-    assert [rows[0][f"box_{side}"] for side in ("x1", "y1", "x2", "y2")] == [10, 10, 70, 70]
+    assert [row["frame"] for row in rows] == list(range(1, 9))
+    assert [rows[0][side] for side in ("x1", "y1", "x2", "y2")] == [10, 10, 70, 70]
     capture = cv2.VideoCapture(str(out))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 8
     capture.release()
