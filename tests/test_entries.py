@@ -120,7 +120,7 @@ def test_train_answers_a_mistake_in_one_line(tmp_path, argv, answer):
         ("predict", ["--run", "r", "--video", "no/such.mp4", "--table", "t.csv"], "There is no no/such.mp4"),
         (
             "predict",
-            ["--weights", "w", "--video", "tests", "--table", "t.csv"],
+            ["--weights", "w", "--video", "0", "--table", "t.csv"],
             "does not say which detector and landmarks it belongs to. Name the config (--config)",
         ),
     ],

@@ -139,6 +139,10 @@ def _check_numbers(args: argparse.Namespace) -> None:
     for flag, value, holds, rule in rules:
         if not holds:
             raise ConfigError(f"{flag} is {value:g}; it must be {rule}.")
+    if args.frames:
+        from tsal_dist.inference.pictures import FrameRange
+
+        FrameRange.parse(args.frames)
     if args.first_box:
         from tsal_dist.errors import DataError
         from tsal_dist.pack.face import check_box
