@@ -91,7 +91,7 @@ def test_commands():
     alone = torchrun_command(WORLD, Meeting(), ["a.toml"], ["train.steps=5"])
     assert alone[1:] == [
         *("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=3"),
-        *("-m", "tsal_dist.train", "--resume", "--config", "a.toml", "train.steps=5"),
+        *("-m", "tsal_dist.train", "--resume-or-start", "--config", "a.toml", "train.steps=5"),
     ]
     among = torchrun_command(TEACHER, Meeting(1, "host1", 29501), [], [])
     assert among[3:7] == ["--nnodes=2", "--node-rank=1", "--master-addr=host1", "--master-port=29501"]

@@ -93,3 +93,12 @@ def test_processes_that_start_together_agree_on_one_run(tmp_path):
         process.join(60)
     assert found == {json.loads((tmp_path / "run.json").read_text())["id"]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+
+
+def test_a_run_may_become_longer_and_not_shorter(tmp_path):
+    open_run(config(tmp_path, "train.steps=100", "train.burn_in_steps=50"), "new")
+    longer = open_run(config(tmp_path, "train.steps=300", "train.burn_in_steps=50"), "resume")
+    assert longer.config.train.steps == load_run(tmp_path).config.train.steps == 300
+    assert load_run(tmp_path).id == longer.id
+    with pytest.raises(ConfigError, match=r"train\.steps = 300, and now it is 200"):
+        open_run(config(tmp_path, "train.steps=200", "train.burn_in_steps=50"), "resume")

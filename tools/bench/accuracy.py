@@ -196,7 +196,9 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, float]:
                 f"and its run, or give another --folder."
             )
         return dict(record["result"])
-    _call(["-m", "tsal_dist.train", "--resume", *cell.words, f"run.dir={run}"], f"training {cell.name}")
+    _call(
+        ["-m", "tsal_dist.train", "--resume-or-start", *cell.words, f"run.dir={run}"], f"training {cell.name}"
+    )
     numbers = run / "bench.json"
     _call(
         ["-m", "tsal_dist.evaluate", "--run", str(run), "--step", "last", "--json", str(numbers)],

@@ -34,6 +34,8 @@ class Trained:
     config: RunConfig
     name: str
     """For tables and captions: run, role and step."""
+    step: int = -1
+    """-1: unknown."""
 
 
 def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained:
@@ -45,7 +47,7 @@ def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained
     model = build_detector(run.config.model.detector, run.config.model.num_points)
     model.load_state_dict(_weights(state))
     model.eval()
-    return Trained(model, run.config, f"{Path(folder).resolve().name} {role} step {step}")
+    return Trained(model, run.config, f"{Path(folder).resolve().name} {role} step {step}", step)
 
 
 def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
     TSAL and SBR    path annotation|None x1 y1 x2 y2 [face_size]
     WFLW            196 coordinates, x1 y1 x2 y2, 6 attributes, image name
-    .csv, .json     see `tables`
+    .csv, .parquet, .json     see `tables`
 
 A path is a still image, or `<video file>#<frame>` with frames counted from 1, as `%06d` files and 300VW's
 annotations are. Relative paths start at the folder of the list, or at the root that the caller names.
@@ -25,7 +25,7 @@ from tsal_dist.pack.face import (
     parse_size,
 )
 from tsal_dist.pack.points import AFLW_POINTS, load_pts
-from tsal_dist.pack.tables import read_coco, read_csv
+from tsal_dist.pack.tables import read_coco, read_csv, read_parquet
 
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 _WFLW_FIELDS = 2 * 98 + 4 + len(WFLW_ATTRIBUTES) + 1
@@ -43,6 +43,8 @@ def read_list(path: Path, root: Path | None = None, points: int = AFLW_POINTS) -
         return read_coco(path, root)
     if path.suffix.lower() == ".csv":
         return read_csv(path, root)
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path, root)
     entries = list(_read_lines(path, root, points))
     if not entries:
         raise ConfigError(f"The list {path} names no frame. Give a list with one face per line.")

@@ -2,16 +2,19 @@
 
 A CSV names its columns: `path`, optionally `frame` (from 1), a box as `x1,y1,x2,y2` or, converted by name, as
 `x,y,w,h`, optionally `face_px`, and optionally landmarks `p0x,p0y[,p0v],p1x,...` whose visibility is 0 (no
-place), 1 (visible) or 2 (hidden). Without landmarks it is a list of boxes. COCO's `bbox` is x y width height by
+place), 1 (visible) or 2 (hidden). Without landmarks it is a list of boxes. Rows whose
+column `found` is 0, as `tsal_dist.predict` writes them, are left out. COCO's `bbox` is x y width height by
 its specification and is converted; its visibility 1 is hidden and 2 visible.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
@@ -35,14 +38,34 @@ def read_csv(path: Path, root: Path) -> list[Entry]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True, skipinitialspace=True)
-            columns = tuple(reader.fieldnames or ())
-            _check_columns(path, columns)
-            points = sum(name[:1] == "p" and name[1:-1].isdigit() and name[-1] == "x" for name in columns)
-            entries = [_csv_entry(path, reader.line_num, row, root, points) for row in reader]
+            rows = ((reader.line_num, row) for row in reader)
+            return _entries(path, tuple(reader.fieldnames or ()), rows, root)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} cannot be read as CSV: {error}.") from error
+
+
+def read_parquet(path: Path, root: Path) -> list[Entry]:
+    """The same columns in parquet."""
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigError(f"{path} cannot be read as parquet: {error}.") from error
+    rows = (
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in table.to_pylist()
+    )
+    return _entries(path, tuple(table.column_names), enumerate(rows, 1), root)
+
+
+def _entries(
+    path: Path, columns: tuple[str, ...], rows: Iterable[tuple[int, Mapping[str, str]]], root: Path
+) -> list[Entry]:
+    """Rows that `predict` wrote of frames without a subject name none."""
+    _check_columns(path, columns)
+    points = sum(name[:1] == "p" and name[1:-1].isdigit() and name[-1] == "x" for name in columns)
+    entries = [_csv_entry(path, line, row, root, points) for line, row in rows if row.get("found") != "0"]
     if not entries:
-        raise ConfigError(f"{path} names no frame: below its first line there is nothing.")
+        raise ConfigError(f"{path} names no frame with a subject. Give a table with a row for each.")
     return entries
 
 
