@@ -99,7 +99,7 @@ def _load(args: argparse.Namespace) -> "Trained":
 def _read_boxes(path: str | None) -> "dict[tuple[str, int], Any]":
     import numpy as np
 
-    from tsal_dist.pack.tables import read_csv
+    from tsal_dist.pack.formats.table import read_csv
 
     if path is None:
         return {}

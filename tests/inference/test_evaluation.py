@@ -191,7 +191,7 @@ def test_the_same_video_packed_again_is_refused(faces, tmp_path):
 
 def test_another_number_of_landmarks_is_refused(faces, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"68 landmarks per face and model\.num_points is 19\. Set model\.num_points=68"
+        ConfigError, match=r"68 landmarks and model\.num_points is 19\. Set model\.num_points=68"
     ):
         open_data(short_config(faces, tmp_path, "model.num_points=19"))
 

@@ -172,12 +172,14 @@ class ForeignStream:
         box_4 = np.stack([frame.box_4 for frame in frames]).mean(0)
         to_crop_23 = view.to_crop(box_4, size_px, self._settings.expand)
         labelled_T = np.array([labels and frame.points_K2 is not None for frame in frames])
+        mirror_K = self._settings.mirror_of(self._points) if view.flip else ()
         none_K2 = np.zeros((self._points, 2), np.float32)
         points_TK2, visible_TK = place_points(
             np.stack([none_K2 if frame.points_K2 is None else frame.points_K2 for frame in frames]),
             np.stack([frame.placed_K for frame in frames]) & labelled_T[:, None],
             to_crop_23,
             size_px,
+            mirror_K,
         )
         side_px = float(np.sqrt(np.prod(box_4[2:] - box_4[:2])))
         return Clip(
@@ -194,6 +196,7 @@ class ForeignStream:
             stride=1,
             sample_id=-1,
             pad=False,
+            mirror_K=mirror_K,
         )
 
 

@@ -68,7 +68,7 @@ def _agreement(found: Provenance) -> list[str]:
         counts = np.histogram(np.minimum(apart_N, far * (1 - 1e-9)), edges)[0].astype(np.float64)
         valid = float(np.mean(found.valid[source]))
         title = f"Agreement of {source} with heatmap ({valid:.0%} of points have both)"
-        axes = Axes("distance, % of the face (last bar: beyond)", "points", title, y_from_zero=True)
+        axes = Axes("distance, % of the subject (last bar: beyond)", "points", title, y_from_zero=True)
         figures.append(draw_bars(100 * edges, [(source, counts, color)], axes))
     return figures
 

@@ -120,7 +120,7 @@ def _measure(story: Story, shards: ShardSet) -> list[Model]:
     config = story.run.config
     if shards.points != config.model.num_points:
         raise ConfigError(
-            f"The shards have {shards.points} landmarks per face and {story.name} was trained for "
+            f"The shards have {shards.points} landmarks and {story.name} was trained for "
             f"{config.model.num_points}. Name shards of the same layout with --shards."
         )
     evaluator = build_evaluator(config, shards, pick_device())
@@ -164,7 +164,7 @@ def _top(story: Story, models: Sequence[Model]) -> str:
 def _accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
     errors = models[0].found.errors
     intro = (
-        f"{errors.faces:.0f} held-out faces of {', '.join(where)}; errors are divided by the "
+        f"{errors.faces:.0f} held-out frames of {', '.join(where)}; errors are divided by the "
         f"{errors.normalizer.replace('_', '-')} distance. Jitter is how much points shake between neighbouring frames."
     )
     figures = [_ced(models)]
@@ -210,7 +210,7 @@ def _ced(models: Sequence[Model]) -> str:
     for color, model in enumerate(models):
         limit_N, share_N = model.found.errors.ced(reached[0] if reached else CED_LIMITS[-1])
         series.append(Series(model.name, 100 * limit_N, 100 * share_N, color % 6))
-    axes = Axes("error, %", "faces at or below, %", "Cumulative error distribution", y_range=(0, 100))
+    axes = Axes("error, %", "frames at or below, %", "Cumulative error distribution", y_range=(0, 100))
     return draw_lines(series, axes)
 
 

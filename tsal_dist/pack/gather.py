@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tsal_dist.errors import ConfigError
+from tsal_dist.pack.formats.table import read_csv
 from tsal_dist.pack.inputs import Input, apply_boxes, inputs_from_entries, inputs_from_videos, name_inputs
 from tsal_dist.pack.layouts import read_layout
 from tsal_dist.pack.lists import read_list
 from tsal_dist.pack.points import AFLW_POINTS
-from tsal_dist.pack.tables import read_csv
 
 
 def gather_inputs(
