@@ -169,7 +169,8 @@ def name_inputs(inputs: Sequence[Input], root: Path) -> list[Input]:
     for one, following in zip(named, named[1:], strict=False):
         if one.name == following.name:
             raise ConfigError(
-                f"{one.path} is given twice, as {one.kind} and as {following.kind}; give each file once."
+                f"{one.path} is given twice, as {one.kind} and as {following.kind}; give each file once. Labels of frames "
+                "within --videos are --labels."
             )
     return named
 

@@ -117,6 +117,8 @@ def build_plan(
     points = _count_points(one for one, _ in usable)
     layout = _common_layout([one for one, _ in usable], points)
     wanted = [_wanted_frames(one, seen, options.stride) for one, seen in usable]
+    for (one, seen), frames in zip(usable, wanted, strict=True):
+        _check_labelled_frames(one, seen, frames, options.stride)
     labelled = [_with_frames(one, frames) for (one, _), frames in zip(usable, wanted, strict=True)]
     labelled = _keep_share([_check_points(one, points) for one in labelled], options)
     bins = _fill(labelled, wanted, options.shard_frames)
@@ -137,7 +139,8 @@ def build_plan(
             "inputs": len(sources),
             "content of the inputs": _digest(f"{one.name} {one.kind} {seen.digest}" for one, seen in sources),
             "annotations": _digest(_spell(one) for one, _ in sources),
-            **({"layout": asdict(layout)} if layout.names else {}),
+            **({"names": list(layout.names)} if layout.names else {}),
+            **({"skeleton": [list(pair) for pair in layout.skeleton]} if layout.skeleton else {}),
         },
     )
 
@@ -182,6 +185,21 @@ def _check_points(one: Input, points: int) -> Input:
 
 def _wanted_frames(one: Input, seen: Probe, stride: int) -> Sequence[int]:
     return range(0, seen.frames, stride) if one.whole else sorted(one.labels)
+
+
+def _check_labelled_frames(one: Input, seen: Probe, frames: Sequence[int], stride: int) -> None:
+    """No label of a whole video is dropped in silence."""
+    strangers = sorted(set(one.labels) - set(frames)) if one.whole and not one.annotations else []
+    if strangers and strangers[-1] >= seen.frames:
+        raise ConfigError(
+            f"The labels name frame {strangers[-1] + 1} of {one.name}, which has {seen.frames}: frames are counted from 1. "
+            "Correct the labels."
+        )
+    if strangers:
+        raise ConfigError(
+            f"Frame {strangers[0] + 1} of {one.name} is labelled, and --stride {stride} leaves it out. Use a stride of 1, or "
+            "give the labels as --lists apart from the videos."
+        )
 
 
 def _with_frames(one: Input, frames: Sequence[int]) -> Input:
