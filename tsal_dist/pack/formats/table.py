@@ -62,8 +62,14 @@ def landmark_columns(header: Sequence[str]) -> tuple[tuple[str, ...], Columns]:
 
 def write_csv(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:
     """What `read_csv` reads: paths as they are, places to a thousandth of a pixel."""
-    with open(path, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(table_rows(entries, points, layout))
+    path.write_text(csv_text(entries, points, layout), newline="")
+
+
+def csv_text(entries: Sequence[Entry], points: int, layout: Layout) -> str:
+    """The whole table."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table_rows(entries, points, layout))
+    return text.getvalue()
 
 
 def table_rows(entries: Sequence[Entry], points: int, layout: Layout) -> list[list[str]]:
