@@ -313,3 +313,17 @@ def test_two_layouts_are_not_written_into_one_file(tmp_path):
         write_labels(tmp_path / "l.csv", [entry("a.png", None, [[1, 2]] * 3, [1] * 3), other], "csv")
     with pytest.raises(ConfigError, match="no format 'xls'"):
         write_labels(tmp_path / "l.xls", [Entry("a.png", None, Face())], "xls")
+
+
+def test_the_tool_converts_and_never_overwrites(tmp_path, capsys):
+    from tools.convert_labels import main
+    from tsal_dist.cli import run_entry
+
+    write(tmp_path / "d.csv", DLC)
+    words = [str(tmp_path / "d.csv"), str(tmp_path / "out" / "l.json"), "--to", "coco"]
+    assert run_entry(main, words) == 0
+    assert "2 frames, 1 labelled" in capsys.readouterr().out
+    found = read_list(tmp_path / "out" / "l.json")
+    assert found[0].layout == LAYOUT
+    assert run_entry(main, words) == 2
+    assert "is not overwritten" in capsys.readouterr().err
