@@ -64,7 +64,7 @@ def test_the_reason_names_the_point():
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suggest")
     faces = pack_faces(folder / "faces")
-    return faces, train(faces, folder / "run", "train.recipe=supervised")
+    return faces, train(faces, folder / "run", "method.name=supervised")
 
 
 def test_from_a_run_to_a_sheet(run, tmp_path):

@@ -67,7 +67,11 @@ def enter_view(
     ]  # which of each array's axes after the frames is the landmarks', to be renamed by a mirror
     more = {name: np.array(value) for name, value in rows.more.items()}
     _move(
-        clips, matrices, points, (points, score, valid, fb_error, error, *more.values()), [*axes, *([0] * len(more))]
+        clips,
+        matrices,
+        points,
+        (points, score, valid, fb_error, error, *more.values()),
+        [*axes, *([0] * len(more))],
     )
     _scale(matrices, error)
     crop_px = clips[0].image_THWC.shape[1]
