@@ -200,7 +200,7 @@ def test_evaluate_refuses_another_layout(finished, tmp_path):
     (tmp_path / "faces.csv").write_text("path,x1,y1,x2,y2,p0x,p0y,p1x,p1y\nface.png,5,5,40,40,10,10,30,30\n")
     pack_all(tmp_path, lists=[tmp_path / "faces.csv"], split="two")
     line = refusal("evaluate", "--run", str(finished), "--shards", str(tmp_path / "two"))
-    assert "has 2 landmarks per face" in line
+    assert "has 2 landmarks" in line
     assert "was trained for 68" in line
 
 

@@ -16,7 +16,7 @@ MAX_LINES = 400
 LAYERS = [
     {"train", "evaluate", "predict", "__main__"},
     {"cli"},
-    {"insight"},
+    {"insight", "label"},
     {"runs"},
     {"planning"},
     {"roles"},

@@ -64,8 +64,9 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--cv must be at least 0 and --slow at least 1, not {args.cv} and {args.slow}.")
     from tsal_dist.config import load_config
     from tsal_dist.planning.split import Luck, best_split
+    from tsal_dist.runs.follow_shards import follow_shards
 
-    config = load_config(args.config, args.overrides)
+    config = follow_shards(load_config(args.config, args.overrides))
     procs = args.procs or count_devices()
     keep, source = find_keep_rate(args)
     costs = find_costs(args, config, procs)

@@ -178,7 +178,7 @@ def _read_boxes(path: str, sources: "list[Source]") -> "dict[tuple[str, int | No
     """Boxes by source and frame. Paths start at the working folder, or else at the file's own."""
     import numpy as np
 
-    from tsal_dist.pack.tables import read_csv
+    from tsal_dist.pack.formats.table import read_csv
 
     known = {os.path.realpath(source.path): source for source in sources}
     boxes: dict[tuple[str, int | None], Any] = {}

@@ -129,8 +129,10 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _show(config: RunConfig, environment: Environment, seats: tuple[Seat, ...]) -> None:
+    from tsal_dist.runs.follow_shards import follow_shards
+
     plan = {
-        "config": config.model_dump(mode="json"),
+        "config": follow_shards(config).model_dump(mode="json"),
         "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
         "started_by_torchrun": environment.launched,
     }

@@ -31,7 +31,8 @@ VIEWS = {
 
 def clip_in(view, **settings):
     points_TK2 = np.stack([grid_points((t, 0.5 * t)) for t in range(FRAMES)])
-    return build_clip(points_TK2, to_crop_23=VIEWS[view], **settings)
+    mirror_K = flip_order(POINTS) if "mirrored" in view else ()
+    return build_clip(points_TK2, to_crop_23=VIEWS[view], mirror_K=mirror_K, **settings)
 
 
 def answers_for(clips, rng):

@@ -64,7 +64,7 @@ def _refuse_secrets(value: Any, key: str) -> None:
 
 def override(config: RunConfig, *overrides: str) -> RunConfig:
     """The same run with some settings changed ("a.b=value"), checked again."""
-    tree: Tree = config.model_dump(mode="json")
+    tree: Tree = config.model_dump(mode="json", exclude_unset=True)  # what nobody said stays unsaid
     _lay_over(tree, _parse_overrides(overrides))
     return build_config(tree)
 

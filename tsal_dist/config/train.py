@@ -46,7 +46,7 @@ class LossConfig(Section):
     """Weights and shapes of the loss terms; formulas are in tsal_dist.losses."""
 
     sigma_px: float = Field(6.0, gt=0)
-    """Width of a landmark's gaussian, in crop pixels."""
+    """Width of a landmark's gaussian, in crop pixels: unless said, a 42nd of the crop and 4 at least."""
 
     center: float = Field(1.0, ge=0)
     """Weight of the face centre's focal loss."""
@@ -84,7 +84,7 @@ class TrainConfig(Section):
     """Steps on labels alone before pseudo-labels count."""
 
     labelled_batch: int = Field(16, ge=1)
-    """Labelled frames per student process and step."""
+    """Labelled frames per student process and step: unless said, no more than there are."""
 
     unlabelled_batch: int = Field(16, ge=0)
     """Pseudo-labelled frames per student process and step; whole clips, so a multiple of clip_frames."""

@@ -47,14 +47,25 @@ class ScoredFrame:
     """Crop pixels, as are the true points."""
     truth_K2: NDArray[np.float64]
     visible_K: NDArray[np.bool_]
+    box_4: NDArray[np.float64]
+    """The subject's box, in crop pixels."""
     name: str
     ref: FrameRef
     """Where to read it again, in another view."""
 
 
+@dataclass(frozen=True)
+class FrameScore:
+    """The error of one frame of a video."""
+
+    video: str
+    frame: int
+    nme: float
+
+
 @dataclass
 class Evaluation:
-    """What one detector did on one set. Sums merge over ranks; `worst` and `best` are this rank's own."""
+    """What one detector did on one set. Sums merge over ranks; `worst`, `best` and `scores` are this rank's own."""
 
     errors: FaceErrors
     jitter: Jitter
@@ -62,6 +73,8 @@ class Evaluation:
     """Errors of the frames that carry an attribute, by its name: WFLW's attributes, 300VW's categories."""
     worst: list[ScoredFrame] = field(default_factory=list)
     best: list[ScoredFrame] = field(default_factory=list)
+    scores: list[FrameScore] = field(default_factory=list)
+    """Every frame of this rank that has an error."""
 
     def summary(self) -> dict[str, float | str]:
         """One row of a table."""
@@ -81,7 +94,12 @@ class Evaluation:
         }
         total, count = (float(value) for value in vectors["jitter"])
         return Evaluation(
-            self.errors.with_vector(vectors["errors"]), Jitter(total, count), groups, self.worst, self.best
+            self.errors.with_vector(vectors["errors"]),
+            Jitter(total, count),
+            groups,
+            self.worst,
+            self.best,
+            self.scores,
         )
 
 
@@ -181,6 +199,11 @@ class Evaluator:
         for name, members in _groups(clips).items():
             group = found.by_group.setdefault(name, FaceErrors(self.shards.points, self.normalizer))
             group.add(source_NK2[members], source_truth_NK2[members], visible_NK[members], box_N4[members])
+        found.scores += [
+            FrameScore(clip.video, int(clip.frames_T[0]), float(nme))
+            for clip, nme in zip(clips, nme_N, strict=True)
+            if np.isfinite(nme)
+        ]
         if keep:
             judged = [
                 ScoredFrame(
@@ -189,7 +212,8 @@ class Evaluator:
                     predicted_NK2[place],
                     truth_NK2[place],
                     visible_NK[place],
-                    f"{clip.video} frame {clip.frames_T[0]}",
+                    affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel(),
+                    f"{clip.video} frame {clip.frames_T[0] + 1}",
                     clip.ref,
                 )
                 for place, (clip, nme) in enumerate(zip(clips, nme_N, strict=True))

@@ -119,13 +119,23 @@ def shown_points(found: Found, most_error: float) -> NDArray[np.bool_]:
 
 def draw(image_HWC: NDArray[np.uint8], found: Found, most_error: float = MOST_ERROR) -> NDArray[np.uint8]:
     """A copy with dots, from red where a point is hardly good enough to green where the detector is sure."""
-    drawn = image_HWC.copy()
     if not found.found:
-        return drawn
-    radius = max(1.0, float(np.ptp(found.points_K2, axis=0).max()) / 110)
+        return image_HWC.copy()
     share_K = found.expected_px_K / found.size_px / most_error
-    sure_K = np.clip(np.where(np.isnan(share_K), found.score_K / SURE_SCORE, 1 - share_K), 0, 1)
-    for (x, y), sure, shown in zip(found.points_K2, sure_K, shown_points(found, most_error), strict=True):
+    sure_K = np.where(np.isnan(share_K), found.score_K / SURE_SCORE, 1 - share_K)
+    return draw_points(image_HWC, found.points_K2, sure_K, shown_points(found, most_error))
+
+
+def draw_points(
+    image_HWC: NDArray[np.uint8],
+    points_K2: NDArray[np.floating],
+    sure_K: NDArray[np.floating],
+    shown_K: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """A copy with a dot for each point that is shown: red where `sure_K` is 0, green where it is 1."""
+    drawn = image_HWC.copy()
+    radius = max(1.0, float(np.ptp(points_K2, axis=0).max()) / 110)
+    for (x, y), sure, shown in zip(points_K2, np.clip(sure_K, 0, 1), shown_K, strict=True):
         if shown:
             color: Any = sure * SURE_BGR + (1 - sure) * UNSURE_BGR
             at = (round(16 * float(x)), round(16 * float(y)))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import flip_order
 from tsal_dist.pseudo.schema import LabelBatch, Strings
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, PseudoFrames
@@ -68,7 +67,11 @@ def enter_view(
     ]  # which of each array's axes after the frames is the landmarks', to be renamed by a mirror
     more = {name: np.array(value) for name, value in rows.more.items()}
     _move(
-        matrices, points, (points, score, valid, fb_error, error, *more.values()), [*axes, *([0] * len(more))]
+        clips,
+        matrices,
+        points,
+        (points, score, valid, fb_error, error, *more.values()),
+        [*axes, *([0] * len(more))],
     )
     _scale(matrices, error)
     crop_px = clips[0].image_THWC.shape[1]
@@ -106,6 +109,7 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[Source
     more = {name: value.cpu().numpy().copy() for name, value in answers.more.items()}
     matrices = [affine.invert(clip.to_crop_23) for clip in clips]
     _move(
+        clips,
         matrices,
         points,
         (points, score, valid, fb_error, error, *more.values()),
@@ -144,6 +148,7 @@ def _errors(rows: LabelBatch, sources: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _move(
+    clips: Sequence[Clip],
     matrices: Sequence[affine.Matrix],
     points_NSK2: NDArray[np.float64],
     arrays: Sequence[NDArray[np.generic]],
@@ -154,11 +159,11 @@ def _move(
     `arrays` are these points and whatever else belongs to landmarks, along the given axis after the frames'.
     """
     clip_frames = len(points_NSK2) // len(matrices)
-    for place, matrix_23 in enumerate(matrices):
+    for place, (clip, matrix_23) in enumerate(zip(clips, matrices, strict=True)):
         mine = slice(place * clip_frames, (place + 1) * clip_frames)
         points_NSK2[mine] = affine.apply(matrix_23, points_NSK2[mine])
-        if affine.mirrors(matrix_23):
-            order = list(flip_order(points_NSK2.shape[2]))
+        if clip.mirror_K:
+            order = list(clip.mirror_K)
             for array, axis in zip(arrays, landmark_axes, strict=True):
                 array[mine] = array[mine].take(order, axis=axis + 1)
 

@@ -20,6 +20,7 @@ from tsal_dist.engine.choose import build_engine
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -210,7 +211,12 @@ def build_teacher(
         tracker.to(role_rank.device)
         flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
     easy = ViewSettings(
-        config.model.crop_px, data.box_expand, data.easy, labels=False, points=config.model.num_points
+        config.model.crop_px,
+        data.box_expand,
+        data.easy,
+        labels=False,
+        points=config.model.num_points,
+        mirror=_mirror(config),
     )
     return Teacher(
         config=config,
@@ -296,7 +302,13 @@ def _feed(
     # of a student that is to learn without them.
     known = clips.shared_with(shards.labelled)
     hard = ViewSettings(
-        model.crop_px, data.box_expand, data.hard, bool(known), known, points=model.num_points
+        model.crop_px,
+        data.box_expand,
+        data.hard,
+        bool(known),
+        known,
+        points=model.num_points,
+        mirror=_mirror(config),
     )
     pool = build_reader_pool(
         clips,
@@ -318,7 +330,9 @@ def _feed(
 
 
 def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(config.model.crop_px, config.data.box_expand, config.data.hard)
+    view = ViewSettings(
+        config.model.crop_px, config.data.box_expand, config.data.hard, mirror=_mirror(config)
+    )
     return ClipStream(
         shards,
         view,
@@ -396,6 +410,11 @@ def build_staleness(config: RunConfig) -> Staleness:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue
     return Staleness(config.train.average or USUAL_AVERAGE, queue.max_rho, queue.max_lag_steps)
+
+
+def _mirror(config: RunConfig) -> tuple[int, ...]:
+    layout = config.model.layout
+    return mirror_order(layout.flip, layout.names, config.model.num_points)
 
 
 def _seed(config: RunConfig, word: int) -> int:

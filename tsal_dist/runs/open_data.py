@@ -48,7 +48,7 @@ def open_data(config: RunConfig) -> Shards:
         found = opened[name]
         if found and found.points != config.model.num_points:
             raise ConfigError(
-                f"data.{name} has {found.points} landmarks per face and model.num_points is "
+                f"data.{name} has {found.points} landmarks and model.num_points is "
                 f"{config.model.num_points}. Set model.num_points={found.points}, or name other shards."
             )
     labelled, validation = opened["labelled"], opened["validation"]

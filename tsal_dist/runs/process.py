@@ -62,6 +62,7 @@ from tsal_dist.runs.build import (
     settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
+from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.open_data import Shards, open_data
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.weights.fetch import WeightReader
@@ -108,6 +109,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     config = settle_method(config)
     if environment.agent_store:
         die_with_parent()  # a worker whose torchrun was killed saves and leaves; nobody else would ever end it
+    config = follow_shards(config)
     seat = seats[environment.rank]
     if config.runtime.topology == "detached" and mode == "clean":
         raise ConfigError(
