@@ -11,6 +11,7 @@ weights/<role>/v<step>/         published model versions; LATEST names the newes
 checkpoints/<role>/step_<n>/    everything a role needs to go on; COMMIT is written last
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step
+code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
 """
 
@@ -66,6 +67,10 @@ class RunDir:
 
     def metrics(self, name: str) -> Path:
         return self.root / "metrics" / f"{name}.jsonl"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
 
     @property
     def report(self) -> Path:

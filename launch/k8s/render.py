@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from launch.process_plan import Crew
+from launch.process_plan import Crew, load_of
 from launch.template import fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
@@ -27,7 +27,8 @@ class K8sRequest:
     image: str
     with_gpus: bool
     """One for each process."""
-    cpus_per_proc: int
+    cores_per_proc: int
+    """0 asks for what runs."""
     memory: str
     shm: str
     claim: str
@@ -76,7 +77,10 @@ def _render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: K8
     address = [f"--address={job}-0.{name}", f"--port={PORT}"] if crew.nodes > 1 else []
     command = ["python", "-m", "launch.crew", *address, *words, f"run.name={config.run.name}"]
     probe = ["python", "-m", "launch.health_probe", str(run_folder(config)), f"--silent-s={limits.group_s:g}"]
-    resources: Mapping[str, object] = {"cpu": crew.procs * request.cpus_per_proc, "memory": request.memory}
+    resources: Mapping[str, object] = {
+        "cpu": crew.procs * request.cores_per_proc or load_of(config, crew).cores,
+        "memory": request.memory,
+    }
     if request.with_gpus:
         # Crews that would share a machine in other places are pods of their own here, each with its own GPUs.
         resources = {**resources, "nvidia.com/gpu": crew.procs}

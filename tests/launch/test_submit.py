@@ -21,9 +21,19 @@ CONFIG = ["--config", "tests/golden/tiny.toml"]
 SLURM = ["slurm", *CONFIG, "--python", "python", "--time", "12:00:00", "--account", "faces"]
 K8S = ["k8s", *CONFIG, "--image", "registry.example/tsal_dist:1"]
 DETACHED = ["runtime.topology=detached", "runtime.teachers=node"]
+APART = ["--teacher-partition", "cheap", "--mem", "200G", "--teacher-option=--mem=40G"]
 TEXTS = {
     "slurm-split.sbatch": [*SLURM, "--nodes", "2", "--gpus-per-node", "4", "--setup", "module load cuda"],
-    "slurm-detached.sbatch": [*SLURM, "--nodes", "2", "--gpus-per-node", "4", *DETACHED],
+    "slurm-detached.sbatch": [*SLURM, "--nodes", "2", "--gpus-per-node", "4", *APART, *DETACHED],
+    "slurm-container.sbatch": [
+        *SLURM,
+        "--gpus-per-node",
+        "2",
+        "--container",
+        "tsal.sif",
+        "--stage",
+        "/scratch",
+    ],
     "k8s-split.yaml": [*K8S, "--nodes", "2", "--procs-per-node", "2"],
     "k8s-detached.yaml": [*K8S, "--nodes", "2", "--gpus-per-node", "4", *DETACHED],
 }
@@ -81,6 +91,25 @@ def test_kubernetes_objects_refer_to_each_other():
         ([*SLURM], TopologyError, "Give one of them"),
         ([*SLURM, "--gpus-per-node", "1"], TopologyError, "leaves no student"),
         ([*SLURM, "--gpus-per-node", "2", "--procs-per-node", "4"], TopologyError, "Ask for 4 GPUs"),
+        ([*SLURM, "--gpus-per-node", "4", "--procs-per-node", "3"], TopologyError, "1 GPUs .* not used"),
+        (
+            [*SLURM, "--gpus-per-node", "2", "--option=--array=0-3"],
+            ConfigError,
+            "--array=0-3 would start the same",
+        ),
+        ([*SLURM, "--gpus-per-node", "2", "--option=-a 0-3"], ConfigError, "several times in one run"),
+        ([*SLURM, "--gpus-per-node", "2", "--option=--arr=0-3"], ConfigError, "several times in one run"),
+        ([*SLURM, "--gpus-per-node", "2", "--teacher-partition", "x"], ConfigError, "has a job of its own"),
+        (
+            [*SLURM, "--gpus-per-node", "2", "--stage", "/tmp", "data.labelled=/far/faces"],
+            ConfigError,
+            "'/far/faces' is not below the repository",
+        ),
+        (
+            [*SLURM, "--gpus-per-node", "2", "--snapshot", "--config", "../x.toml"],
+            ConfigError,
+            "no config file",
+        ),
         ([*SLURM, "--gpus-per-node", "2", "--nodes", "0"], TopologyError, "0 machines"),
         (
             [*SLURM, "--gpus-per-node", "2", "--nodes", "2", "runtime.topology=detached"],
