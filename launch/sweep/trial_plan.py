@@ -10,6 +10,7 @@ from typing import Any
 from launch.process_plan import TRAIN, Crew, default_procs, plan_crews
 from launch.sweep.space import Domain, parse_space, to_override
 from launch.sweep.spec import SweepFile, read_sweep
+from tsal_dist.address import is_url
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import all_keys, override
 from tsal_dist.errors import ConfigError
@@ -100,6 +101,11 @@ def plan_sweep(
     """Read and check everything. `changes` are the command line's words for the [sweep] section."""
     file = read_sweep(sweep_file)
     file = file.model_copy(update={"sweep": file.sweep.model_copy(update=dict(changes))})
+    if is_url(file.sweep.dir):
+        raise ConfigError(
+            f"sweep.dir is {file.sweep.dir!r}, and it must be a path of a filesystem that every node sees. Use a mounted "
+            f"folder."
+        )
     space = parse_space(file.space)
     if not space:
         raise ConfigError(

@@ -63,6 +63,7 @@ def plan(tmp_path, space=LR, text="", *words, **changes):
         (LR, "[settings]\ndata.validation = []", "data.validation names no shards"),
         (LR, "[settings]\ntrain.stepss = 3", "no setting 'train.stepss'. Did you mean 'train.steps'"),
         (LR, '[sweep]\nshared_labels = "runs/none"', "shared_labels: runs/none holds no run.json"),
+        (LR, '[sweep]\ndir = "s3://bucket/sweep"', "sweep.dir is 's3://bucket/sweep'"),
         (LR, "[schedule]\nkindd = 1", "no setting 'schedule.kindd'. Did you mean 'schedule.kind'"),
         (LR, '[place]\nstrategy = "PACKED"', "place.strategy = 'PACKED' is not valid"),
     ],
