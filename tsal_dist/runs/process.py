@@ -25,7 +25,7 @@ from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
+from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
 from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.inference.evaluation import Evaluator
@@ -80,6 +80,11 @@ class ProcessContext:
     def leads(self) -> bool:
         """Whether this is rank 0 of its role."""
         return self.role_rank.rank == 0
+
+    @property
+    def beat_every_s(self) -> float:
+        limits = self.config.runtime.deadlines
+        return beat_every_s(self.role_rank.rank, limits.beat_s, limits.silent_s)
 
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
@@ -161,7 +166,13 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
             else:
                 code = run_teacher(links, stop)
         else:
-            peers = Peers(heart, context.require_current, None, end if context.leads else None)
+            peers = Peers(
+                heart,
+                context.require_current,
+                None,
+                end if context.leads else None,
+                beat_s=context.beat_every_s,
+            )
             if has_teacher and context.leads and context.seat.role == "student":
                 _find_peers(context, peers, end, stop)
             student, upkeep = _student(context, leaving)
@@ -273,6 +284,7 @@ def _teacher_links(
         require_current=context.require_current,
         handshake=handshake,
         end=end if context.leads and not inline else None,
+        beat_s=context.beat_every_s,
         sink=_sink(context, "teacher"),
         progress=leaving.enter_context(Progress(run.dir)) if alone and context.leads else None,
     )
