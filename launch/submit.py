@@ -18,13 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from launch.crew import add_config_words, crew_words
+from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_mode_words, chosen_mode
 from launch.process_plan import Crew, plan_crews
 from launch.slurm.render import SlurmRequest, job_name, log_name, render_job
 from launch.snapshot import code_digest, copy_code, list_code
 from tsal_dist.cli import run_entry
-from tsal_dist.config import load_config
+from tsal_dist.config import RunConfig, load_config
 from tsal_dist.errors import ConfigError, ExitCode, TopologyError
 from tsal_dist.run import open_run, run_folder
 from tsal_dist.run_dir import RunDir, write_whole
@@ -93,10 +94,7 @@ def submit_slurm(argv: list[str]) -> int:
     config = load_config(args.config, args.overrides)
     crews = [_alone(crew) for crew in plan_crews(config, args.nodes, _procs_per_node(args))]
     if len(crews) == 1 and (args.teacher_partition or args.teacher_option):
-        raise ConfigError(
-            f"--teacher-partition and --teacher-option are for a teacher that has a job of its own, and "
-            f"runtime.topology is {config.runtime.topology!r}. Set runtime.topology=detached, or leave them out."
-        )
+        raise _needs_detached("--teacher-partition or --teacher-option", config)
     root, files = Path.cwd(), list_code(Path.cwd(), args.config) if args.snapshot else []
     if args.snapshot:
         root = RunDir(run_folder(config).absolute()).code / code_digest(Path.cwd(), files)
@@ -157,6 +155,13 @@ def submit_jobs(texts: Sequence[Path]) -> list[str]:
     return [student, teacher]
 
 
+def _needs_detached(flag: str, config: RunConfig) -> ConfigError:
+    return ConfigError(
+        f"{flag} is for a teacher that has a job of its own, and runtime.topology is {config.runtime.topology!r}. Set "
+        f"runtime.topology=detached, or leave it out."
+    )
+
+
 def _sbatch(*words: object) -> str:
     # A federation of clusters adds its own name to the number.
     return _call(["sbatch", "--parsable", *map(str, words)]).partition(";")[0]
@@ -168,32 +173,55 @@ def _alone(crew: Crew) -> Crew:
 
 
 def submit_k8s(argv: list[str]) -> int:
-    """A ConfigMap, a Service, and one indexed Job per crew."""
+    """A ConfigMap, a Service, and one indexed Job per crew; or the ConfigMap and a JobSet."""
     parser = argparse.ArgumentParser(prog="python -m launch.submit k8s")
     _add_shared_words(parser)
-    parser.add_argument("--image", required=True, help="what the Dockerfile was built and pushed as")
-    parser.add_argument(
-        "--memory", default="16Gi", help="of each pod, shared memory included (default: 16Gi)"
-    )
-    parser.add_argument("--shm", default="4Gi", help="shared memory of each pod (default: 4Gi)")
-    parser.add_argument("--claim", default="tsal-dist", help="the volume; launch/k8s/volume.yaml makes one")
+    add = parser.add_argument
+    add("--image", required=True, help="what the Dockerfile was built and pushed as")
+    add("--memory", default="", help="of each pod, shared memory included (default: for what runs)")
+    add("--shm-gb", type=int, default=4, metavar="GB", help="shared memory of each pod (default: 4)")
+    add("--claim", default="tsal-dist", help="the volume; launch/k8s/volume.yaml makes one")
+    add("--jobset", action="store_true", help="all crews as one JobSet; the cluster needs its controller")
+    add("--queue", default="", help="a LocalQueue of Kueue that decides when the run may begin")
+    add("--priority", default="", metavar="CLASS", help="a PriorityClass")
+    add("--rdma", default="", metavar="RESOURCE=COUNT", help="RDMA devices of each pod, such as rdma/hca=1")
+    repeated = {
+        "--pull-secret": "a secret that the image is pulled with",
+        "--toleration": "KEY[=VALUE][:EFFECT] of a taint that does not matter, such as nvidia.com/gpu",
+        "--node-label": "KEY=VALUE of the nodes to run on",
+        "--teacher-node-label": "detached: the same for the teacher's pods, instead",
+    }
+    for flag, says in repeated.items():
+        add(flag, action="append", default=[], help=f"{says}; repeatable")
+    add("--patch", type=Path, metavar="YAML", help="merged into the objects, as by `kubectl patch`")
     args = parser.parse_intermixed_args(argv)
 
     config = load_config(args.config, args.overrides)
-    crews = plan_crews(config, args.nodes, _procs_per_node(args))
     mounted = argparse.Namespace(**vars(args))
     mounted.config = [str(CONFIG_MOUNT / mount_name(number, file)) for number, file in enumerate(args.config)]
-    alone = [_alone(crew) for crew in crews]
+    crews = [_alone(crew) for crew in plan_crews(config, args.nodes, _procs_per_node(args))]
+    if len(crews) == 1 and args.teacher_node_label:
+        raise _needs_detached("--teacher-node-label", config)
     request = K8sRequest(
         image=args.image,
+        restarts=args.restarts,
         with_gpus=args.gpus_per_node > 0,
         cores_per_proc=args.cpus_per_proc or 0,
         memory=args.memory,
-        shm=args.shm,
+        shm_gb=args.shm_gb,
         claim=args.claim,
-        restarts=args.restarts,
+        jobset=args.jobset,
+        queue=args.queue,
+        priority=args.priority,
+        pull_secrets=tuple(args.pull_secret),
+        tolerations=tuple(args.toleration),
+        node_labels=tuple(args.node_label),
+        teacher_node_labels=tuple(args.teacher_node_label),
+        rdma=args.rdma,
     )
-    text = render_objects(config, args.config, alone, [crew_words(crew, mounted) for crew in alone], request)
+    text = render_objects(config, args.config, crews, [crew_words(crew, mounted) for crew in crews], request)
+    if args.patch:
+        text = patch_objects(text, args.patch)
     if args.dry_run:
         sys.stdout.write(text)
         return ExitCode.DONE
