@@ -231,3 +231,53 @@ def test_a_student_that_keeps_crashing_fails_the_job(cluster, tmp_path):
     assert job.finish()[0] == "FAILED"
     assert job.show()["ExitCode"] == "1:0"
     assert len(starts(root, "student")) == 2
+
+
+def test_an_array_of_machines_packs_and_one_more_job_commits(cluster, tmp_path):
+    """The same bytes as without Slurm; in a run directory an array is refused, here it is what is wanted."""
+    from tests.pack.packing import pack_all
+    from tsal_dist.synthetic.dataset import DatasetSpec, write_dataset
+
+    write_dataset(tmp_path / "raw", DatasetSpec(4, 8, 80, seed=1, labelled=1.0, test_share=0.0))
+    words = [
+        "--lists",
+        str(tmp_path / "raw" / "train.lst"),
+        "--shard-frames",
+        "10",
+        "--out",
+        str(tmp_path / "many"),
+    ]
+
+    def sbatch(*options):
+        command = [
+            "sbatch",
+            "--parsable",
+            "--cpus-per-task=2",
+            f"--output={tmp_path}/pack-%A_%a.log",
+            *options,
+        ]
+        environment = {**cluster.environment, "PYTHON": sys.executable}
+        done = subprocess.run(
+            [*command, "launch/slurm/pack.sbatch", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    array = sbatch("--array=1-2")
+    commit = Job(cluster, "", sbatch(f"--dependency=afterok:{array}"), tmp_path / "none")
+    assert commit.finish() == ("COMPLETED", "0"), [log.read_text() for log in tmp_path.glob("pack-*")]
+    said = "".join(log.read_text() for log in tmp_path.glob("pack-*"))
+    assert "machine 1 of 2: its 2 of 4 shards are there" in said
+    assert "machine 2 of 2: its 2 of 4 shards are there" in said
+    pack_all(tmp_path / "one", lists=[tmp_path / "raw" / "train.lst"], shard_frames=10)
+    packed = [
+        {path.name: path.read_bytes() for path in sorted((tmp_path / name / "train").iterdir())}
+        for name in ("many", "one")
+    ]
+    assert packed[0] == packed[1]
+    half = Job(cluster, "", sbatch("--array=2"), tmp_path / "none")
+    assert half.finish()[0] == "FAILED"

@@ -60,7 +60,8 @@ def test_dry_run_prints_the_job_as_agreed(name, capsys, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name.startswith("slurm")])
 def test_slurm_texts_are_valid_bash(name):
-    for text in (GOLDEN / name, ROOT / "launch" / "slurm" / "keep.sh"):
+    slurm = ROOT / "launch" / "slurm"
+    for text in (GOLDEN / name, slurm / "keep.sh", slurm / "pack.sbatch"):
         subprocess.run(["bash", "-n", str(text)], check=True)
 
 
@@ -74,7 +75,12 @@ def jobs_of(one):
 
 @pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize(
-    "path", [*(GOLDEN / name for name in TEXTS if name.startswith("k8s")), ROOT / "launch/k8s/volume.yaml"]
+    "path",
+    [
+        *(GOLDEN / name for name in TEXTS if name.startswith("k8s")),
+        ROOT / "launch/k8s/volume.yaml",
+        ROOT / "launch/k8s/pack.yaml",
+    ],
 )
 def test_kubernetes_objects_fit_the_schemas(path, version):
     for one in yaml.safe_load_all(path.read_text()):
