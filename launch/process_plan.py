@@ -64,8 +64,8 @@ def streams_of(config: RunConfig, role: str) -> int:
         return streams_of(config, "student") + streams_of(config, "teacher")
     if role == "teacher":
         # Labelled frames, clips to learn from, clips to label; and those among these that the student wishes for.
-        return 4 if config.train.teacher.priority else 3
-    return 1 if config.train.recipe == "supervised" else 2
+        return 4 if config.train.priority else 3
+    return 2 if config.uses_clips else 1
 
 
 def load_of(config: RunConfig, crew: Crew) -> Load:

@@ -15,9 +15,9 @@ def faces(tmp_path_factory):
     ("role", "overrides", "streams"),
     [
         ("student", (), 2),
-        ("student", ("train.recipe=supervised",), 1),
+        ("student", ("method.name=supervised",), 1),
         ("teacher", (), 3),
-        ("teacher", ("train.teacher.priority=0.5",), 4),
+        ("teacher", ("train.priority=0.5",), 4),
     ],
 )
 def test_a_rank_opens_as_many_pools_as_are_asked_for(role, overrides, streams, faces, tmp_path, monkeypatch):
