@@ -12,6 +12,7 @@ checkpoints/<role>/step_<n>/    everything a role needs to go on; COMMIT is writ
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
+code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
 """
 
@@ -70,6 +71,10 @@ class RunDir:
 
     def trust(self, role: str, step: int) -> Path:
         return self.root / "trust" / f"{role}-{step}.safetensors"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
 
     @property
     def report(self) -> Path:

@@ -26,7 +26,7 @@ from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
+from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
 from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.inference.kept_frames import KeptFrames
@@ -99,6 +99,11 @@ class ProcessContext:
         few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
         return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
 
+    @property
+    def beat_every_s(self) -> float:
+        limits = self.config.runtime.deadlines
+        return beat_every_s(self.role_rank.rank, limits.beat_s, limits.silent_s)
+
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
         check_current(self.store, _claimed_role(self.seat), self.seat.rank, self.incarnation)
@@ -166,7 +171,7 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
             context.store, context.seat.role, context.seat.rank, context.incarnation, socket.gethostname()
         )
         heart.beat("start", 0)
-        life = SignOfLife(heart, context.require_current, context.clock)
+        life = SignOfLife(heart, context.require_current, context.clock, context.beat_every_s)
         act = _be_teacher if context.seat.role == "teacher" else _be_student
         code = act(context, life, stop, leaving)
         heart.beat(DONE, 0)
