@@ -26,7 +26,7 @@ from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.consumer import Consumer
-from tsal_dist.pseudo.credits import Credits, check_limits
+from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
@@ -259,19 +259,6 @@ def build_evaluator(
         normalizer=config.data.normalizer,
         device=device,
         most_frames=most_frames,
-    )
-
-
-def check_water(config: RunConfig, students: int, teachers: int) -> None:
-    """Refuse limits under which both roles could wait for each other."""
-    queue, train = config.runtime.queue, config.train
-    check_limits(
-        high_rows=queue.high_water_rows,
-        low_rows=queue.low_water_rows,
-        segment_rows=queue.segment_rows,
-        plan_rows=train.unlabelled_batch * students,
-        producers=teachers,
-        unit=config.data.clip_frames,
     )
 
 

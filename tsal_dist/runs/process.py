@@ -33,6 +33,7 @@ from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
+from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
 from tsal_dist.roles.lockstep import Caller, check_seats, run_lockstep_teacher
 from tsal_dist.roles.peers import (
@@ -58,7 +59,6 @@ from tsal_dist.runs.build import (
     build_model,
     build_student,
     build_teacher,
-    check_water,
     settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
@@ -124,7 +124,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     teachers = sum(other.role == "teacher" for other in seats)
     check_sources(config, len(seats) - teachers)
     if teachers:
-        check_water(config, len(seats) - teachers, teachers)
+        _check_water(config, len(seats) - teachers, teachers)
         if config.runtime.lockstep:
             check_seats(len(seats) - teachers, teachers)
     limits = config.runtime.deadlines
@@ -163,6 +163,19 @@ def _context(run: Run, seat: Seat, group: RoleGroup) -> Iterator[ProcessContext]
 def _claimed_role(seat: Seat) -> str:
     """Inline, the claim is for the directory that its teacher writes labels into."""
     return "teacher" if seat.role == "inline" else seat.role
+
+
+def _check_water(config: RunConfig, students: int, teachers: int) -> None:
+    """Refuse limits under which both roles could wait for each other."""
+    queue, train = config.runtime.queue, config.train
+    check_limits(
+        high_rows=queue.high_water_rows,
+        low_rows=queue.low_water_rows,
+        segment_rows=queue.segment_rows,
+        plan_rows=train.unlabelled_batch * students,
+        producers=teachers,
+        unit=config.data.clip_frames,
+    )
 
 
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
