@@ -30,8 +30,9 @@ class TrackerConfig(Section):
 class ModelConfig(Section):
     """The network that teacher and student share the shape of."""
 
-    detector: Literal["lite", "hrnet_w18", "cpm_vgg16"] = "hrnet_w18"
-    """`cpm_vgg16` is the paper's, `hrnet_w18` the stronger one, `lite` trains on one CPU core."""
+    detector: Literal["lite", "lite0", "lite1", "lite2", "hrnet_w18", "cpm_vgg16"] = "hrnet_w18"
+    """`lite` trains on one CPU core; so does `lite0` (`lite1`, `lite2`: larger), which starts from ImageNet;
+    `hrnet_w18` is the stronger one, `cpm_vgg16` the paper's."""
 
     num_points: int = Field(68, ge=1)
     """Landmarks per face; the shards must agree."""
@@ -40,8 +41,9 @@ class ModelConfig(Section):
     """Side of the square the detector sees."""
 
     weights: str = ""
-    """A local file with weights to start from (safetensors, or a torch file of plain tensors); "" starts from
-    random. Nothing is ever downloaded."""
+    """A local file with weights to start from (safetensors, or a torch file of plain tensors). "" starts
+    `lite0` to `lite2` from the file of their installed package and the others from random; "random" starts any
+    from random. Nothing is ever downloaded."""
 
     decode_radius: int = Field(4, ge=1)
     """Radius, in heatmap cells, of the local soft-argmax around a peak."""

@@ -1,21 +1,36 @@
 """A detector by its name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 from torch import Tensor, nn
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.models.cpm_vgg16 import CpmVgg16
+from tsal_dist.models.efficientnet_lite import from_published
 from tsal_dist.models.hrnet import HrnetW18
 from tsal_dist.models.lite import Lite
+from tsal_dist.models.lite0 import Lite0
 from tsal_dist.models.output import DetectorOutput
-from tsal_dist.models.pretrained import load_pretrained
+from tsal_dist.models.pretrained import Translate, load_pretrained
 
-_DETECTORS: dict[str, Callable[[int], nn.Module]] = {
-    "cpm_vgg16": CpmVgg16,
-    "hrnet_w18": HrnetW18,
-    "lite": Lite,
+
+@dataclass(frozen=True)
+class _Kind:
+    make: Callable[[int], nn.Module]
+    translate: Translate = dict
+    """From the names of published weights to the detector's own."""
+
+
+_DETECTORS: Mapping[str, _Kind] = {
+    "cpm_vgg16": _Kind(CpmVgg16),
+    "hrnet_w18": _Kind(HrnetW18),
+    "lite": _Kind(Lite),
+    "lite0": _Kind(Lite0, from_published),
+    "lite1": _Kind(partial(Lite0, depth=1.1), from_published),
+    "lite2": _Kind(partial(Lite0, width=1.1, depth=1.2), from_published),
 }
 
 
@@ -34,9 +49,10 @@ def build_detector(name: str, num_points: int, weights: str = "") -> nn.Module:
     """A fresh detector on the CPU, its trunk filled from the file `weights` if one is named."""
     if name not in _DETECTORS:
         raise ConfigError(f"model.detector is {name!r}; it must be one of {', '.join(sorted(_DETECTORS))}.")
-    model = _DETECTORS[name](num_points)
+    kind = _DETECTORS[name]
+    model = kind.make(num_points)
     if weights:
-        load_pretrained(model, weights, cast(Detector, model).trunk)
+        load_pretrained(model, weights, cast(Detector, model).trunk, kind.translate)
     return model
 
 
