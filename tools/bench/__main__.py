@@ -8,7 +8,7 @@ Each is a command of its own (`python -m tools.bench.<name>`) that measures ours
 something. What it printed last, a line of JSON, is kept in --folder. `--write` puts the table of all that is kept there
 between the two marks in a page, so a part can be measured again without the rest.
 
-`accuracy` is not among them: it trains for an hour. See tools.bench.accuracy.
+`accuracy` is not among them: it trains for hours, and keeps its own cells. See tools.bench.accuracy.
 """
 
 import argparse
