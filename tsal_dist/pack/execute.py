@@ -133,7 +133,10 @@ def pack(
         put(encode_sources(rows), target, SOURCES)
         check_apart(rows, folder, [*sibling_splits(folder), *apart_from])
         base = earlier.manifest.plan if earlier else plan.fingerprint
-        manifest = build_manifest(plan.options.split, base, plan.scheme, points, (*done, *shards))
+        first_pixel = plan.first_pixel.union(earlier.manifest.first_pixel if earlier else ())
+        manifest = build_manifest(
+            plan.options.split, base, plan.scheme, points, (*done, *shards), sorted(first_pixel)
+        )
         outcome = Outcome(manifest.model_copy(update={"url": folder}), tuple(rows), progress)
         _check_failures(outcome, max_fail)
         put(encode_manifest(manifest), target, MANIFEST)

@@ -7,6 +7,7 @@ manifest's fingerprint covers the bytes of every shard: a reader's saved positio
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -88,6 +89,9 @@ class Manifest(_Page):
     """Name of the landmark layout, such as `300w-68`."""
     points: int = Field(ge=0)
     """K, the landmarks of a face; 0 when nothing is labelled."""
+    first_pixel: tuple[int, ...] = ()
+    """What the annotations called the first pixel before they were packed; in the shards it is always 0. Empty in
+    folders that do not say."""
     shards: tuple[Shard, ...]
     fingerprint: str = ""
     """sha256 over everything above."""
@@ -112,8 +116,17 @@ class Manifest(_Page):
         return join(self.url, f"{self.shards[shard].name}.parquet")
 
 
-def build_manifest(split: str, plan: str, scheme: str, points: int, shards: tuple[Shard, ...]) -> Manifest:
-    bare = Manifest(split=split, plan=plan, scheme=scheme, points=points, shards=shards)
+def build_manifest(
+    split: str,
+    plan: str,
+    scheme: str,
+    points: int,
+    shards: tuple[Shard, ...],
+    first_pixel: Sequence[int] = (),
+) -> Manifest:
+    bare = Manifest(
+        split=split, plan=plan, scheme=scheme, points=points, first_pixel=tuple(first_pixel), shards=shards
+    )
     return bare.model_copy(update={"fingerprint": _fingerprint(bare)})
 
 
@@ -170,7 +183,10 @@ def parse_ranges(text: str) -> NDArray[np.int64]:
 
 
 def _canonical(page: _Page) -> bytes:
-    return json.dumps(page.model_dump(), sort_keys=True, indent=1).encode() + b"\n"
+    fields = page.model_dump()
+    if not fields.get("first_pixel", True):
+        del fields["first_pixel"]  # folders that do not say keep the fingerprint they were written with
+    return json.dumps(fields, sort_keys=True, indent=1).encode() + b"\n"
 
 
 def _fingerprint(manifest: Manifest) -> str:
