@@ -142,7 +142,9 @@ def test_every_output_learns_one_batch():
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ConfigError, match="cpm_vgg16, hrnet_w18, lite, lite0"):
+    with pytest.raises(
+        ConfigError, match="cpm_vgg16, hrnet_w18, lite, lite0, lite1, lite2, resnet18, resnet50"
+    ):
         build_detector("resnet", 68)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from tests.ranks import run_ranks
 from tsal_dist.config.runtime import EngineConfig
@@ -13,11 +14,10 @@ from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.efficientnet_lite import (
     NORM_EPSILON,
     EfficientNetLite,
-    FrozenConv,
     from_published,
     round_channels,
-    same_padding,
 )
+from tsal_dist.models.frozen import FrozenConv, same_padding
 from tsal_dist.models.input import normalize
 from tsal_dist.models.pretrained import load_pretrained
 from tsal_dist.models.published import locate_weights
@@ -57,7 +57,7 @@ def slow_same_conv(image, weight, bias, stride):
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 def test_padding_is_tensorflows(kernel, stride, size):
     torch.manual_seed(0)
-    conv = FrozenConv(3, 4, kernel, stride, relu=False)
+    conv = FrozenConv(3, 4, kernel, stride, same=True)
     conv.scale.copy_(torch.rand(4) + 0.5)
     conv.shift.copy_(torch.randn(4))
     image = torch.randn(3, *size)
@@ -86,7 +86,7 @@ def test_a_folded_norm_is_the_norm():
     conv = FrozenConv(3, 6, 3)
     conv.load_state_dict({name.removeprefix("encoder.stem."): tensor for name, tensor in ours.items()})
     image = torch.randn(2, 3, 8, 8)
-    expected, got = torch.nn.functional.relu6(norm(plain(image))), conv(image)
+    expected, got = norm(plain(image)), conv(image)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     got.square().sum().backward()
     expected.square().sum().backward()
@@ -157,6 +157,42 @@ def test_names_of_a_published_file_fit(tmp_path, name):
         assert torch.equal(weight, model.encoder.state_dict()[key])
     expected = torch.rsqrt(content["_blocks.2._bn1.running_var"] + NORM_EPSILON)
     assert torch.equal(model.encoder.blocks[2].depthwise.scale, expected)
+
+
+def slow_levels(content, image_N3HW):
+    """Lite0's forward pass written out on the published names: what comes out at strides 4, 8, 16 and 32."""
+
+    def conv(x, place, norm, stride, groups=1):
+        weight = content[f"{place}.weight"]
+        low_high = [same_padding(side, weight.shape[-1], stride) for side in (x.shape[-1], x.shape[-2])]
+        x = F.conv2d(F.pad(x, sum(low_high, ())), weight, None, stride, groups=groups)
+        statistics = (content[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *statistics, False, 0.0, NORM_EPSILON)
+
+    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    x = F.relu6(conv(image_N3HW, "_conv_stem", "_bn0", 2))
+    outs = []
+    for number, stride in enumerate(strides):
+        block = f"_blocks.{number}"
+        y = F.relu6(conv(x, f"{block}._expand_conv", f"{block}._bn0", 1)) if number else x
+        y = F.relu6(conv(y, f"{block}._depthwise_conv", f"{block}._bn1", stride, y.shape[1]))
+        y = conv(y, f"{block}._project_conv", f"{block}._bn2", 1)
+        x = x + y if stride == 1 and x.shape == y.shape else y
+        outs.append(x)
+    return [outs[2], outs[4], outs[10], outs[15]]
+
+
+def test_a_published_file_gives_the_published_features(tmp_path):
+    torch.manual_seed(1)
+    content = publish(build_detector("lite0", 5))
+    torch.save(content, tmp_path / "w.pth")
+    model = build_detector("lite0", 5, str(tmp_path / "w.pth"))
+    raw = crops(2, 96)
+    with torch.no_grad():
+        expected = slow_levels(content, (raw.float().permute(0, 3, 1, 2) - 127) / 128)
+        got = model.encoder(normalize(raw))
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3 * float(other.std()), rtol=1e-3)
 
 
 def test_a_file_of_our_own_fits_too(tmp_path):

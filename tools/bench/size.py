@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BEGIN, END = "<!-- sizes: python -m tools.bench.size writes from here -->", "<!-- sizes to here -->"
-DETECTORS = ("lite", "lite0", "lite1", "lite2", "hrnet_w18", "cpm_vgg16")
+DETECTORS = ("lite", "lite0", "lite1", "lite2", "resnet18", "resnet50", "hrnet_w18", "cpm_vgg16")
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,12 @@ class TrackerConfig(Section):
 class ModelConfig(Section):
     """The network that teacher and student share the shape of."""
 
-    detector: Literal["lite", "lite0", "lite1", "lite2", "hrnet_w18", "cpm_vgg16"] = "hrnet_w18"
+    detector: Literal[
+        "lite", "lite0", "lite1", "lite2", "resnet18", "resnet50", "hrnet_w18", "cpm_vgg16"
+    ] = "hrnet_w18"
     """`lite` trains on one CPU core; so does `lite0` (`lite1`, `lite2`: larger), which starts from ImageNet;
-    `hrnet_w18` is the stronger one, `cpm_vgg16` the paper's."""
+    `resnet18` and `resnet50` are for weights of your own, `hrnet_w18` is the stronger one, `cpm_vgg16` the
+    paper's."""
 
     num_points: int = Field(68, ge=1)
     """Landmarks per face; the shards must agree."""

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, cast
 
 from torch import Tensor, nn
 
 from tsal_dist.errors import ConfigError
+from tsal_dist.models import efficientnet_lite, resnet
 from tsal_dist.models.cpm_vgg16 import CpmVgg16
-from tsal_dist.models.efficientnet_lite import from_published
+from tsal_dist.models.efficientnet_lite import EfficientNetLite
 from tsal_dist.models.hrnet import HrnetW18
 from tsal_dist.models.lite import Lite
-from tsal_dist.models.lite0 import Lite0
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.models.pretrained import Translate, load_pretrained
+from tsal_dist.models.pretrained_trunk import OnTrunk
+from tsal_dist.models.resnet import ResNet
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,18 @@ _DETECTORS: Mapping[str, _Kind] = {
     "cpm_vgg16": _Kind(CpmVgg16),
     "hrnet_w18": _Kind(HrnetW18),
     "lite": _Kind(Lite),
-    "lite0": _Kind(Lite0, from_published),
-    "lite1": _Kind(partial(Lite0, depth=1.1), from_published),
-    "lite2": _Kind(partial(Lite0, width=1.1, depth=1.2), from_published),
+    "lite0": _Kind(lambda points: OnTrunk(EfficientNetLite(), points), efficientnet_lite.from_published),
+    "lite1": _Kind(
+        lambda points: OnTrunk(EfficientNetLite(depth=1.1), points), efficientnet_lite.from_published
+    ),
+    "lite2": _Kind(
+        lambda points: OnTrunk(EfficientNetLite(width=1.1, depth=1.2), points),
+        efficientnet_lite.from_published,
+    ),
+    "resnet18": _Kind(
+        lambda points: OnTrunk(ResNet((2, 2, 2, 2), deep=False), points), resnet.from_published
+    ),
+    "resnet50": _Kind(lambda points: OnTrunk(ResNet((3, 4, 6, 3), deep=True), points), resnet.from_published),
 }
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsal_dist.models.frozen import FrozenConv, take_conv
 from tsal_dist.models.input import MEAN_RGB, STD_RGB
 
 STEM = 32
@@ -50,7 +51,7 @@ class EfficientNetLite(nn.Module):
         self.register_buffer(
             "input_shift", ((mean_3 - _INPUT_MEAN) / _INPUT_SCALE).view(3, 1, 1), persistent=False
         )
-        self.stem = FrozenConv(3, STEM, 3, 2)
+        self.stem = FrozenConv(3, STEM, 3, 2, same=True)
         blocks: list[_Block] = []
         inner = STEM
         for place, (kernel, stride, expansion, channels, count) in enumerate(STAGES):
@@ -67,7 +68,7 @@ class EfficientNetLite(nn.Module):
         self.channels = tuple(blocks[end].outer for end in self.ends)
 
     def forward(self, image_N3HW: Tensor) -> list[Tensor]:
-        x = self.stem(image_N3HW * self.input_scale + self.input_shift)
+        x = F.relu6(self.stem(image_N3HW * self.input_scale + self.input_shift), inplace=True)
         levels = []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -84,58 +85,14 @@ class _Block(nn.Module):
         middle = inner * expansion
         self.outer, self.stride = outer, stride
         self.short = inner == outer and stride == 1
-        self.expand = FrozenConv(inner, middle) if expansion != 1 else nn.Identity()
-        self.depthwise = FrozenConv(middle, middle, kernel, stride, groups=middle)
-        self.project = FrozenConv(middle, outer, relu=False)
+        self.expand = FrozenConv(inner, middle) if expansion != 1 else None
+        self.depthwise = FrozenConv(middle, middle, kernel, stride, groups=middle, same=True)
+        self.project = FrozenConv(middle, outer, linear=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        path: Tensor = self.project(self.depthwise(self.expand(x)))
+        wide = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        path: Tensor = self.project(F.relu6(self.depthwise(wide), inplace=True))
         return x + path if self.short else path
-
-
-class FrozenConv(nn.Module):
-    """A convolution and the batch norm behind it, whose statistics, scale and shift never change.
-
-    A frozen norm is y = scale * conv(x) + shift: the same convolution with scaled filters and a bias. So it costs
-    nothing per pixel, forward or backward, while the filters learn at the published scale. There are no statistics
-    that a batch could move, in training mode either: a frame's result does not depend on its batch.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(
-        self,
-        inner: int,
-        outer: int,
-        kernel: int = 1,
-        stride: int = 1,
-        *,
-        groups: int = 1,
-        relu: bool = True,
-    ) -> None:
-        super().__init__()
-        self.kernel, self.stride, self.groups, self.relu = kernel, stride, groups, relu
-        self.weight = nn.Parameter(torch.empty(outer, inner // groups, kernel, kernel))
-        self.register_buffer("scale", torch.ones(outer))
-        self.register_buffer("shift", torch.zeros(outer))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu" if relu else "linear")
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * self.scale.view(-1, 1, 1, 1)
-        padding = self.kernel // 2
-        if self.stride > 1:
-            sides = [same_padding(size, self.kernel, self.stride) for size in (x.shape[-1], x.shape[-2])]
-            x, padding = F.pad(x, (*sides[0], *sides[1])), 0
-        x = F.conv2d(x, weight, self.shift, self.stride, padding, groups=self.groups)
-        return F.relu6(x, inplace=True) if self.relu else x
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis, as TensorFlow's "same" has them: just enough, the odd one after."""
-    outer = -(-size // stride)
-    total = max(0, (outer - 1) * stride + kernel - size)
-    return total // 2, total - total // 2
 
 
 def round_channels(wished: float) -> int:
@@ -151,21 +108,14 @@ def from_published(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     ours: dict[str, Tensor] = {}
     used: set[str] = set()
-    for name, weight in found.items():
+    for name in found:
         match = _CONV.fullmatch(name)
         if match is None or (match["block"] is None) != (match["part"] is None):
             continue
         block, part = match["block"] or "", match["part"]
-        norm = f"{block}{_NORM_OF[part]}."
         place = f"encoder.{block.lstrip('_')}{part or 'stem'}"
-        ours[f"{place}.weight"] = weight
-        ours |= _fold(place, {key.removeprefix(norm): found[key] for key in found if key.startswith(norm)})
-        used |= {name, *(key for key in found if key.startswith(norm))}
+        norm = f"{block}{_NORM_OF[part]}"
+        tensors, names = take_conv(found, name.removesuffix(".weight"), norm, place, NORM_EPSILON)
+        ours |= tensors
+        used |= names
     return ours | {name: tensor for name, tensor in found.items() if name not in used}
-
-
-def _fold(place: str, norm: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if not {"weight", "bias", "running_mean", "running_var"} <= norm.keys():
-        return {}  # reported as lacking
-    scale = norm["weight"] * torch.rsqrt(norm["running_var"] + NORM_EPSILON)
-    return {f"{place}.scale": scale, f"{place}.shift": norm["bias"] - norm["running_mean"] * scale}
