@@ -134,7 +134,10 @@ def pack(
         check_apart(rows, folder, [*sibling_splits(folder), *apart_from])
         base = earlier.manifest.plan if earlier else plan.fingerprint
         layout = earlier.manifest.layout if earlier else plan.layout
-        manifest = build_manifest(plan.options.split, base, plan.scheme, points, (*done, *shards), layout)
+        first_pixel = plan.first_pixel.union(earlier.manifest.first_pixel if earlier else ())
+        manifest = build_manifest(
+            plan.options.split, base, plan.scheme, points, (*done, *shards), layout, sorted(first_pixel)
+        )
         outcome = Outcome(manifest.model_copy(update={"url": folder}), tuple(rows), progress)
         _check_failures(outcome, max_fail)
         put(encode_manifest(manifest), target, MANIFEST)

@@ -101,6 +101,12 @@ class Plan:
         return self.options.scheme or f"{self.points} points"
 
     @property
+    def first_pixel(self) -> set[int]:
+        """What the annotations call the first pixel: 0, 1, or both where formats are mixed."""
+        faces = (label.face for one, _ in self.sources for label in one.labels.values())
+        return {face.first_pixel for face in faces if face.points_K2 is not None}
+
+    @property
     def frames(self) -> int:
         return sum(shard.frames for shard in self.shards)
 

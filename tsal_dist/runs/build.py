@@ -46,6 +46,7 @@ from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.first_weights import first_weights
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
 from tsal_dist.trackers.choose import build_tracker
@@ -77,10 +78,11 @@ def settle_method(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"method": MethodConfig.model_validate(written)})
 
 
-def build_model(config: RunConfig, number: int = 0) -> nn.Module:
-    """The detector, with the same first weights in every process of a run; each `number` has weights of its own."""
+def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Module:
+    """The detector, with the same first weights in every process of a run: random ones, each `number` has its own, and
+    under them those of the file `weights`."""
     torch.manual_seed(config.train.seed + number)
-    return build_detector(config.model.detector, config.model.num_points, config.model.weights)
+    return build_detector(config.model.detector, config.model.num_points, weights)
 
 
 def build_recipe(config: RunConfig) -> Recipe:
@@ -102,10 +104,10 @@ def build_task(config: RunConfig) -> Task:
     )
 
 
-def build_student_net(config: RunConfig, recipe: Recipe) -> nn.Module:
+def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:
     """What the student trains: the detector, or what the method makes of detectors."""
     numbers = count()
-    return recipe.student.build(lambda: build_model(config, next(numbers)))
+    return recipe.student.build(lambda: build_model(config, next(numbers), weights))
 
 
 def build_student(
@@ -123,7 +125,7 @@ def build_student(
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
         feed = _feed(config, consumer, recipe, shards, role_rank)
         usage = LabelUsage(staleness) if planner else None
-    net = build_student_net(config, recipe)
+    net = build_student_net(config, recipe, first_weights(config.model, run.dir.checkpoints("student")))
     engine = build_engine(
         net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
@@ -178,8 +180,10 @@ def build_teacher(
         update={"lr": train.optim.lr * lr_share, "warmup_steps": min(train.optim.warmup_steps, 10)}
     )
     topic = _labels_topic(config, run, recipe)
+    weights = first_weights(config.model, run.dir.checkpoints("teacher"))
     panel = {
-        name: member.build() if member.build else build_model(config) for name, member in recipe.panel.items()
+        name: member.build() if member.build else build_model(config, weights=weights)
+        for name, member in recipe.panel.items()
     }
     engine = build_engine(
         next(iter(panel.values())),
