@@ -1,6 +1,7 @@
 """What a panel says of unlabelled clips: one forward pass per net, frame and view, one flow per pair of neighbours.
 
 heatmap     the highest peak, and its height
+companions  of each map the peak that fits the other points as in the labels; valid where it does
 center      the points of the best centre and its offsets, and the centre's score
 track       the neighbours' peaks carried here by flow: from before and from after, by how well each flow undoes
             itself; with the carried points' score. A frame without a trusted way from either side is not valid.
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from tsal_dist.geometry.center import decode_center
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.metrics.calibration import Calibration
+from tsal_dist.models.companions import Companions, agree
 from tsal_dist.models.embedding import EmbeddingTap, sample_at
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
@@ -40,6 +42,15 @@ class Limits(NamedTuple):
     max_move_px: float
 
 
+class Fitting(NamedTuple):
+    """What the labels say of points beside each other, for a reading of companions."""
+
+    known: Companions
+    sigma_px: float
+    most_misfit: float = 2.0
+    """Deviations; a point that fits worse has nothing to say."""
+
+
 class Found(NamedTuple):
     """One source's answer."""
 
@@ -59,9 +70,10 @@ def label(
     stride: int,
     radius: int,
     limits: Limits,
+    fitting: "Fitting | None" = None,
 ) -> Answers:
     """The sources' answers for every frame and point."""
-    asked = _Asked(panel, frames, stride, radius)
+    asked = _Asked(panel, frames, stride, radius, fitting)
     flow, pairs = None, neighbours(frames)
     if any(source.reading == "track" for source in sources):
         flow = find_flow(tracker, frames, pairs)
@@ -87,8 +99,15 @@ def label(
 class _Asked:
     """The panel's outputs for some frames, each computed once."""
 
-    def __init__(self, panel: Mapping[str, nn.Module], frames: Frames, stride: int, radius: int) -> None:
-        self._panel, self._image_NHWC = panel, frames.image_NHWC
+    def __init__(
+        self,
+        panel: Mapping[str, nn.Module],
+        frames: Frames,
+        stride: int,
+        radius: int,
+        fitting: Fitting | None,
+    ) -> None:
+        self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
         self._stride, self._radius = stride, radius
         self._outputs: dict[str, DetectorOutput] = {}
         self._embeddings: dict[str, Tensor] = {}
@@ -100,6 +119,11 @@ class _Asked:
             faces_NCK2, face_score_NC = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride)
             score_NK = face_score_NC[:, :1].expand(faces_NCK2.shape[0], faces_NCK2.shape[2])
             return Found(faces_NCK2[:, 0], score_NK, torch.ones_like(score_NK, dtype=torch.bool))
+        if source.reading == "companions":
+            assert self._fitting is not None, "made for a method that reads companions"
+            known, sigma_px, most = self._fitting
+            agreed = agree(output.points_heat_NKhw, known, self._stride, self._radius, sigma_px)
+            return Found(agreed.points_NK2, agreed.score_NK, agreed.misfit_NK < most)
         points_NK2, score_NK = self.peaks(source.member, source.views)
         more = None
         if source.reading == "candidates":

@@ -31,7 +31,7 @@ from tsal_dist.observe.meters import Pace
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.recipes.api import Member, OwnLessons, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.frames import neighbours
-from tsal_dist.recipes.labelling import Limits, label, state_errors
+from tsal_dist.recipes.labelling import Fitting, Limits, label, state_errors
 from tsal_dist.recipes.steps import add_terms, supervised_terms, supervised_weights, total_loss
 from tsal_dist.recipes.students import part_of
 from tsal_dist.recipes.study import Study
@@ -66,6 +66,8 @@ class Teacher:
     gate: ReadinessGate
     calibration: Calibration | None = None
     """What a score means in pixels, as far as frames with a truth have told; see `calibrate`."""
+    fitting: Fitting | None = None
+    """What the labels say of points beside each other, where a source reads companions."""
     flow: FlowTrainer | None = None
     """For a tracker that is a network: what trains it."""
     version: int = -1
@@ -128,6 +130,7 @@ class Teacher:
             stride=self.task.stride,
             radius=self.task.radius,
             limits=Limits(settings.tracker.max_fb_error_px, settings.tracker.max_move * settings.crop_px),
+            fitting=self.fitting,
         )
         model.train()
         answers = state_errors(answers, self.recipe.sources, self.calibration)

@@ -24,6 +24,7 @@ from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
+from tsal_dist.models.companions import learn_companions
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
@@ -37,6 +38,7 @@ from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
 from tsal_dist.recipes.api import Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.find import find_method
+from tsal_dist.recipes.labelling import Fitting
 from tsal_dist.roles.feedback import Notes, WishedClips
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.roles.label_feed import LabelFeed
@@ -47,6 +49,7 @@ from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.runs.build_feedback import build_wished_clips
 from tsal_dist.runs.first_weights import first_weights
+from tsal_dist.runs.labelled_points import read_labelled_points
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
 from tsal_dist.trackers.choose import build_tracker
@@ -85,13 +88,14 @@ def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Mod
     return build_detector(config.model.detector, config.model.num_points, weights)
 
 
-def build_recipe(config: RunConfig) -> Recipe:
+def build_recipe(config: RunConfig, labelled: ShardSet) -> Recipe:
     """The method's parts, made anew: what they remember is one role's."""
-    return find_method(config.method.name).build(config.method.settings, build_task(config))
+    return find_method(config.method.name).build(config.method.settings, build_task(config, labelled))
 
 
-def build_task(config: RunConfig) -> Task:
+def build_task(config: RunConfig, labelled: ShardSet) -> Task:
     model = config.model
+    _, placed_MK = read_labelled_points(config, labelled)
     return Task(
         points=model.num_points,
         crop_px=model.crop_px,
@@ -101,7 +105,18 @@ def build_task(config: RunConfig) -> Task:
         clip_frames=config.data.clip_frames,
         max_fb_error_px=model.tracker.max_fb_error_px,
         average=config.train.average,
+        teaches_absent=config.train.loss.absent,
+        absent=tuple((1 - placed_MK.mean(0)).tolist()) if len(placed_MK) else (),
     )
+
+
+def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitting | None:
+    """What the labels say of points beside each other, if a source asks for it."""
+    if not any(source.reading == "companions" for source in recipe.sources):
+        return None
+    points_MK2, placed_MK = read_labelled_points(config, labelled)
+    sigma_px = config.train.loss.sigma_px
+    return Fitting(learn_companions(points_MK2, placed_MK, sigma_px), sigma_px)
 
 
 def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:
@@ -114,7 +129,7 @@ def build_student(
     config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None
 ) -> Student:
     """One student rank."""
-    recipe = build_recipe(config)
+    recipe = build_recipe(config, shards.labelled)
     feed, planner, usage = None, None, None
     if config.uses_clips and shards.unlabelled:
         staleness = build_staleness(config)
@@ -135,7 +150,7 @@ def build_student(
         rank=role_rank.rank,
         world=role_rank.world,
         engine=engine,
-        task=build_task(config),
+        task=build_task(config, shards.labelled),
         stream=_labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
         average=_average(config, recipe, engine),
         gauge=CollapseGauge(),
@@ -171,7 +186,7 @@ def build_teacher(
     limited: bool,
 ) -> Teacher:
     """One teacher rank. Not `limited`, it labels as often as it is asked: inline asks for just enough."""
-    recipe, task = build_recipe(config), build_task(config)
+    recipe, task = build_recipe(config, shards.labelled), build_task(config, shards.labelled)
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
     train, data, queue = config.train, config.data, config.runtime.queue
     versions = max(1, train.steps // config.runtime.weights.publish_every)
@@ -231,6 +246,7 @@ def build_teacher(
         task=task,
         tracker=tracker,
         flow=flow,
+        fitting=build_fitting(config, recipe, shards.labelled),
         panel={
             name: engine.model if place == 0 else net.to(role_rank.device)
             for place, (name, net) in enumerate(panel.items())
