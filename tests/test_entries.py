@@ -242,3 +242,13 @@ def test_an_exported_file_predicts_what_its_run_predicts(faces, finished, tmp_pa
         )
         tables.append(pyarrow.parquet.read_table(table))
     assert tables[0].equals(tables[1])
+
+
+def test_from_python_it_is_two_lines(faces, finished, tmp_path):
+    import tsal_dist as tsal
+
+    found = tsal.open(finished).predict(str(faces.videos / "0001" / "vid.avi"), smooth="offline")
+    assert found.table.num_rows == 8
+    assert "of 8 frames" in found.summary()
+    found.draw(str(tmp_path / "o.mp4"))
+    assert (tmp_path / "o.mp4").stat().st_size > 1000

@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 
 from tsal_dist.errors import TsalError
 
+DOOR = "tsal "
 INTERRUPTED = 130  # the shell's convention for SIGINT
+
+
+def program(module: str) -> str:
+    """What a usage line calls this page: the verb of `tsal`, or the module that Python was asked to run."""
+    return sys.argv[0] if sys.argv[0].startswith(DOOR) else f"python -m tsal_dist.{module}"
 
 
 def run_entry(main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:
