@@ -168,7 +168,7 @@ def _record(
     options: "Sequence[Forecast]",
     chosen: "Forecast",
 ) -> dict[str, object]:
-    from tools.bench.paired_benchmark import describe_system
+    from tsal_dist.planning.system import describe_system
 
     return {
         "costs": asdict(costs),

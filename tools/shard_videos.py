@@ -385,4 +385,4 @@ def _print_outcome(outcome: "Outcome") -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_entry(main))
+    raise SystemExit(run_entry(main, way_back="The same command goes on: what is packed is kept."))

@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tsal_dist.cli import run_entry
+from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import Environment, read_environment
@@ -25,7 +25,7 @@ from tsal_dist.run import Mode, load_run, run_folder
 def main(argv: list[str]) -> int:
     """Parse, plan, and hand over to the loop of this process's role."""
     parser = argparse.ArgumentParser(
-        prog="python -m tsal_dist.train",
+        prog=program("train"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
