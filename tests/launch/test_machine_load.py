@@ -48,7 +48,7 @@ def open_role(config, role):
 
     run, shards, seat = open_run(config, "new"), open_data(config), RoleRank(1, 2, torch.device("cpu"))
     if role == "student":
-        build_student(config, run, shards, seat).close()
+        build_student(config, run, shards, seat, notes=None).close()
     else:
         build_teacher(config, run, shards, seat, 1, clips_per_cycle=1, limited=True).close()
 
