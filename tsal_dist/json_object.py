@@ -1,6 +1,7 @@
 """A JSON object out of a file that anyone may have written, or ValueError: nothing else ever comes of bad bytes."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -17,3 +18,12 @@ def read_object(text: str | bytes) -> dict[str, Any]:
 
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number of JSON")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one, by dotted names; an empty one has none."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        flat |= flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+    return flat

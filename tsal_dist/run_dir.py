@@ -7,7 +7,7 @@ ctl/turn/<role>.json            in lockstep: what the student asks for, and the 
 ctl/exit/<role>.json            how an attempt of a role ended, for its launcher; its rank 0's last act
 ctl/stop                        why the run ends; written by the student's rank 0 alone
 queue/<topic>/                  pseudo-labels and feedback; see the protocol beside tsal_dist.pseudo
-weights/<role>/v<step>/         published model versions; LATEST names the newest whole one
+weights/<role>/v<step>/         published model versions, each whole
 checkpoints/<role>/step_<n>/    everything a role needs to go on; COMMIT is written last
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step

@@ -1,6 +1,5 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from tsal_dist.engine.choose import build_engine
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
-from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -48,6 +46,16 @@ from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.build_streams import (
+    STUDENT_LABELS,
+    TEACHER_CLIPS,
+    TEACHER_LABELS,
+    TEACHER_STUDY,
+    RoleRank,
+    clip_stream,
+    labelled_stream,
+    mirror,
+)
 from tsal_dist.runs.first_weights import first_weights
 from tsal_dist.runs.labelled_points import read_labelled_points
 from tsal_dist.runs.open_data import Shards
@@ -60,18 +68,6 @@ GATE_FRAMES = 64
 
 USUAL_AVERAGE = TrainConfig.model_fields["average"].default
 """Decay by which labels age where no average is kept."""
-
-# Words that keep the chances of different streams apart under one seed.
-STUDENT_LABELS, TEACHER_LABELS, TEACHER_STUDY, TEACHER_CLIPS = range(4)
-
-
-@dataclass(frozen=True)
-class RoleRank:
-    """Where a rank stands in its role, and what it computes on."""
-
-    rank: int
-    world: int
-    device: torch.device
 
 
 def settle_method(config: RunConfig) -> RunConfig:
@@ -151,7 +147,7 @@ def build_student(
         world=role_rank.world,
         engine=engine,
         task=build_task(config, shards.labelled),
-        stream=_labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
+        stream=labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
         average=_average(config, recipe, engine),
         gauge=CollapseGauge(),
         feed=feed,
@@ -235,7 +231,7 @@ def build_teacher(
         data.easy,
         labels=False,
         points=config.model.num_points,
-        mirror=_mirror(config),
+        mirror=mirror(config),
     )
     return Teacher(
         config=config,
@@ -251,8 +247,8 @@ def build_teacher(
             name: engine.model if place == 0 else net.to(role_rank.device)
             for place, (name, net) in enumerate(panel.items())
         },
-        labelled=_labelled_stream(config, shards.labelled, role_rank, TEACHER_LABELS),
-        study=_clip_stream(
+        labelled=labelled_stream(config, shards.labelled, role_rank, TEACHER_LABELS),
+        study=clip_stream(
             config,
             shards.unlabelled,
             easy,
@@ -315,7 +311,7 @@ def _feed(
         bool(known),
         known,
         points=model.num_points,
-        mirror=_mirror(config),
+        mirror=mirror(config),
     )
     pool = build_reader_pool(
         clips,
@@ -336,46 +332,13 @@ def _feed(
     )
 
 
-def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(
-        config.model.crop_px, config.data.box_expand, config.data.hard, mirror=_mirror(config)
-    )
-    return ClipStream(
-        shards,
-        view,
-        select="labelled",
-        batch=config.train.labelled_batch,
-        rank=role_rank.rank,
-        world=role_rank.world,
-        seed=_seed(config, word),
-        read_ahead=ReadAhead(workers=config.data.workers),
-    )
-
-
-def _clip_stream(
-    config: RunConfig, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, word: int, batch: int
-) -> ClipStream:
-    return ClipStream(
-        shards,
-        view,
-        select="all",
-        batch=batch,
-        rank=role_rank.rank,
-        world=role_rank.world,
-        seed=_seed(config, word),
-        clip_frames=config.data.clip_frames,
-        clip_stride=config.data.clip_stride,
-        read_ahead=ReadAhead(workers=config.data.workers),
-    )
-
-
 def _clips_to_label(
     config: RunConfig, run: Run, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, batch: int
 ) -> ClipStream | WishedClips:
     """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for."""
     if not config.train.priority:
-        return _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
-    usual = _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
+        return clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
+    usual = clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
     return build_wished_clips(config, run, shards, view, usual, batch, role_rank.rank, role_rank.world)
 
 
@@ -417,12 +380,3 @@ def build_staleness(config: RunConfig) -> Staleness:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue
     return Staleness(config.train.average or USUAL_AVERAGE, queue.max_rho, queue.max_lag_steps)
-
-
-def _mirror(config: RunConfig) -> tuple[int, ...]:
-    layout = config.model.layout
-    return mirror_order(layout.flip, layout.names, config.model.num_points)
-
-
-def _seed(config: RunConfig, word: int) -> int:
-    return config.train.seed * 16 + word

@@ -54,7 +54,6 @@ from tsal_dist.run import Mode, Run, open_run
 from tsal_dist.run_dir import write_whole
 from tsal_dist.runs.build import (
     GATE_FRAMES,
-    RoleRank,
     build_evaluator,
     build_model,
     build_student,
@@ -62,6 +61,7 @@ from tsal_dist.runs.build import (
     settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
+from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.open_data import Shards, open_data
 from tsal_dist.runs.other_runs import check_sources

@@ -1,4 +1,4 @@
-"""The reading side: the newest version, or every version since the last one, verified."""
+"""The reading side: every version since the last one, or the newest of them, verified."""
 
 import logging
 import time
@@ -8,11 +8,11 @@ from pathlib import Path
 from torch import Tensor
 
 from tsal_dist.errors import ExchangeError
-from tsal_dist.weights.format import Version, list_steps, load_version, read_latest
+from tsal_dist.weights.format import Version, list_steps, load_version
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 5  # a version may be collected between being named and being read; the next name is fresher
+_ATTEMPTS = 5  # a listed version may be under way: it is being replaced, or this host's view is old
 _PAUSE_S = 0.05
 
 
@@ -29,10 +29,6 @@ class WeightReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    def latest(self) -> int | None:
-        """The step of the newest version, or None before the first."""
-        return read_latest(self._folder)
 
     def versions_since(self, step: int) -> list[int]:
         """The steps after `step` that can still be fetched, oldest first: a recursive average wants them all."""
@@ -54,23 +50,4 @@ class WeightReader:
         raise ExchangeError(
             f"Version {step} is listed in {self._folder} and cannot be opened. Is the folder on a filesystem "
             f"that both roles see?"
-        )
-
-    def fetch_latest(self) -> Fetched | None:
-        """The newest version, or None before the first.
-
-        A version that vanishes while it is read has been followed by a newer one: that one is taken.
-        """
-        for attempt in range(_ATTEMPTS):
-            step = self.latest()
-            if step is None:
-                return None
-            fetched = self.fetch(step)
-            if fetched is not None:
-                return fetched
-            logger.info("version %d was gone before it was read, asking again", step)
-            time.sleep(_PAUSE_S * 2**attempt)
-        raise ExchangeError(
-            f"The versions that LATEST names in {self._folder} vanish before they can be read. Raise "
-            f"runtime.weights.keep or publish less often."
         )

@@ -16,10 +16,9 @@ from tsal_dist.errors import ExchangeError
 from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import sync_folder, write_whole
 
-MODEL, META, LATEST = "model.safetensors", "meta.json", "LATEST"
+MODEL, META = "model.safetensors", "meta.json"
 EXTRA = "extra."
 """What the names of tensors begin with that ride with a version and are no weights."""
-_MOST_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Version:
 def save_version(
     folder: Path, step: int, tensors: Mapping[str, Tensor], recipe: str, nme: float | None = None
 ) -> Version:
-    """Write version `step` below `folder` and point LATEST at it. One process per folder does this.
+    """Write version `step` below `folder`. One process per folder does this.
 
     A version of that step from before a crash is replaced: the run went on from an earlier checkpoint.
     """
@@ -54,7 +53,6 @@ def save_version(
         shutil.rmtree(final)
     os.rename(aside, final)
     sync_folder(folder)
-    write_latest(folder, step)
     return version
 
 
@@ -96,25 +94,6 @@ def list_steps(folder: Path) -> list[int]:
     return sorted(
         int(name[1:]) for name in names if name[:1] == "v" and name[1:].isascii() and name[1:].isdigit()
     )
-
-
-def read_latest(folder: Path) -> int | None:
-    """The step LATEST names, or None before the first version."""
-    try:
-        text = (folder / LATEST).read_bytes()
-    except FileNotFoundError:
-        return None
-    # Digits and nothing else: a name here would be a way out of the folder.
-    if not text.strip().isdigit() or len(text) > _MOST_DIGITS:
-        raise ExchangeError(
-            f"{folder / LATEST} names no version: {text[:40]!r}. Remove it; the next publication writes it again."
-        )
-    return int(text)
-
-
-def write_latest(folder: Path, step: int) -> None:
-    """Point LATEST at version `step`."""
-    write_whole(folder / LATEST, f"{step}\n".encode())
 
 
 def version_folder(folder: Path, step: int) -> Path:

@@ -10,7 +10,7 @@ from types import TracebackType
 from torch import Tensor
 
 from tsal_dist.errors import ExchangeError
-from tsal_dist.weights.format import LATEST, list_steps, save_version, version_folder, write_latest
+from tsal_dist.weights.format import list_steps, save_version, version_folder
 
 logger = logging.getLogger(__name__)
 
@@ -111,14 +111,9 @@ def remove_old_versions(folder: Path, keep: int) -> None:
 
 
 def _remove_after(folder: Path, step: int) -> None:
-    steps = list_steps(folder)
-    later = [other for other in steps if other > step]
+    later = [other for other in list_steps(folder) if other > step]
     if not later:
         return
     logger.info("removing %d published versions after step %d, from before the restart", len(later), step)
-    # LATEST first: a reader that finds none waits, one that is sent to a missing folder has to ask again.
-    (folder / LATEST).unlink(missing_ok=True)
     for other in later:
         shutil.rmtree(version_folder(folder, other))
-    if len(later) < len(steps):
-        write_latest(folder, steps[-len(later) - 1])
