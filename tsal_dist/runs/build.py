@@ -1,6 +1,6 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tsal_dist.config import RunConfig
+from tsal_dist.config.data import AugmentConfig
 from tsal_dist.config.method import MethodConfig
 from tsal_dist.config.train import TrainConfig
 from tsal_dist.data.crop import ViewSettings
@@ -209,19 +210,12 @@ def build_teacher(
         ),
         config.runtime.deadlines,
     )
-    tracker = build_tracker(config.model.tracker.kind)
+    tracker = build_tracker(config.model.tracker.kind, config.model.tracker.threads)
     flow = None
     if isinstance(tracker, nn.Module):
         tracker.to(role_rank.device)
         flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
-    easy = ViewSettings(
-        config.model.crop_px,
-        data.box_expand,
-        data.easy,
-        labels=False,
-        points=config.model.num_points,
-        mirror=_mirror(config),
-    )
+    easy = replace(_view(config, data.easy), labels=False, points=config.model.num_points)
     return Teacher(
         config=config,
         recipe=recipe,
@@ -292,15 +286,8 @@ def _feed(
     # Frames that are labelled in this very run are taught their truth; other annotations of these clips are no business
     # of a student that is to learn without them.
     known = clips.shared_with(shards.labelled)
-    hard = ViewSettings(
-        model.crop_px,
-        data.box_expand,
-        data.hard,
-        bool(known),
-        known,
-        points=model.num_points,
-        mirror=_mirror(config),
-    )
+    hard = _view(config, data.hard)
+    hard = replace(hard, labels=bool(known), labels_of=known, points=model.num_points)
     pool = build_reader_pool(
         clips,
         hard,
@@ -320,13 +307,21 @@ def _feed(
     )
 
 
-def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(
-        config.model.crop_px, config.data.box_expand, config.data.hard, mirror=_mirror(config)
+def _view(config: RunConfig, augment: AugmentConfig) -> ViewSettings:
+    """What readers do to a training clip, and what they leave to the device."""
+    return ViewSettings(
+        config.model.crop_px,
+        config.data.box_expand,
+        augment,
+        raw=config.data.view == "device",
+        mirror=_mirror(config),
     )
+
+
+def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
     return ClipStream(
         shards,
-        view,
+        _view(config, config.data.hard),
         select="labelled",
         batch=config.train.labelled_batch,
         rank=role_rank.rank,
