@@ -28,6 +28,8 @@ class ViewSettings:
     """False: annotations are not looked at."""
     labels_of: frozenset[int] | None = None
     """Shards whose annotations are looked at; None is all of them."""
+    raw: bool = False
+    """True: readers only decode and cut; the view is taken where the pixels are used (`device_view`)."""
     points: int | None = None
     """K of the clips, for shards that have no landmarks of their own; None takes theirs."""
     mirror: tuple[int, ...] | None = None

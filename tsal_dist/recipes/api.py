@@ -329,6 +329,10 @@ class Recipe:
     extra: Callable[[], Weights] = no_extra
     """Tensors of the student that ride with each version."""
 
+    def bytes_per_label(self, points: int) -> int:
+        """What the sources take in a row of the queue, before compression."""
+        return points * sum(source.bytes_per_point() for source in self.sources)
+
     @property
     def every_version(self) -> bool:
         """Whether some net of the panel wants each version, once and in order."""

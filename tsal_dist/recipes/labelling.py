@@ -27,7 +27,7 @@ from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, Pairs, neighbours
 from tsal_dist.recipes.patches import cut_patches
-from tsal_dist.recipes.study import find_flow
+from tsal_dist.recipes.study import begin_flow
 from tsal_dist.recipes.views import Turn, turn_back, turn_image, turns
 from tsal_dist.trackers.carry import Carried, carry_points
 from tsal_dist.trackers.flow import Flow, Tracker
@@ -74,14 +74,16 @@ def label(
 ) -> Answers:
     """The sources' answers for every frame and point."""
     asked = _Asked(panel, frames, stride, radius, fitting)
-    flow, pairs = None, neighbours(frames)
-    if any(source.reading == "track" for source in sources):
-        flow = find_flow(tracker, frames, pairs)
+    pairs = neighbours(frames)
+    tracked = any(source.reading == "track" for source in sources)
+    begun = begin_flow(tracker, frames, pairs) if tracked else None  # found beside the detector
+    flow: Flow | None = None
     found: dict[str, Found] = {}
     error_NK: Tensor | None = None
     for source in sources:
         if source.reading == "track":
-            assert flow is not None, "computed above"
+            assert begun is not None, "begun above"
+            flow = flow or begun()
             points_NK2, score_NK = asked.peaks(source.member, source.views)
             found[source.name], error_NK = _track(flow, pairs, points_NK2, score_NK, limits)
         else:

@@ -1,8 +1,10 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -54,7 +56,7 @@ from tsal_dist.runs.build_streams import (
     RoleRank,
     clip_stream,
     labelled_stream,
-    mirror,
+    training_view,
 )
 from tsal_dist.runs.first_weights import first_weights
 from tsal_dist.runs.labelled_points import read_labelled_points
@@ -84,14 +86,15 @@ def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Mod
     return build_detector(config.model.detector, config.model.num_points, weights)
 
 
-def build_recipe(config: RunConfig, labelled: ShardSet) -> Recipe:
+def build_recipe(config: RunConfig, labelled: ShardSet | None = None) -> Recipe:
     """The method's parts, made anew: what they remember is one role's."""
     return find_method(config.method.name).build(config.method.settings, build_task(config, labelled))
 
 
-def build_task(config: RunConfig, labelled: ShardSet) -> Task:
+def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
+    """`labelled` tells what labels show; without it nothing is known of that."""
     model = config.model
-    _, placed_MK = read_labelled_points(config, labelled)
+    placed_MK = read_labelled_points(config, labelled)[1] if labelled else ()
     return Task(
         points=model.num_points,
         crop_px=model.crop_px,
@@ -102,7 +105,7 @@ def build_task(config: RunConfig, labelled: ShardSet) -> Task:
         max_fb_error_px=model.tracker.max_fb_error_px,
         average=config.train.average,
         teaches_absent=config.train.loss.absent,
-        absent=tuple((1 - placed_MK.mean(0)).tolist()) if len(placed_MK) else (),
+        absent=tuple((1 - np.mean(placed_MK, 0)).tolist()) if len(placed_MK) else (),
     )
 
 
@@ -220,19 +223,12 @@ def build_teacher(
         ),
         config.runtime.deadlines,
     )
-    tracker = build_tracker(config.model.tracker.kind)
+    tracker = build_tracker(config.model.tracker.kind, config.model.tracker.threads)
     flow = None
     if isinstance(tracker, nn.Module):
         tracker.to(role_rank.device)
         flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
-    easy = ViewSettings(
-        config.model.crop_px,
-        data.box_expand,
-        data.easy,
-        labels=False,
-        points=config.model.num_points,
-        mirror=mirror(config),
-    )
+    easy = replace(training_view(config, data.easy), labels=False, points=config.model.num_points)
     return Teacher(
         config=config,
         recipe=recipe,
@@ -304,15 +300,8 @@ def _feed(
     # Frames that are labelled in this very run are taught their truth; other annotations of these clips are no business
     # of a student that is to learn without them.
     known = clips.shared_with(shards.labelled)
-    hard = ViewSettings(
-        model.crop_px,
-        data.box_expand,
-        data.hard,
-        bool(known),
-        known,
-        points=model.num_points,
-        mirror=mirror(config),
-    )
+    hard = training_view(config, data.hard)
+    hard = replace(hard, labels=bool(known), labels_of=known, points=model.num_points)
     pool = build_reader_pool(
         clips,
         hard,

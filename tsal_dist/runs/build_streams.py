@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from tsal_dist.config import RunConfig
+from tsal_dist.config.data import AugmentConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import ShardSet
@@ -25,10 +26,9 @@ class RoleRank:
 
 
 def labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(config.model.crop_px, config.data.box_expand, config.data.hard, mirror=mirror(config))
     return ClipStream(
         shards,
-        view,
+        training_view(config, config.data.hard),
         select="labelled",
         batch=config.train.labelled_batch,
         rank=role_rank.rank,
@@ -52,6 +52,17 @@ def clip_stream(
         clip_frames=config.data.clip_frames,
         clip_stride=config.data.clip_stride,
         read_ahead=ReadAhead(workers=config.data.workers),
+    )
+
+
+def training_view(config: RunConfig, augment: AugmentConfig) -> ViewSettings:
+    """What readers do to a training clip, and what they leave to the device."""
+    return ViewSettings(
+        config.model.crop_px,
+        config.data.box_expand,
+        augment,
+        raw=config.data.view == "device",
+        mirror=mirror(config),
     )
 
 

@@ -25,6 +25,8 @@ from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, los
 from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
+from tsal_dist.engine.inference import Inference
+from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
 from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
@@ -133,6 +135,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
         run = open_run(config, "resume" if again else mode)
+    set_numerics(config.runtime.numerics)
     group = join_role(environment, seat, store, limits.group_s)
     # On a terminal that both roles share, the student's view shows the teacher's part as well.
     quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
@@ -273,7 +276,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         )
     upkeep = StudentUpkeep(
         student=student,
-        judged=build_model(config).to(role_rank.device),
+        judged=Inference(build_model(config), config.runtime.student, role_rank.device),
         checkpoints=checkpoints,
         publisher=publisher,
         sink=_sink(context, "student"),
@@ -316,7 +319,7 @@ def _teacher_links(
     leaving.callback(teacher.close)
     return TeacherLinks(
         teacher=teacher,
-        judged=build_model(config).to(role_rank.device),
+        judged=Inference(build_model(config), config.runtime.teacher, role_rank.device),
         gate=context.gate,
         weights=WeightReader(run.dir.weights("student")),
         checkpoints=_checkpoints(context, "teacher"),
