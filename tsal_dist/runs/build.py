@@ -20,7 +20,6 @@ from tsal_dist.engine.choose import build_engine
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
-from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -46,6 +45,7 @@ from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.build_views import build_labelled_view, build_unlabelled_view
 from tsal_dist.runs.first_weights import first_weights
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
@@ -214,14 +214,7 @@ def build_teacher(
     if isinstance(tracker, nn.Module):
         tracker.to(role_rank.device)
         flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
-    easy = ViewSettings(
-        config.model.crop_px,
-        data.box_expand,
-        data.easy,
-        labels=False,
-        points=config.model.num_points,
-        mirror=_mirror(config),
-    )
+    easy = build_unlabelled_view(config, data.easy)
     return Teacher(
         config=config,
         recipe=recipe,
@@ -292,15 +285,7 @@ def _feed(
     # Frames that are labelled in this very run are taught their truth; other annotations of these clips are no business
     # of a student that is to learn without them.
     known = clips.shared_with(shards.labelled)
-    hard = ViewSettings(
-        model.crop_px,
-        data.box_expand,
-        data.hard,
-        bool(known),
-        known,
-        points=model.num_points,
-        mirror=_mirror(config),
-    )
+    hard = build_unlabelled_view(config, data.hard, known)
     pool = build_reader_pool(
         clips,
         hard,
@@ -321,9 +306,7 @@ def _feed(
 
 
 def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(
-        config.model.crop_px, config.data.box_expand, config.data.hard, mirror=_mirror(config)
-    )
+    view = build_labelled_view(config)
     return ClipStream(
         shards,
         view,
@@ -401,11 +384,6 @@ def build_staleness(config: RunConfig) -> Staleness:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue
     return Staleness(config.train.average or USUAL_AVERAGE, queue.max_rho, queue.max_lag_steps)
-
-
-def _mirror(config: RunConfig) -> tuple[int, ...]:
-    layout = config.model.layout
-    return mirror_order(layout.flip, layout.names, config.model.num_points)
 
 
 def _seed(config: RunConfig, word: int) -> int:
