@@ -46,6 +46,7 @@ class ViewSettings:
                 f"The shards have {points} landmarks where {self.points} are expected. "
                 "Take shards of one landmark layout."
             )
+        points = points or self.points or 0  # clips without landmarks of their own still carry a teacher's
         if self.augment is not None and self.augment.flip_prob and points and not self.mirror_of(points):
             raise ConfigError(
                 f"flip_prob is {self.augment.flip_prob:g}, and nobody knows which of these {points} landmarks takes "
