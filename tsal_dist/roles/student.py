@@ -37,9 +37,16 @@ from tsal_dist.pseudo.step_plan import Plan
 from tsal_dist.recipes.api import Lesson, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.steps import Predictions, add_terms, student_terms, term_weights, total_loss
+from tsal_dist.recipes.steps import (
+    Predictions,
+    add_terms,
+    make_targets,
+    student_terms,
+    term_weights,
+    total_loss,
+)
 from tsal_dist.recipes.students import part_of
-from tsal_dist.recipes.target import Target, Targets, named, truth_first
+from tsal_dist.recipes.target import Target, Targets
 from tsal_dist.roles.batches import stack_frames
 from tsal_dist.roles.feedback import Notes
 from tsal_dist.roles.label_feed import Delivered, LabelFeed
@@ -252,13 +259,7 @@ class Student:
         """Points and weights, by what was usual over all ranks up to the step before."""
         if plan is None or plan.rows_per_rank == 0 or delivered is None:
             return None
-        evidence, frames = delivered.pseudo.evidence, delivered.pseudo.frames
-        # A frame that nobody could read is black, and its labels are of a picture that is not there.
-        read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
-        targets = {
-            name: target.weighed(read_N1) for name, target in named(self.recipe.label(evidence)).items()
-        }
-        return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
+        return make_targets(self.recipe.label, delivered.pseudo.evidence, delivered.pseudo.frames)
 
     def _late_numbers(self, seen: Predictions | None, delivered: Delivered | None) -> dict[str, Tensor]:
         """What is watched of a step, this rank's share of it; of all ranks, so that they agree on whether to go on."""

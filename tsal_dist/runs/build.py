@@ -22,6 +22,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.inference.evaluation import Evaluator
+from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.companions import learn_companions
@@ -102,11 +103,16 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
         radius=model.decode_radius,
         sigma_px=config.train.loss.sigma_px,
         clip_frames=config.data.clip_frames,
+        load_net=_load_net,
         max_fb_error_px=model.tracker.max_fb_error_px,
         average=config.train.average,
         teaches_absent=config.train.loss.absent,
         absent=tuple((1 - np.mean(placed_MK, 0)).tolist()) if len(placed_MK) else (),
     )
+
+
+def _load_net(place: str) -> nn.Module:
+    return (load_trained(place, "student") if Path(place).is_dir() else load_weights(place)).model
 
 
 def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitting | None:
