@@ -11,15 +11,19 @@ Every polled name is made to exist before it is waited for (see the store's cont
 """
 
 import json
+import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tsal_dist.errors import PeerLost, StaleRun
 from tsal_dist.exchange.beat import NAMES, Peer
 from tsal_dist.exchange.store import NameTaken, Store, ensure
+from tsal_dist.json_object import read_object
+
+log = logging.getLogger(__name__)
 
 
 def claim_incarnation(store: Store, role: str, rank: int) -> int:
@@ -53,12 +57,16 @@ class Handshake:
         role: str,
         rank: int,
         run_id: str,
+        shards: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._me = (role, rank)
         self._run_id = run_id
+        self._shards = dict(shards or {})
+        """Fingerprint of each set of shards that this process reads."""
+        self._mute = False
         self._nonce = secrets.token_hex(8)
         self._seen: dict[str, str] = {}
         self._clock = clock
@@ -79,6 +87,7 @@ class Handshake:
                     f"{peer[0]} {peer[1]} belongs to run {hello['run_id']}, this process to run {self._run_id}. "
                     f"Give each run its own directory."
                 )
+            self._require_same_shards(peer, hello["shards"])
             self._seen[_key(peer)] = hello["nonce"]
             if hello["seen"].get(_key(self._me)) != self._nonce:
                 missing[peer] = f"{hello['host']}:{hello['path']}"
@@ -118,13 +127,38 @@ class Handshake:
             "run_id": self._run_id,
             "host": socket.gethostname(),
             "path": self._store.where(),
+            "shards": self._shards,
             "seen": self._seen,
         }
         self._store.replace(NAMES.hello(*self._me).as_posix(), json.dumps(hello).encode())
 
+    def _require_same_shards(self, peer: Peer, theirs: Mapping[str, str]) -> None:
+        for name in sorted({*self._shards, *theirs}):
+            if self._shards.get(name) != theirs.get(name):
+                raise StaleRun(
+                    f"{peer[0]} {peer[1]} reads other shards under data.{name} than this process: their fingerprint is "
+                    f"{str(theirs.get(name))[:12]}, here it is {str(self._shards.get(name))[:12]}. Labels would lie on "
+                    f"other frames: put the same shards there on every host."
+                )
+
     def _read(self, peer: Peer) -> dict[str, Any] | None:
-        raw = self._store.get(NAMES.hello(*peer).as_posix())
-        hello: dict[str, Any] | None = json.loads(raw) if raw else None
+        """A peer's hello; None where it has written none, or where a damaged one lies until its writer repeats it."""
+        name = NAMES.hello(*peer).as_posix()
+        raw = self._store.get(name)
+        kinds = {"nonce": str, "run_id": str, "host": str, "path": str, "shards": dict, "seen": dict}
+        try:
+            hello = read_object(raw) if raw else None
+            if hello is not None and any(type(hello.get(key)) is not kind for key, kind in kinds.items()):
+                raise ValueError("a value of it is missing or of another kind")
+        except ValueError as error:
+            log.log(
+                logging.DEBUG if self._mute else logging.WARNING,
+                "%s is no hello (%s); waiting for another one",
+                self._store.where(name),
+                error,
+            )
+            self._mute = True
+            return None
         return hello
 
 
@@ -142,7 +176,7 @@ class RunEnd:
 
     def reason(self) -> str:
         """Why the run ends; empty while it goes on."""
-        return self._store.get(self._name).decode()
+        return self._store.get(self._name).decode(errors="replace")
 
 
 def _key(peer: Peer) -> str:

@@ -22,7 +22,7 @@ from tsal_dist.pseudo.log import LogReader, Record
 from tsal_dist.pseudo.schema import Schema, Strings
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import RowRange, cut
-from tsal_dist.pseudo.topic import Topic, list_producers, meta_name, parse_text
+from tsal_dist.pseudo.topic import Topic, list_producers, meta_name, parse_text, require_same_clips
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +160,7 @@ class Intake:
             meta = parse_text(text, store.where(file))
             if (meta.get("queue"), meta.get("run_id")) != (self._topic.uuid, self._topic.run_id):
                 raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
+            require_same_clips(meta, self._topic.clips, store.where(file))
             self._topic.schema.check_readable(Schema.parse(meta.get("schema"), name), name)
         except ExchangeError as error:
             self.refused[name] = str(error)

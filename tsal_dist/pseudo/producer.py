@@ -130,6 +130,7 @@ class Producer:
         meta = {
             "queue": self.topic.uuid,
             "run_id": self.topic.run_id,
+            "clips": self.topic.clips,
             "role": role,
             "rank": self._rank,
             "incarnation": incarnation,

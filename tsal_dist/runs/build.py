@@ -134,7 +134,7 @@ def build_teacher(
             "warmup_steps": min(train.optim.warmup_steps, 10),
         }
     )
-    topic = _labels_topic(config, run, recipe)
+    topic = _labels_topic(config, run, recipe, shards.unlabelled)
     scale = _scale(config, model)
     engine = build_engine(
         model, config.runtime.teacher, optim, max(1, versions * train.teacher.own_steps), role_rank.device
@@ -309,11 +309,12 @@ def _labels_schema(config: RunConfig, recipe: Recipe) -> Schema:
     return labels_schema(config.model.num_points, recipe.sources, unit=config.data.clip_frames)
 
 
-def _labels_topic(config: RunConfig, run: Run, recipe: Recipe) -> Topic:
+def _labels_topic(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:
     store = PosixStore(run.dir.queue("labels"), create=True)
     schema = _labels_schema(config, recipe)
     return when_there_is_room(
-        lambda: open_topic(store, schema, run.id, create=True), config.runtime.deadlines
+        lambda: open_topic(store, schema, run.id, clips=clips.fingerprint, create=True),
+        config.runtime.deadlines,
     )
 
 
@@ -323,7 +324,7 @@ def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet)
         return open_replay(config, _labels_schema(config, recipe), clips)
     if config.runtime.offline:
         return open_offline(config, run, _labels_schema(config, recipe), clips)
-    return _labels_topic(config, run, recipe)
+    return _labels_topic(config, run, recipe, clips)
 
 
 def build_staleness(config: RunConfig, recipe: Recipe) -> Staleness:

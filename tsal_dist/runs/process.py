@@ -28,6 +28,7 @@ from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
@@ -40,7 +41,7 @@ from tsal_dist.roles.student_loop import STUDENT_PEER, TEACHER_PEER, Peers, run_
 from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
-from tsal_dist.run import Mode, Run, open_run
+from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import write_whole
 from tsal_dist.runs.build import (
     GATE_FRAMES,
@@ -131,7 +132,9 @@ def _context(run: Run, seat: Seat, group: RoleGroup) -> Iterator[ProcessContext]
     store = PosixStore(run.dir.root)
     role_rank = RoleRank(group.rank, group.world, group.device)
     incarnation = claim_incarnation(store, _claimed_role(seat), seat.rank)
-    yield ProcessContext(run, seat, role_rank, open_data(run.config), store, incarnation)
+    shards = open_data(run.config)
+    when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), run.config.runtime.deadlines)
+    yield ProcessContext(run, seat, role_rank, shards, store, incarnation)
 
 
 def _claimed_role(seat: Seat) -> str:
@@ -148,7 +151,11 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
         end = RunEnd(context.store)
         has_teacher = context.config.has_teacher
         if context.seat.role == "teacher":
-            handshake = Handshake(context.store, "teacher", 0, context.run.id) if context.leads else None
+            handshake = (
+                Handshake(context.store, "teacher", 0, context.run.id, context.shards.fingerprints)
+                if context.leads
+                else None
+            )
             if handshake:
                 # Only a run that has ended has a reason to end, and then nobody may be there to be met.
                 _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
@@ -189,7 +196,7 @@ def _find_peers(context: ProcessContext, peers: Peers, end: RunEnd, stop: StopFl
     if (saved or 0) >= context.config.train.steps:
         return
     end.announce("")
-    peers.handshake = Handshake(context.store, "student", 0, context.run.id)
+    peers.handshake = Handshake(context.store, "student", 0, context.run.id, context.shards.fingerprints)
     peers.watch = Watch(context.store, [TEACHER_PEER], context.config.runtime.deadlines.silent_s)
     lockstep = context.config.runtime.lockstep
     if lockstep:
@@ -212,7 +219,9 @@ def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, Stud
     config, run, role_rank = context.config, context.run, context.role_rank
     student = build_student(config, run, context.shards, role_rank)
     leaving.callback(student.close)
-    student.notes = build_notes(config, run, context.seat.role, role_rank.rank, context.incarnation)
+    student.notes = build_notes(
+        config, run, context.shards.unlabelled, context.seat.role, role_rank.rank, context.incarnation
+    )
     checkpoints = _checkpoints(context, "student")
     publisher = None
     if config.has_teacher and context.leads:
@@ -288,7 +297,7 @@ def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
         "recipe": config.train.recipe,
         "detector": config.model.detector,
         "points": config.model.num_points,
-        "labelled": context.shards.labelled.fingerprint,
+        **context.shards.fingerprints,
         "run": context.run.id,
     }
     keep = config.runtime.checkpoint.keep
