@@ -3,6 +3,7 @@
 run.json                        resolved config, run id, seeds; written once
 data.json                       fingerprints of all shards, by the first process that opens them; written once
 ctl/hello/<role>-<rank>.json    handshake: each role must see the other's nonce
+ctl/hello/<role>-<rank>.turn     whose turn it is: the newest incarnation of this rank
 ctl/beat/<role>-<rank>.json     heartbeat, judged by change on the reader's clock
 ctl/turn/<role>.json            in lockstep: what the student asks for, and the teacher's answer
 ctl/exit/<role>.json            how an attempt of a role ended, for its launcher; its rank 0's last act

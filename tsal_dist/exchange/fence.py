@@ -1,10 +1,8 @@
-"""Who may speak: the handshake between roles, the incarnation of a rank, and the flag that ends a run.
+"""Who may speak: the handshake between roles, and the flag that ends a run.
 
 Handshake  Each rank writes a hello with a fresh nonce and repeats the nonces it has seen. Two ranks have met when
            each finds its own nonce in the other's hello; hellos left by an earlier attempt cannot satisfy it,
            and two roles that look at different folders find out at the start instead of after an hour.
-Incarnation  A number per role and rank, claimed exclusively, higher at every start. A process that wakes up after
-           its successor started finds a higher claim and must leave.
 Stop       Empty until the student's rank 0 writes why the run ends.
 
 Every polled name is made to exist before it is waited for (see the store's contract on absent names).
@@ -20,32 +18,10 @@ from typing import Any
 
 from tsal_dist.errors import PeerLost, StaleRun
 from tsal_dist.exchange.beat import NAMES, Peer
-from tsal_dist.exchange.store import NameTaken, Store, ensure
+from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
 
 log = logging.getLogger(__name__)
-
-
-def claim_incarnation(store: Store, role: str, rank: int) -> int:
-    """The next free number for this rank; no two processes ever get the same one."""
-    number = max(_claims(store, role, rank), default=0) + 1
-    while True:
-        try:
-            store.put_new(_claim_name(role, rank, number), b"")
-        except NameTaken:
-            number += 1  # a listing may be stale, the claim itself is not
-        else:
-            return number
-
-
-def check_current(store: Store, role: str, rank: int, incarnation: int) -> None:
-    """Raise StaleRun where a successor of this process has started."""
-    newest = max(_claims(store, role, rank), default=incarnation)
-    if newest > incarnation:
-        raise StaleRun(
-            f"{role} {rank} was started again as incarnation {newest}; this process is incarnation {incarnation} "
-            f"and must end. Nothing it published is lost."
-        )
 
 
 class Handshake:
@@ -181,12 +157,3 @@ class RunEnd:
 
 def _key(peer: Peer) -> str:
     return f"{peer[0]}-{peer[1]}"
-
-
-def _claim_name(role: str, rank: int, number: int) -> str:
-    return NAMES.hello(role, rank).with_suffix(f".claim-{number:06d}").as_posix()
-
-
-def _claims(store: Store, role: str, rank: int) -> list[int]:
-    folder, _, prefix = _claim_name(role, rank, 0).removesuffix("000000").rpartition("/")
-    return [int(name.removeprefix(prefix)) for name in store.children(folder) if name.startswith(prefix)]

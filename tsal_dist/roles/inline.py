@@ -30,7 +30,7 @@ def run_inline(
         if stop.agreed():
             # Asked before the teacher's turn: what it labels for a step that is not taken, it would label again.
             log.warning("stopping at step %d: %s", student.step_number, stop.reason)
-            if student.step_number != upkeep.checkpoints.latest_committed():
+            if student.step_number != upkeep.checkpoints.at:
                 _save(student, upkeep, links)
             return ExitCode.REQUEUE
         with student.pace.phase("duty"):

@@ -64,8 +64,8 @@ class Peers:
         if now - self._last < self.beat_s:
             return
         self._last = now
-        self.require_current()
         try:
+            self.require_current()
             self.heart.beat(phase, step)
             if self.handshake:
                 self.handshake.answer([TEACHER_PEER])
@@ -141,7 +141,7 @@ def run_student(student: Student, upkeep: StudentUpkeep, peers: Peers, stop: Sto
         )
         if message.stop:
             log.warning("stopping at step %d: %s", student.step_number, message.stop)
-            if student.step_number != upkeep.checkpoints.latest_committed():
+            if student.step_number != upkeep.checkpoints.at:
                 upkeep.checkpoint()
             return ExitCode.REQUEUE
         take_step(student, message)

@@ -114,20 +114,21 @@ class StudentUpkeep:
                 self.checkpoints.record_score(step, nme)
             if isinstance(student.planner, Planner):
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
-                kept = self.checkpoints.committed()
-                student.planner.commit([self.checkpoints.peek(other, "planner") for other in kept])
+                student.planner.commit(self.checkpoints.peek_all("planner"))
                 if student.config.runtime.queue.collect and student.config.has_teacher:
                     collect_garbage(student.planner.topic.store)
 
     def resume(self) -> int | None:
         """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""
-        step = self.checkpoints.latest_committed()
+        loaded = self.checkpoints.load_latest()
         student = self.student
         student.pace.collect()  # what it took to get here is not training
-        if step is None:
+        if self.publisher:
+            self.publisher.forget_after(loaded.step if loaded else 0)
+        if loaded is None:
             seed_rng(student.config.train.seed, 0, student.rank)
             return None
-        loaded = self.checkpoints.load(step)
+        step = loaded.step
         student.load_state_dict(loaded.state)
         if loaded.rank_state is None:
             seed_rng(student.config.train.seed, step, student.rank)

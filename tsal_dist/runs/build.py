@@ -15,6 +15,7 @@ from tsal_dist.data.stream import ClipStream
 from tsal_dist.engine.choose import build_engine
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -119,7 +120,7 @@ def build_teacher(
     run: Run,
     shards: Shards,
     role_rank: RoleRank,
-    incarnation: int,
+    tenure: Tenure,
     clips_per_cycle: int,
     limited: bool,
 ) -> Teacher:
@@ -141,7 +142,7 @@ def build_teacher(
     )
     credits = None
     if limited:
-        name = producer_name("teacher", role_rank.rank, incarnation)
+        name = producer_name("teacher", role_rank.rank, tenure.incarnation)
         patience_s = config.runtime.deadlines.silent_s
         credits = Credits(topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, patience_s)
     producer = when_there_is_room(
@@ -149,7 +150,7 @@ def build_teacher(
             topic,
             "teacher",
             role_rank.rank,
-            incarnation,
+            tenure.incarnation,
             max_rows=queue.segment_rows,
             max_age_s=queue.segment_age_s,
             credits=credits,
@@ -174,7 +175,9 @@ def build_teacher(
         tracker=tracker,
         flow=flow,
         elastic=_is_elastic(config),
-        publisher=WeightPublisher(run.dir.weights("teacher"), recipe.name, config.runtime.weights.keep)
+        publisher=WeightPublisher(
+            run.dir.weights("teacher"), recipe.name, config.runtime.weights.keep, tenure
+        )
         if _is_elastic(config) and role_rank.rank == 0
         else None,
         update=recipe.build_update(),

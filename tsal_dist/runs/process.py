@@ -11,8 +11,8 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,9 +26,10 @@ from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
-from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.tenure import Tenure, begin_tenure
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
@@ -70,7 +71,8 @@ class ProcessContext:
     role_rank: RoleRank
     shards: Shards
     store: PosixStore
-    incarnation: int
+    tenures: Mapping[str, Tenure]
+    """This process's turn, by role; inline it plays both."""
 
     @property
     def config(self) -> RunConfig:
@@ -83,7 +85,8 @@ class ProcessContext:
 
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
-        check_current(self.store, _claimed_role(self.seat), self.seat.rank, self.incarnation)
+        for tenure in self.tenures.values():
+            tenure.require()
 
 
 def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:
@@ -114,38 +117,41 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     start_logging(run.dir, seat.role, seat.rank, environment.restart_count, quiet=quiet)
     code = ExitCode.FAILED
     reason = "a defect"
+    tenures: dict[str, Tenure] = {}
     try:
-        with StopFlag() as stop, losing_peers(group), _context(run, seat, group) as context:
+        with StopFlag() as stop, losing_peers(group):
+            context = _open_context(run, seat, group)
+            tenures |= context.tenures
             code = _play(context, stop)
             reason = stop.reason or "the last step was reached"
     except TsalError as error:
         code, reason = error.exit_code, str(error)
         raise
     finally:
-        _leave_note(run, seat, code, reason, environment.restart_count)
+        # Whose turn is over says nothing: the note is its successor's.
+        if not any(tenure.over for tenure in tenures.values()):
+            _leave_note(run, seat, code, reason, environment.restart_count)
         leave_role()
     return code
 
 
-@contextmanager
-def _context(run: Run, seat: Seat, group: RoleGroup) -> Iterator[ProcessContext]:
-    store = PosixStore(run.dir.root)
-    role_rank = RoleRank(group.rank, group.world, group.device)
-    incarnation = claim_incarnation(store, _claimed_role(seat), seat.rank)
+def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
+    limits = run.config.runtime.deadlines
     shards = open_data(run.config)
-    when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), run.config.runtime.deadlines)
-    yield ProcessContext(run, seat, role_rank, shards, store, incarnation)
-
-
-def _claimed_role(seat: Seat) -> str:
-    """Inline, the claim is for the directory that its teacher writes labels into."""
-    return "teacher" if seat.role == "inline" else seat.role
+    when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
+    store = PosixStore(run.dir.root)
+    roles = ("teacher", "student") if seat.role == "inline" else (seat.role,)
+    tenures = {
+        role: when_there_is_room(partial(begin_tenure, store, role, seat.rank, run.id), limits)
+        for role in roles
+    }
+    return ProcessContext(run, seat, RoleRank(group.rank, group.world, group.device), shards, store, tenures)
 
 
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
     with ExitStack() as leaving:
         heart = Heart(
-            context.store, context.seat.role, context.seat.rank, context.incarnation, socket.gethostname()
+            context.store, context.seat.role, context.seat.rank, _teller(context), socket.gethostname()
         )
         heart.beat("start", 0)
         end = RunEnd(context.store)
@@ -178,6 +184,11 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
                 code = run_student(student, upkeep, peers, stop)
         heart.beat(DONE, 0)
         return code
+
+
+def _teller(context: ProcessContext) -> int:
+    """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
+    return next(iter(context.tenures.values())).incarnation
 
 
 def _show_life(peers: Peers, student: Student, phase: str) -> None:
@@ -220,7 +231,7 @@ def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, Stud
     student = build_student(config, run, context.shards, role_rank)
     leaving.callback(student.close)
     student.notes = build_notes(
-        config, run, context.shards.unlabelled, context.seat.role, role_rank.rank, context.incarnation
+        config, run, context.shards.unlabelled, context.seat.role, role_rank.rank, _teller(context)
     )
     checkpoints = _checkpoints(context, "student")
     publisher = None
@@ -229,7 +240,7 @@ def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, Stud
             run.dir.weights("student"),
             config.train.recipe,
             config.runtime.weights.keep,
-            checkpoints.latest_committed() or 0,
+            context.tenures["student"],
         )
     upkeep = StudentUpkeep(
         student=student,
@@ -265,7 +276,7 @@ def _teacher_links(
         run,
         context.shards,
         role_rank,
-        context.incarnation,
+        context.tenures["teacher"],
         clips_per_cycle=max(1, per_call // config.data.clip_frames),
         limited=not in_turns,
     )
@@ -300,9 +311,14 @@ def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
         **context.shards.fingerprints,
         "run": context.run.id,
     }
-    keep = config.runtime.checkpoint.keep
     return Checkpoints(
-        context.run.dir.checkpoints(role), identity, keep, context.role_rank.rank, context.role_rank.world
+        context.run.dir.checkpoints(role),
+        identity,
+        config.runtime.checkpoint.keep,
+        context.role_rank.rank,
+        context.role_rank.world,
+        tenure=context.tenures.get(role) if context.leads else None,
+        limits=config.runtime.deadlines,
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from tsal_dist.errors import ExchangeError
-from tsal_dist.weights.format import Version, list_steps, load_version, read_latest
+from tsal_dist.exchange.tenure import surviving
+from tsal_dist.weights.format import Version, list_steps, list_versions, load_version, read_latest
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,12 @@ class WeightReader:
 
     def latest(self) -> int | None:
         """The step of the newest version, or None before the first."""
-        return read_latest(self._folder)
+        versions = list_versions(self._folder)
+        named = read_latest(self._folder)
+        if named:  # a listing may be old
+            versions[named[0]] = max(named[1], versions.get(named[0], 0))
+        steps = surviving(versions)
+        return steps[-1] if steps else None
 
     def versions_since(self, step: int) -> list[int]:
         """The steps after `step` that can still be fetched, oldest first: a recursive average wants them all."""
@@ -45,9 +51,9 @@ class WeightReader:
         """
         for attempt in range(_ATTEMPTS):
             try:
-                return Fetched(*load_version(self._folder, step))
+                return Fetched(*load_version(self._folder, step, self._owner(step)))
             except FileNotFoundError:
-                if step not in list_steps(self._folder):
+                if step not in list_versions(self._folder):
                     return None
                 # Named by the folder and not there: it is being replaced, or this host's view is old.
                 time.sleep(_PAUSE_S * 2**attempt)
@@ -55,6 +61,12 @@ class WeightReader:
             f"Version {step} is listed in {self._folder} and cannot be opened. Is the folder on a filesystem "
             f"that both roles see?"
         )
+
+    def _owner(self, step: int) -> int:
+        """The incarnation of the process that wrote version `step`."""
+        owner = list_versions(self._folder).get(step)
+        named = read_latest(self._folder) if owner is None else None
+        return owner if owner is not None else named[1] if named and named[0] == step else 0
 
     def fetch_latest(self) -> Fetched | None:
         """The newest version, or None before the first.

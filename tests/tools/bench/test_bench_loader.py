@@ -5,7 +5,11 @@ import sys
 
 def test_a_short_round_gives_every_ratio():
     output = subprocess.run(
-        [sys.executable, "-m", "tools.bench.loader", "--quick"], check=True, capture_output=True, text=True, timeout=200
+        [sys.executable, "-m", "tools.bench.loader", "--quick"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=200,
     ).stdout
     page = json.loads(output.splitlines()[-1])
     assert [each["name"] for each in page["results"]] == ["loader", "bytes", "checked", "train", "workers"]
