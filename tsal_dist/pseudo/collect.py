@@ -6,12 +6,16 @@ may resume from its checkpoint next week. Whoever knows better says so by deleti
 the run's own planner while it lives, the command line when it does not.
 """
 
-import json
+import logging
 
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent, Store
+from tsal_dist.json_object import write_sealed
 from tsal_dist.pseudo.cursor import load_cursors, read_counts
 from tsal_dist.pseudo.log import Hole, Kind, LogReader
 from tsal_dist.pseudo.topic import list_producers, parse_json, segment_name, split_producer
+
+log = logging.getLogger(__name__)
 
 WATERMARK = "WATERMARK.json"
 
@@ -26,7 +30,11 @@ def load_watermark(store: Store) -> dict[str, int]:
 
 def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
     """Delete segments below every group's committed floor; returns how many. Costs little where no floor moved."""
-    before = load_watermark(store)
+    try:
+        before = load_watermark(store)
+    except ExchangeError as error:
+        log.warning("collecting from the beginning again: %s", error)
+        before = {}
     floors = [cursor.floor for cursor in load_cursors(store).values()]
     if not floors:
         return 0
@@ -38,10 +46,18 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
         segment_name(name, seq) for name, floor in after.items() for seq in range(before.get(name, 0), floor)
     ]
     if gone and not dry_run:
-        store.replace(WATERMARK, json.dumps(after).encode())
+        store.replace(WATERMARK, write_sealed(after))
         for name in gone:
             store.delete(name)
     return len(gone)
+
+
+def try_to_collect(store: Store) -> None:
+    """`collect_garbage` where a failure may only cost room."""
+    try:
+        collect_garbage(store)
+    except ExchangeError as error:
+        log.warning("nothing is collected: %s", error)
 
 
 def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
@@ -58,7 +74,11 @@ def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
     orphans: list[str] = []
     for name in names:
         role, rank, incarnation = split_producer(name)
-        committed, sealed = read_commits(store, name)
+        try:
+            committed, sealed = read_commits(store, name)
+        except ExchangeError as error:
+            log.warning("%s cannot be read, so nothing of it is an orphan: %s", name, error)
+            continue
         if sealed or incarnation < newest[role, rank]:
             on_disk = list_segments(store, name)
             orphans += [segment_name(name, seq) for seq in on_disk if seq not in committed]

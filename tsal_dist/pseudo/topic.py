@@ -13,7 +13,7 @@ from typing import Any
 
 from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.store import NameAbsent, NameTaken, Store
-from tsal_dist.json_object import read_object
+from tsal_dist.json_object import read_sealed
 from tsal_dist.pseudo.schema import Schema
 
 PROTOCOL = 1
@@ -128,7 +128,7 @@ def parse_json(store: Store, name: str) -> dict[str, Any]:
 def parse_text(text: bytes, place: str) -> dict[str, Any]:
     """What such a file says. Apart from reading it: a read may fail today and succeed tomorrow, bad text stays bad."""
     try:
-        return read_object(text or b"{}")
+        return read_sealed(text or b"{}")
     except ValueError as error:
         raise ExchangeError(
             f"{place} is not JSON of one object ({error}); delete it if you know why."

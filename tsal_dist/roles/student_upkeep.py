@@ -18,7 +18,7 @@ from tsal_dist.inference.evaluation import Evaluation, Evaluator, sum_over_ranks
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
-from tsal_dist.pseudo.collect import collect_garbage
+from tsal_dist.pseudo.collect import try_to_collect
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.roles.student import Student
 from tsal_dist.weights.publish import WeightPublisher
@@ -116,7 +116,7 @@ class StudentUpkeep:
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
                 student.planner.commit(self.checkpoints.peek_all("planner"))
                 if student.config.runtime.queue.collect and student.config.has_teacher:
-                    collect_garbage(student.planner.topic.store)
+                    try_to_collect(student.planner.topic.store)
 
     def resume(self) -> int | None:
         """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""
@@ -194,6 +194,7 @@ def queue_numbers(planner: Planner, step: int) -> dict[str, float]:
     totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
     lost = planner.intake.lost_rows()
     totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
+    totals["queue/unread"] = float(len(planner.intake.unread))
     oldest = planner.intake.oldest_step()
     if oldest is not None:
         totals["queue/age_steps"] = float(max(0, step - oldest))
