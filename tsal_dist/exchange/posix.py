@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tsal_dist.errors import ConfigError, ExchangeError
-from tsal_dist.exchange.store import Bytes, NameAbsent, NameTaken, check_name
+from tsal_dist.exchange.store import Bytes, NameAbsent, NameCut, NameTaken, check_name
 from tsal_dist.run_dir import link_new, plainly, sync_folder
 
 FOLDER_MODE = 0o770  # less the umask
@@ -55,7 +55,7 @@ class PosixStore:
             handle = os.open(self._path(name), os.O_WRONLY)
             try:
                 if os.fstat(handle).st_size < at:
-                    raise ExchangeError(
+                    raise NameCut(
                         f"{self.where(name)} is shorter than the {at} bytes its writer put there. "
                         f"Somebody truncated it; restart the writer, which will begin a new one."
                     )
