@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tsal_dist.errors import PeerLost, StaleRun
+from tsal_dist.config.runtime import DeadlinesConfig
+from tsal_dist.errors import DiskFull, ExchangeError, PeerLost, StaleRun
 from tsal_dist.exchange.beat import NAMES, Peer
+from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
 
@@ -68,7 +70,11 @@ class Handshake:
             if hello["seen"].get(_key(self._me)) != self._nonce:
                 missing[peer] = f"{hello['host']}:{hello['path']}"
         if self._seen != before:
-            self._write()
+            try:
+                self._write()
+            except ExchangeError:
+                self._seen = before  # said another time
+                raise
         return missing
 
     def meet(
@@ -83,7 +89,7 @@ class Handshake:
         for peer in peers:
             ensure(self._store, NAMES.hello(*peer).as_posix())
         deadline = self._clock() + timeout_s
-        while missing := self.answer(peers):
+        while missing := self._answer_or_wait(peers):
             if self._clock() > deadline:
                 (role, rank), theirs = next(iter(missing.items()))
                 elsewhere = f"it looks at {theirs}" if theirs else "it has written nothing there"
@@ -96,6 +102,14 @@ class Handshake:
                 return False
             self._sleep(poll_s)
         return True
+
+    def _answer_or_wait(self, peers: list[Peer]) -> dict[Peer, str]:
+        """`answer`, where a full disk counts as nobody having answered yet."""
+        try:
+            return self.answer(peers)
+        except DiskFull as full:
+            log.debug("nothing can be said: %s", full)
+            return dict.fromkeys(peers, "")
 
     def _write(self) -> None:
         hello = {
@@ -141,18 +155,26 @@ class Handshake:
 class RunEnd:
     """Ends a run once and for everybody."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: DeadlinesConfig | None = None) -> None:
+        """Within `limits` a full disk is waited for."""
         self._store = store
+        self._limits = limits
         self._name = NAMES.stop.as_posix()
-        ensure(store, self._name)
+        self._with_room(lambda: ensure(store, self._name))
 
     def announce(self, reason: str) -> None:
         """Only the student's rank 0 calls this."""
-        self._store.replace(self._name, reason.encode())
+        self._with_room(lambda: self._store.replace(self._name, reason.encode()))
 
     def reason(self) -> str:
         """Why the run ends; empty while it goes on."""
         return self._store.get(self._name).decode(errors="replace")
+
+    def _with_room(self, act: Callable[[], None]) -> None:
+        if self._limits:
+            when_there_is_room(act, self._limits)
+        else:
+            act()
 
 
 def _key(peer: Peer) -> str:

@@ -75,15 +75,17 @@ def build_recipe(config: RunConfig) -> Recipe:
     return RECIPES[config.train.recipe](config.train, config.model)
 
 
-def build_student(config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank) -> Student:
-    """One student rank."""
+def build_student(
+    config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, incarnation: int = 0
+) -> Student:
+    """One student rank; `incarnation` goes into the plan log."""
     recipe, model = build_recipe(config), build_model(config)
     scale = _scale(config, model)
     feed, planner, usage = None, None, None
     if recipe.has_teacher and shards.unlabelled:
         staleness = build_staleness(config, recipe)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
-        planner = _planner(config, run, topic, staleness) if role_rank.rank == 0 else None
+        planner = _planner(config, run, topic, staleness, incarnation) if role_rank.rank == 0 else None
         # What the planner has read and verified in this process is not read again.
         read = planner.intake.take_verified if isinstance(planner, Planner) else None
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
@@ -225,8 +227,10 @@ def check_water(config: RunConfig, students: int, teachers: int) -> None:
     )
 
 
-def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) -> Planner | Replay:
-    queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"))
+def _planner(
+    config: RunConfig, run: Run, topic: Topic, staleness: Staleness, incarnation: int
+) -> Planner | Replay:
+    queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"), incarnation)
     if config.runtime.replay:
         return Replay(topic, Path(config.runtime.replay), plan_log)
     return Planner(

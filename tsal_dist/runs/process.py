@@ -24,7 +24,7 @@ from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, los
 from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
-from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
+from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
@@ -153,15 +153,12 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
         heart = Heart(
             context.store, context.seat.role, context.seat.rank, _teller(context), socket.gethostname()
         )
-        heart.beat("start", 0)
-        end = RunEnd(context.store)
+        limits = context.config.runtime.deadlines
+        when_there_is_room(partial(heart.beat, "start", 0), limits)
+        end = RunEnd(context.store, limits)
         has_teacher = context.config.has_teacher
         if context.seat.role == "teacher":
-            handshake = (
-                Handshake(context.store, "teacher", 0, context.run.id, context.shards.fingerprints)
-                if context.leads
-                else None
-            )
+            handshake = _greet(context, "teacher") if context.leads else None
             if handshake:
                 # Only a run that has ended has a reason to end, and then nobody may be there to be met.
                 _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
@@ -182,7 +179,7 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
                 code = run_inline(student, upkeep, peers, beside, stop)
             else:
                 code = run_student(student, upkeep, peers, stop)
-        heart.beat(DONE, 0)
+        when_there_is_room(partial(heart.beat, DONE, 0), limits)
         return code
 
 
@@ -207,7 +204,7 @@ def _find_peers(context: ProcessContext, peers: Peers, end: RunEnd, stop: StopFl
     if (saved or 0) >= context.config.train.steps:
         return
     end.announce("")
-    peers.handshake = Handshake(context.store, "student", 0, context.run.id, context.shards.fingerprints)
+    peers.handshake = _greet(context, "student")
     peers.watch = Watch(context.store, [TEACHER_PEER], context.config.runtime.deadlines.silent_s)
     lockstep = context.config.runtime.lockstep
     if lockstep:
@@ -220,6 +217,13 @@ def _find_peers(context: ProcessContext, peers: Peers, end: RunEnd, stop: StopFl
         log.warning("going on without a teacher: %s", lost)
 
 
+def _greet(context: ProcessContext, role: str) -> Handshake:
+    return when_there_is_room(
+        lambda: Handshake(context.store, role, 0, context.run.id, context.shards.fingerprints),
+        context.config.runtime.deadlines,
+    )
+
+
 def _meet(context: ProcessContext, handshake: Handshake, peer: Peer, give_up: Callable[[], bool]) -> None:
     limits = context.config.runtime.deadlines
     handshake.meet([peer], limits.silent_s, limits.poll_s, give_up)
@@ -228,7 +232,7 @@ def _meet(context: ProcessContext, handshake: Handshake, peer: Peer, give_up: Ca
 def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, StudentUpkeep]:
     """This rank of the student, with its upkeep."""
     config, run, role_rank = context.config, context.run, context.role_rank
-    student = build_student(config, run, context.shards, role_rank)
+    student = build_student(config, run, context.shards, role_rank, context.tenures["student"].incarnation)
     leaving.callback(student.close)
     student.notes = build_notes(
         config, run, context.shards.unlabelled, context.seat.role, role_rank.rank, _teller(context)
@@ -241,6 +245,7 @@ def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, Stud
             config.train.recipe,
             config.runtime.weights.keep,
             context.tenures["student"],
+            config.runtime.deadlines,
         )
     upkeep = StudentUpkeep(
         student=student,
@@ -336,5 +341,10 @@ def _student_step(context: ProcessContext) -> int | None:
 def _leave_note(run: Run, seat: Seat, code: ExitCode, reason: str, attempt: int) -> None:
     if seat.rank == 0:
         note = {"code": int(code), "reason": reason, "attempt": attempt}
-        role = "student" if seat.role == "inline" else seat.role
-        write_whole(run.dir.exit_note(role), json.dumps(note).encode())
+        path = run.dir.exit_note("student" if seat.role == "inline" else seat.role)
+        try:
+            when_there_is_room(
+                lambda: write_whole(path, json.dumps(note).encode()), run.config.runtime.deadlines
+            )
+        except ExchangeError as error:
+            log.warning("no note says how this ended: %s", error)

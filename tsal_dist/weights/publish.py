@@ -9,7 +9,9 @@ from types import TracebackType
 
 from torch import Tensor
 
+from tsal_dist.config.runtime import DeadlinesConfig
 from tsal_dist.errors import ExchangeError
+from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.run_dir import make_folder
 from tsal_dist.weights.format import (
@@ -32,11 +34,20 @@ class WeightPublisher:
     Rank 0 of a role owns one; `tenure` is its turn, after which nothing is published or removed any more.
     """
 
-    def __init__(self, folder: Path, recipe: str, keep: int, tenure: Tenure | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: str,
+        keep: int,
+        tenure: Tenure | None = None,
+        limits: DeadlinesConfig | None = None,
+    ) -> None:
+        """Within `limits` a full disk is waited for, in the background."""
         self._folder = folder
         self._recipe = recipe
         self._keep = keep
         self._tenure = tenure
+        self._limits = limits
         # A run that was copied begins to count anew, and still comes after what it was copied from.
         self._incarnation = max([tenure.incarnation if tenure else 0, *list_versions(folder).values()])
         self._news = threading.Condition()
@@ -127,10 +138,17 @@ class WeightPublisher:
         self, step: int, tensors: Mapping[str, Tensor], nme: float | None
     ) -> OSError | ExchangeError | None:
         """Write one version; what went wrong, if anything did."""
-        try:
+
+        def save() -> None:
             save_version(
                 self._folder, step, tensors, self._recipe, nme, self._incarnation, self._require_current
             )
+
+        try:
+            if self._limits:
+                when_there_is_room(save, self._limits)
+            else:
+                save()
         except (OSError, ExchangeError) as error:
             logger.warning("could not publish the weights of step %d: %s", step, error)
             shutil.rmtree(aside_folder(self._folder, step, self._incarnation), ignore_errors=True)
