@@ -39,6 +39,8 @@ MAY_CHANGE = (
     "runtime.log",
     "runtime.checkpoint",
     "runtime.weights.keep",
+    "runtime.queue.collect",
+    "runtime.queue.keep_gb",
 )
 WATCHED_S, LOOK_S = 5.0, 0.2
 """How long, and how often, heartbeats are looked at before a run is removed: processes beat every second."""

@@ -102,7 +102,9 @@ def test_a_zombies_versions_are_told_from_its_successors(tmp_path):
     with WeightPublisher(folder, "tsal", keep=9, tenure=old) as zombie:
         publish_all(zombie, 60)
         zombie._require_current = lambda: None  # stopped right after it had asked
-        with WeightPublisher(folder, "tsal", keep=9, tenure=begin_tenure(run, "student", 0, "id")) as successor:
+        with WeightPublisher(
+            folder, "tsal", keep=9, tenure=begin_tenure(run, "student", 0, "id")
+        ) as successor:
             successor.forget_after(60)
             publish_all(zombie, 100)
             assert reader.latest() == 100, "nobody can know better yet"

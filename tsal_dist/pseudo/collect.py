@@ -12,7 +12,7 @@ from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent, Store
 from tsal_dist.json_object import write_sealed
 from tsal_dist.pseudo.cursor import load_cursors, read_counts
-from tsal_dist.pseudo.log import Hole, Kind, LogReader
+from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
 from tsal_dist.pseudo.topic import list_producers, parse_json, segment_name, split_producer
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,11 @@ def load_watermark(store: Store) -> dict[str, int]:
         return {}
 
 
-def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
-    """Delete segments below every group's committed floor; returns how many. Costs little where no floor moved."""
+def collect_garbage(store: Store, *, keep_bytes: int = 0, dry_run: bool = False) -> int:
+    """Delete segments below every group's committed floor; returns how many. Costs little where no floor moved.
+
+    Of those, `keep_bytes` stay: the ones with the newest labels.
+    """
     try:
         before = load_watermark(store)
     except ExchangeError as error:
@@ -42,6 +45,8 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
     after = before | {
         name: max(before.get(name, 0), min(floor[name] for floor in floors)) for name in sorted(shared)
     }
+    if keep_bytes:
+        after = _spare(store, before, after, keep_bytes)
     gone = [
         segment_name(name, seq) for name, floor in after.items() for seq in range(before.get(name, 0), floor)
     ]
@@ -52,10 +57,37 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
     return len(gone)
 
 
-def try_to_collect(store: Store) -> None:
+def _spare(store: Store, before: dict[str, int], floors: dict[str, int], keep_bytes: int) -> dict[str, int]:
+    """Lower floors, so that segments of at most `keep_bytes` lie between them and `floors`; labels of old weights go first."""
+    spared: list[tuple[int, str, int, int]] = []
+    for name, floor in floors.items():
+        first = before.get(name, 0)
+        try:
+            records = LogReader(store, name, first).read_to(floor) if floor > first else []
+        except ExchangeError as error:
+            log.warning("nothing of %s is collected, its log cannot be read: %s", name, error)
+            floors = {**floors, name: first}
+            continue
+        # Labels are made with ever newer weights, except where a student went back: what follows goes no earlier then.
+        step = 0
+        for record in records:
+            if isinstance(record, Record) and record.kind is Kind.DATA:
+                step = max(step, record.step)
+                spared.append((step, name, record.seq, record.size))
+    after = {name: before.get(name, 0) for name in floors}
+    surplus = sum(size for *_, size in spared) - keep_bytes
+    for _, name, seq, size in sorted(spared):
+        if surplus <= 0:
+            break
+        after[name] = seq + 1
+        surplus -= size
+    return {**floors, **{name: min(first, floors[name]) for name, first in after.items()}}
+
+
+def try_to_collect(store: Store, *, keep_bytes: int = 0) -> None:
     """`collect_garbage` where a failure may only cost room."""
     try:
-        collect_garbage(store)
+        collect_garbage(store, keep_bytes=keep_bytes)
     except ExchangeError as error:
         log.warning("nothing is collected: %s", error)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tsal_dist.errors import DataError
-from tsal_dist.exchange.lines import Lines, last_line
+from tsal_dist.exchange.lines import last_line
+from tsal_dist.exchange.pieces import Pieces, read_lines
 from tsal_dist.json_object import read_sealed, write_sealed
 
 
@@ -144,8 +145,9 @@ def split_ranges(parts: list[RowRange], rows: int, shares: int) -> tuple[tuple[R
 class PlanLog:
     """Appends plans to a file, one line each, with a checksum and the incarnation of the process that planned."""
 
-    def __init__(self, path: Path, incarnation: int = 0) -> None:
-        self._lines = Lines(path)
+    def __init__(self, path: Path, incarnation: int = 0, keep_bytes: int | None = None) -> None:
+        """Of finished pieces `keep_bytes` stay; None keeps all that was ever planned."""
+        self._lines = Pieces(path, keep_bytes)
         # A run that was copied begins to count anew, and still comes after what it was copied from.
         self._incarnation = max(incarnation, _owner(last_line(path)))
 
@@ -169,15 +171,14 @@ def load_plans(path: Path) -> list[Plan]:
     """The plans of the surviving lineage, in order of their steps."""
     plans: list[Plan] = []
     newest = 0
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
-    for number, line in enumerate(lines):
+    for place, line in read_lines(path):
         try:
             page = read_sealed(line)
             plan, owner = Plan.parse(page), page.get("by", 0)
             if type(owner) is not int:
                 raise ValueError("it does not say who planned")
         except ValueError as error:
-            raise DataError(f"{path}, line {number + 1}, is no plan ({error}).") from error
+            raise DataError(f"{place} is no plan ({error}).") from error
         if owner < newest:
             continue  # of a process that woke up after its successor had begun to plan
         newest = owner

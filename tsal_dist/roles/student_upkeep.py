@@ -115,8 +115,9 @@ class StudentUpkeep:
             if isinstance(student.planner, Planner):
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
                 student.planner.commit(self.checkpoints.peek_all("planner"))
-                if student.config.runtime.queue.collect and student.config.has_teacher:
-                    try_to_collect(student.planner.topic.store)
+                queue = student.config.runtime.queue
+                if queue.collect and student.config.has_teacher:
+                    try_to_collect(student.planner.topic.store, keep_bytes=int(queue.keep_gb * 1e9))
 
     def resume(self) -> int | None:
         """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""

@@ -230,7 +230,9 @@ def check_water(config: RunConfig, students: int, teachers: int) -> None:
 def _planner(
     config: RunConfig, run: Run, topic: Topic, staleness: Staleness, incarnation: int
 ) -> Planner | Replay:
-    queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"), incarnation)
+    queue = config.runtime.queue
+    keep_bytes = int(queue.keep_gb * 1e9) if queue.collect else None
+    plan_log = PlanLog(run.dir.metrics("plan"), incarnation, keep_bytes)
     if config.runtime.replay:
         return Replay(topic, Path(config.runtime.replay), plan_log)
     return Planner(
