@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo demo-data test check format bench clean
+.PHONY: help setup demo demo-data test test-all check format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ help: ## list the targets
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (once; minutes on a first run; what pip says is in .venv/install.log) ..."
 	@{ $(BIN)/python -m pip install --upgrade pip setuptools wheel \
-		&& $(BIN)/python -m pip install -c constraints.txt -e '.[report,dev,export,tune]' \
+		&& $(BIN)/python -m pip install -c constraints.txt -e '.[report,dev,export,tune,video]' \
 		&& $(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[deepspeed]'; \
 	} > .venv/install.log 2>&1 || { tail -n 20 .venv/install.log; exit 1; }
 	@touch $@
@@ -44,7 +44,7 @@ demo-data: shards/demo-train/manifest.json ## render synthetic face videos and p
 demo: export OMP_NUM_THREADS = 1
 demo: demo-data ## the whole story on a laptop: train on 5 % labels, asynchronously; compare, draw, report
 	@echo; echo "1. labels alone, one process: the baseline"
-	@$(BIN)/python -m tsal_dist.train --config configs/demo.toml --clean train.recipe=supervised run.name=demo-supervised $(DEMO_ARGS)
+	@$(BIN)/python -m tsal_dist.train --config configs/demo.toml --clean method.name=supervised run.name=demo-supervised $(DEMO_ARGS)
 	@echo; echo "2. teacher and student, each at its own pace, under torchrun"
 	@$(BIN)/torchrun --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml --clean $(DEMO_ARGS)
 	@echo; echo "3. what came of it, on people nobody trained on"
@@ -55,8 +55,14 @@ demo: demo-data ## the whole story on a laptop: train on 5 % labels, asynchronou
 	@echo "         runs/demo/report/overlay.mp4  landmarks on a video that was not trained on"
 	@echo "         demo/synthetic/contact.png    the synthetic people"
 
-test: setup ## run the tests (ARGS= goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+# Two workers on two cores, as each computes with one thread.
+WORKERS ?= 2
+
+test: setup ## the fast tests: all that start no processes, in minutes (ARGS= goes to pytest)
+	@$(BIN)/python -m pytest --fast -n $(WORKERS) --durations=10 $(ARGS)
+
+test-all: setup ## every test: whole runs, kills, launchers too (ARGS= goes to pytest)
+	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10 $(ARGS)
 
 check: setup ## format check, lint, strict types
 	@$(BIN)/ruff format --check .

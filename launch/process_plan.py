@@ -84,7 +84,7 @@ def torchrun_command(
     """The command that starts a crew's processes on one machine.
 
     torchrun itself restarts nothing: on several machines its agents would have to agree on it, so whoever
-    starts crews starts them again. That makes every start the same: `--resume`, from the last whole
+    starts crews starts them again. That makes every start the same: from the last whole
     checkpoint, or anew where there is none.
     """
     # The address spares a laptop the look-up of its own name, which may lead nowhere.
@@ -100,7 +100,7 @@ def torchrun_command(
     role = ["runtime.topology=detached", f"runtime.role={crew.role}"] if crew.role else []
     return [
         *(sys.executable, "-m", "torch.distributed.run", *where, f"--nproc-per-node={crew.procs}"),
-        *("-m", module, "--resume", *words, *overrides, *role),
+        *("-m", module, "--resume-or-start", *words, *overrides, *role),
     ]
 
 

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import sys
+from collections import Counter
 
 import hypothesis
 import pytest
@@ -15,6 +16,61 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A loaded machine is no defect: how long an example takes is not what these tests are about.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+MOST_CPU_S, PATIENCE = 2.0, 2.0
+"""What a test without the mark `slow` may compute, on a machine that is so much slower than the one it was measured on.
+Of the processor and not of the clock: a loaded machine is no defect."""
+SLOW = ("slow", "ranks")
+"""Both start processes of their own, each of which imports torch first."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fast", action="store_true", help="leave out slow tests; a slow one without its mark fails"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if race := item.get_closest_marker("os_race"):
+            if not race.args:
+                raise pytest.UsageError(
+                    f"{item.nodeid}: os_race says which race of the operating system it can lose."
+                )
+            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.user_properties.append(("os_race", race.args[0]))
+    if config.getoption("--fast"):
+        slow = [item for item in items if any(map(item.get_closest_marker, SLOW))]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Fail what takes long and does not say so: it would make the fast run slow."""
+    before = os.times()
+    result = yield
+    after = os.times()
+    took_s = sum(after[:4]) - sum(before[:4])  # children included, once they have ended
+    if item.config.getoption("--fast") and took_s > MOST_CPU_S * PATIENCE:
+        pytest.fail(
+            f"It computes for {took_s:.1f} s, and a test without the mark `slow` has {MOST_CPU_S:g} s. Make it smaller, or mark it.",
+            pytrace=False,
+        )
+    item.user_properties.append(("cpu_s", round(took_s, 2)))
+    return result
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Each retry, with the race that its test says it can lose."""
+    times = Counter(report.nodeid for report in terminalreporter.stats.get("rerun", []))
+    reasons = {
+        report.nodeid: dict(report.user_properties)["os_race"]
+        for report in terminalreporter.stats.get("rerun", [])
+    }
+    for test, number in times.items():
+        terminalreporter.line(f"{number} tried again: {test}, for: {reasons[test]}")
 
 
 @pytest.fixture(autouse=True)
@@ -51,5 +107,5 @@ def run_of(faces, tmp_path_factory):
     from tests.roles.short_runs import train
 
     return functools.cache(
-        lambda recipe: train(faces, tmp_path_factory.mktemp(recipe) / "run", f"train.recipe={recipe}")
+        lambda recipe: train(faces, tmp_path_factory.mktemp(recipe) / "run", f"method.name={recipe}")
     )

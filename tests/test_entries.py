@@ -107,10 +107,20 @@ def test_train_answers_a_mistake_in_one_line(tmp_path, argv, answer):
         ("evaluate", ["--run", "no/such/run"], "holds no run.json"),
         ("predict", ["--run", "no/such/run", "--video", "setup.py"], "Nothing would be written"),
         ("predict", ["--run", "r", "--video", "v", "--table", "t.xlsx"], "must end in .parquet or .csv"),
+        (
+            "predict",
+            ["--run", "r", "--video", "v", "--table", "t.csv", "--frames", "9"],
+            "must be FIRST:LAST",
+        ),
+        (
+            "predict",
+            ["--run", "r", "--video", "v", "--table", "t.csv", "--first-box", "1", "2", "1", "9"],
+            "has no area",
+        ),
         ("predict", ["--run", "r", "--video", "no/such.mp4", "--table", "t.csv"], "There is no no/such.mp4"),
         (
             "predict",
-            ["--weights", "w", "--video", "tests", "--table", "t.csv"],
+            ["--weights", "w", "--video", "0", "--table", "t.csv"],
             "does not say which detector and landmarks it belongs to. Name the config (--config)",
         ),
     ],
@@ -132,6 +142,29 @@ def finished(faces, tmp_path_factory):
 
 def test_a_second_start_needs_a_decision(faces, finished):
     assert "already holds a run" in refusal("train", *words(faces, finished))
+
+
+def test_resuming_nothing_is_a_mistake(tmp_path):
+    """A name that was typed wrong must not become a new run."""
+    assert f"{tmp_path}/rnu holds no run.json" in refusal("train", "--resume", f"{tmp_path}/rnu")
+    assert "holds no run.json" in refusal(
+        "train", "--resume", "runtime.topology=inline", f"run.dir={tmp_path}/rnu"
+    )
+    assert not (tmp_path / "rnu").exists()
+
+
+def test_a_run_goes_on_by_its_folder_alone_and_for_longer(finished, tmp_path):
+    import shutil
+
+    longer = tmp_path / "moved"
+    shutil.copytree(finished, longer)
+    entry("train", "--resume", str(longer), code=0)
+    done = entry("train", "--resume", str(longer), "train.steps=12", code=0)
+    assert "train.steps was 8 and is 12 now" in done.stderr
+    assert (longer / "checkpoints" / "student" / "step_12" / "COMMIT").is_file()
+    assert json.loads((longer / "run.json").read_text())["config"]["train"]["steps"] == 12
+    line = refusal("train", "--resume", str(longer), "train.steps=9")
+    assert "was started with train.steps = 12, and now it is 9" in line
 
 
 def test_another_setting_is_refused_by_name(faces, finished):
@@ -167,7 +200,7 @@ def test_evaluate_refuses_another_layout(finished, tmp_path):
     (tmp_path / "faces.csv").write_text("path,x1,y1,x2,y2,p0x,p0y,p1x,p1y\nface.png,5,5,40,40,10,10,30,30\n")
     pack_all(tmp_path, lists=[tmp_path / "faces.csv"], split="two")
     line = refusal("evaluate", "--run", str(finished), "--shards", str(tmp_path / "two"))
-    assert "has 2 landmarks per face" in line
+    assert "has 2 landmarks" in line
     assert "was trained for 68" in line
 
 
@@ -178,8 +211,8 @@ def test_predict_leaves_an_overlay_and_a_table(faces, finished, tmp_path):
     argv = ["--run", str(finished), "--video", str(video), "--first-box", "10", "10", "70", "70"]
     entry("predict", *argv, "--out", str(out), "--table", str(table), code=0)
     rows = pyarrow.parquet.read_table(table).to_pylist()
-    assert [row["frame"] for row in rows] == list(range(8))
-    assert [rows[0][f"box_{side}"] for side in ("x1", "y1", "x2", "y2")] == [10, 10, 70, 70]
+    assert [row["frame"] for row in rows] == list(range(1, 9))
+    assert [rows[0][side] for side in ("x1", "y1", "x2", "y2")] == [10, 10, 70, 70]
     capture = cv2.VideoCapture(str(out))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 8
     capture.release()

@@ -60,12 +60,11 @@ def desk(tmp_path):
     for name in ("tools", "configs", "launch"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "my_videos").mkdir()
-    (tmp_path / "my_labels").mkdir()
-    for clip, name in enumerate(("clip.avi", "other.avi")):
-        write_clip(tmp_path / "my_videos" / name, clip)
-    for clip, split in ((10, "train"), (11, "val")):
-        points = write_clip(tmp_path / "my_labels" / f"{split}.avi", clip)
-        write_labels(tmp_path / "my_labels" / f"{split}.csv", {f"{split}.avi": points})
+    points = {
+        name: write_clip(tmp_path / "my_videos" / name, clip)
+        for clip, name in enumerate(("clip.avi", "other.avi", "third.avi"))
+    }
+    write_labels(tmp_path / "my_labels.csv", {name: points[name][:4] for name in ("clip.avi", "other.avi")})
     return tmp_path
 
 

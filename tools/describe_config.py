@@ -18,8 +18,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.config.describe import describe
+    from tsal_dist.recipes.find import PACKAGED, find_method
 
-    text = describe()
+    text = describe({name: find_method(name).settings for name in PACKAGED})
     if args.check:
         if PAGE.is_file() and PAGE.read_text() == text:
             return 0

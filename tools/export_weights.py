@@ -26,11 +26,12 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.inference.export import ENDINGS, export
-    from tsal_dist.inference.trained import load_trained
+    from tsal_dist.inference.session import open_detector
 
     check_file("--out", args.out, ENDINGS)
-    trained = load_trained(args.run, args.role, args.step)
-    difference = export(trained, args.out)
+    detector = open_detector(run=args.run, role=args.role, step=args.step)
+    trained = detector.trained
+    difference = export(trained, args.out, detector.trust)
     size_mb = args.out.stat().st_size / 1e6
     print(f"{args.out}: {trained.name}, {size_mb:.1f} MB, differs by {difference:.1g} of the largest output")
     return 0

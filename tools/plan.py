@@ -64,13 +64,14 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--cv must be at least 0 and --slow at least 1, not {args.cv} and {args.slow}.")
     from tsal_dist.config import load_config
     from tsal_dist.planning.split import Luck, best_split
+    from tsal_dist.runs.follow_shards import follow_shards
 
-    config = load_config(args.config, args.overrides)
+    config = follow_shards(load_config(args.config, args.overrides))
     procs = args.procs or count_devices()
     keep, source = find_keep_rate(args)
     costs = find_costs(args, config, procs)
     queue = config.runtime.queue
-    own = queue.max_reuse if queue.on_starvation == "replay" else 1
+    own = queue.max_reuse if queue.on_starvation == "reuse" else 1
     luck = Luck(args.cv, args.slow) if args.cv or args.slow > 1 else None
     options = [best_split(costs, procs, reuse, keep, luck) for reuse in sorted({*REUSE, own})]
     chosen = next(option for option in options if option.reuse == own)
@@ -128,10 +129,10 @@ def give_advice(chosen: "Forecast", config: "RunConfig") -> str:
         how = f"would be {change:.0%} slower" if chosen.gain < 1 else f"would gain no more than {change:.0%}"
         return (
             f"Stay synchronous (torchrun ... runtime.topology=inline): the best split, {chosen.split.words()}, {how}. "
-            f"A split pays with more reuse, a heavier teacher (train.sources.views), unequal machines, or teachers on "
+            f"A split pays with more reuse, a heavier teacher (method.views), unequal machines, or teachers on "
             f"devices that are there anyway."
         )
-    views = config.train.sources.views
+    views = config.method.settings.get("views", 1)
     return (
         f"Split: {chosen.split.words()} (runtime.topology=split runtime.teachers={chosen.split.teachers}), "
         f"{chosen.gain:.2f} x the synchronous run at {views} view{'s' if views > 1 else ''} and each label used up to "

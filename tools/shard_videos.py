@@ -1,5 +1,6 @@
 """Pack videos and images into a folder of shards. The format and every flag: shards/README.md.
 
+    python tools/shard_videos.py --videos clips/ --labels labels.csv --out shards/mine
     python tools/shard_videos.py --videos clips/ --box full --out shards/faces --split train
     python tools/shard_videos.py --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
 
@@ -12,16 +13,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
     from tsal_dist.pack.execute import Outcome, Progress
-    from tsal_dist.pack.packing_plan import Plan
+    from tsal_dist.pack.inputs import Input
+    from tsal_dist.pack.packing_plan import BoxFrom, PackOptions, Plan
 
+VALIDATION = "val"
+"""The split of what --labels holds out."""
 _LINE_EVERY_S = 5.0
 _MOST_NAMED = 10
 
@@ -38,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="FILE",
-        help="TSAL/SBR lists, WFLW rows, COCO keypoints .json, .csv; told by content (default: none)",
+        help="TSAL/SBR lists, WFLW rows, .csv, DeepLabCut, COCO, Label Studio, CVAT, SLEAP; told by content (default: none)",
     )
     add(
         "--videos",
@@ -47,6 +52,22 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="PATH",
         help="video files, or folders searched for them (default: none)",
+    )
+    add(
+        "--labels",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="labels of frames within --videos, in any format of --lists: whole videos with their sparse labels go into "
+        "<out>/<split>, and labelled videos held out to measure on into <out>/val (default: none)",
+    )
+    add(
+        "--validation",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="of the labelled videos of --labels, how many are held out; 0 holds none out (default: 0.2)",
     )
     add("--public", type=Path, metavar="DIR", help="a folder of 300W, 300VW or AFLW (default: none)")
     add(
@@ -96,8 +117,16 @@ def build_parser() -> argparse.ArgumentParser:
     boxes.add_argument(
         "--box",
         choices=["annotation", "full"],
-        default="annotation",
-        help="full: the whole frame is the box (default: annotation, else around its landmarks)",
+        default=None,
+        help="full: the whole frame is the box, for all frames alike (default: full with --labels, else annotation, "
+        "else around its landmarks)",
+    )
+    add(
+        "--skeleton",
+        nargs="+",
+        default=[],
+        metavar="A:B",
+        help="lines between landmarks of these names, for pictures (default: as the labels say)",
     )
 
     out = parser.add_argument_group("what comes out")
@@ -166,36 +195,24 @@ def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
 
     from tsal_dist.errors import ConfigError
-    from tsal_dist.pack.boxes import load_detector, model_digest
-    from tsal_dist.pack.execute import pack
+    from tsal_dist.pack.boxes import load_detector
     from tsal_dist.pack.gather import gather_inputs
-    from tsal_dist.pack.packing_plan import PackOptions, build_plan
-    from tsal_dist.pack.retry import plan_retry
-    from tsal_dist.pack.video_facts import probe
-    from tsal_dist.shards.files import join
+    from tsal_dist.pack.hold_out import hold_out
 
     if args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}; it must be at least 1.")
-    model = str(args.face_model) if args.face_model else ""
-    if model:
-        load_detector(model)  # a wrong file should not be found out by the workers
-    options = PackOptions(
-        split=args.split,
-        labelled=args.labelled,
-        labelled_by=args.labelled_by,
-        seed=args.seed,
-        stride=args.stride,
-        size_px=args.size,
-        quality=args.quality,
-        shard_frames=args.shard_frames,
-        box="detector" if model else args.box,
-        face_model=model_digest(model) if model else "",
-        scheme=args.scheme,
-    )
-    folder = join(args.out, args.split)
+    if args.labels and args.split == VALIDATION:
+        raise ConfigError(
+            f"--split is {VALIDATION!r}, where --labels puts what is held out. Choose another name."
+        )
+    if args.face_model:
+        load_detector(str(args.face_model))  # a wrong file should not be found out by the workers
+    options = _options(args)
     inputs = gather_inputs(
         args.lists,
         args.videos,
+        labels=args.labels,
+        skeleton=args.skeleton,
         annotations=args.annotations,
         boxes=args.boxes,
         root=args.root,
@@ -204,27 +221,67 @@ def main(argv: list[str]) -> int:
         sequences=args.sequences,
         points=args.pts_points,
     )
-    closed = None
+    if not args.labels:
+        _pack(args, inputs, options)
+        return 0
+    train, held_out = hold_out(inputs, args.validation, args.seed)
+    _pack(args, train, options)
+    if held_out:
+        _pack(args, held_out, replace(options, split=VALIDATION, labelled=1.0))
+    else:
+        print("Nothing is held out to measure on: that takes labels in two videos, and --validation above 0.")
+    return 0
+
+
+def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions") -> None:
+    """Plan and pack one folder."""
+    from tsal_dist.pack.execute import pack
+    from tsal_dist.pack.packing_plan import build_plan
+    from tsal_dist.pack.retry import plan_retry
+    from tsal_dist.pack.video_facts import probe
+    from tsal_dist.shards.files import join
+
+    folder, closed = join(args.out, options.split), None
     if args.retry_failed:
         plan, closed = plan_retry(inputs, options, folder)
     else:
         plan = build_plan(inputs, [probe(one) for one in inputs], options)
     _print_plan(plan, folder)
     if args.dry_run:
-        return 0
+        return
     with _progress_line() as on_shard:
         outcome = pack(
             plan,
             folder,
             workers=args.workers,
-            face_model=model,
+            face_model=str(args.face_model or ""),
             apart_from=args.apart_from,
             max_fail=0.0 if args.strict else args.max_fail,
             on_shard=on_shard,
             earlier=closed,
         )
     _print_outcome(outcome)
-    return 0
+
+
+def _options(args: argparse.Namespace) -> "PackOptions":
+    from tsal_dist.pack.boxes import model_digest
+    from tsal_dist.pack.packing_plan import PackOptions
+
+    usual: Literal["full", "annotation"] = "full" if args.labels and not args.boxes else "annotation"
+    box: BoxFrom = "detector" if args.face_model else args.box or usual
+    return PackOptions(
+        split=args.split,
+        labelled=args.labelled,
+        labelled_by=args.labelled_by,
+        seed=args.seed,
+        stride=args.stride,
+        size_px=args.size,
+        quality=args.quality,
+        shard_frames=args.shard_frames,
+        box=box,
+        face_model=model_digest(str(args.face_model)) if args.face_model else "",
+        scheme=args.scheme,
+    )
 
 
 def _print_plan(plan: "Plan", folder: str) -> None:

@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         config = override(load_run(run).config, f"data.normalizer={args.normalizer or first.data.normalizer}")
         if shards.points != config.model.num_points:
             raise ConfigError(
-                f"{urls[0]} has {shards.points} landmarks per face and {run} was trained for "
+                f"{urls[0]} has {shards.points} landmarks and {run} was trained for "
                 f"{config.model.num_points}. Evaluate on shards of the same layout."
             )
         evaluator = build_evaluator(config, shards, device)
@@ -77,7 +77,9 @@ def main(argv: list[str]) -> int:
 
     _print_table(found, " ".join(urls))
     if args.json:
-        write_whole(Path(args.json), json.dumps(_numbers(found, urls), indent=1).encode())
+        write_whole(
+            Path(args.json), json.dumps(_numbers(found, urls, first.model.layout.names), indent=1).encode()
+        )
     if args.plots:
         from tsal_dist.insight.plots import draw_evaluations
 
@@ -89,7 +91,7 @@ def main(argv: list[str]) -> int:
 def _roles(asked: str, config: "RunConfig") -> "list[Role]":
     """Whose weights to measure; a method without a teacher has none."""
     if asked == "both":
-        return ["student"] if config.train.recipe == "supervised" else ["student", "teacher"]
+        return ["student", "teacher"] if config.has_teacher else ["student"]
     return ["student"] if asked == "student" else ["teacher"]
 
 
@@ -98,7 +100,7 @@ def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
     from rich.table import Table
 
     one = next(iter(found.values()))
-    table = Table(title=f"{where}: {one.errors.faces:.0f} faces, errors divided by {one.errors.normalizer}")
+    table = Table(title=f"{where}: {one.errors.faces:.0f} frames, errors divided by {one.errors.normalizer}")
     table.add_column("")
     for name in ("NME %", "median %", "AUC .08", "fail .08 %", "AUC .10", "fail .10 %", "jitter %"):
         table.add_column(name, justify="right")
@@ -130,9 +132,10 @@ def _format(values: list[float]) -> list[str]:
     ]
 
 
-def _numbers(found: "dict[str, Evaluation]", urls: list[str]) -> dict[str, object]:
+def _numbers(found: "dict[str, Evaluation]", urls: list[str], names: tuple[str, ...]) -> dict[str, object]:
     return {
         "shards": urls,
+        **({"point_names": list(names)} if names else {}),
         "models": {
             name: {
                 **evaluation.summary(),

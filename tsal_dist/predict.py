@@ -1,115 +1,261 @@
-"""Find landmarks on a video, an image or a folder of images; draw them, and write them as a table.
+"""Find landmarks on videos, images, folders of them, a camera or a stream; draw them, and write them as a table.
 
-python -m tsal_dist.predict --run runs/demo --video clip.mp4 --out overlay.mp4 --table landmarks.parquet
+python -m tsal_dist.predict --run runs/demo --video clip.mp4 --out overlay.mp4 --table landmarks.csv
+python -m tsal_dist.predict --run runs/demo --video clips/ --out drawn/ --table landmarks.parquet --smooth
+python -m tsal_dist.predict --run runs/demo --video 0 --out camera.mp4
+
+The table is a label table too: `tools/shard_videos.py --lists landmarks.csv` packs it.
 """
 
 import argparse
+import logging
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError
+from tsal_dist.outputs import check_file
 
 if TYPE_CHECKING:
-    from tsal_dist.inference.prediction import Found, Picture
-    from tsal_dist.inference.trained import Trained
+    from tsal_dist.inference.pictures import Source
+    from tsal_dist.inference.prediction import Found
+    from tsal_dist.inference.session import Detector, OnFrame, Options
 
 
-def main(argv: list[str]) -> int:
-    """Predict one input."""
+def build_parser() -> argparse.ArgumentParser:
+    """What may be asked."""
     parser = argparse.ArgumentParser(
         prog="python -m tsal_dist.predict",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", metavar="DIR", help="a run's folder: its best weights are used")
-    source.add_argument(
+    add = parser.add_argument
+    detector = parser.add_mutually_exclusive_group(required=True)
+    detector.add_argument("--run", metavar="DIR", help="a run's folder: its best weights are used")
+    detector.add_argument(
         "--weights", metavar="FILE", help="a file of weights, such as tools/export_weights.py writes"
     )
-    parser.add_argument(
+    add(
         "--config",
         action="append",
         default=[],
         metavar="TOML",
         help="config of --weights, where the file does not say it",
     )
-    parser.add_argument(
-        "--role", choices=["student", "teacher"], default="student", help="whose weights (student)"
+    add("--role", choices=["student", "teacher"], default="student", help="whose weights (student)")
+    add("--step", default="best", help="best by validation, last, or a step (best)")
+    add(
+        "--video",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="videos, images, folders of them, the number of a camera, the address of a stream",
     )
-    parser.add_argument("--step", default="best", help="best by validation, last, or a step (best)")
-    parser.add_argument(
-        "--video", required=True, metavar="PATH", help="a video, an image or a folder of images"
-    )
+    add("--frames", metavar="FIRST:LAST", help="these frames of each video only, counted from 1")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--first-box",
         nargs=4,
         type=float,
         metavar=("X1", "Y1", "X2", "Y2"),
-        help="the face in the first frame",
+        help="the subject in the first frame (default: it is searched for)",
     )
     where.add_argument(
         "--boxes", metavar="CSV", help="path[,frame],x1,y1,x2,y2 per line; frames count from 1"
     )
-    parser.add_argument(
-        "--out", metavar="PATH", help="overlay: a video for a video, an image or a folder for images"
+    add("--threshold", type=float, default=0.5, help="probability from which a subject counts as found (0.5)")
+    add(
+        "--max-error",
+        type=float,
+        default=0.15,
+        metavar="SHARE",
+        help="points expected to be off by more than this share of the subject's size are not drawn (0.15)",
     )
-    parser.add_argument("--table", metavar="FILE", help="landmarks as .parquet or .csv, one row per frame")
-    args = parser.parse_args(argv)
+    add(
+        "--smooth",
+        nargs="?",
+        const="offline",
+        default="",
+        choices=["offline", "causal"],
+        help="against trembling: by the frames before and after (offline), or by those before (causal)",
+    )
+    add(
+        "--out",
+        metavar="PATH",
+        help="overlay: a video or an image for one input, a folder for several; H.264 needs the extra `video`",
+    )
+    add("--table", metavar="FILE", help="landmarks as .parquet or .csv, one row per frame")
+    add("--threads", type=int, default=0, metavar="N", help="of the detector on a CPU (whichever is faster)")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Predict all inputs."""
+    args = build_parser().parse_args(argv)
     if not (args.out or args.table):
         raise ConfigError("Nothing would be written. Name an overlay (--out), a table (--table), or both.")
-    if args.table and Path(args.table).suffix not in (".parquet", ".csv"):
-        raise ConfigError(f"--table is {args.table!r}; its name must end in .parquet or .csv.")
-
-    import numpy as np
-
-    from tsal_dist.inference.overlay import open_overlay
-    from tsal_dist.inference.prediction import Finder, count_pictures, follow, frame_rate, read_pictures
-    from tsal_dist.inference.table import write_table
-    from tsal_dist.inference.trained import pick_device
-
-    path = Path(args.video)
-    if not path.exists():
-        raise ConfigError(f"There is no {path}. Name a video, an image or a folder of images.")
-    trained = _load(args)
-    finder = Finder(trained, pick_device())
-    first_box = np.array(args.first_box) if args.first_box else None
-    found = follow(finder, read_pictures(path), first_box, _read_boxes(args.boxes))
-    rows = []
-    with open_overlay(args.out, path, frame_rate(path)) as overlay:
-        for picture, one in _with_progress(found, count_pictures(path), trained.name):
-            rows.append(one)
-            overlay.add(picture.image_HWC, one.points_K2, one.score_K, Path(picture.path).name)
+    _check_numbers(args)
     if args.table:
-        write_table(Path(args.table), rows)
+        check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
+
+    from tsal_dist.inference.overlay import plan_overlays
+    from tsal_dist.inference.pictures import find_sources
+    from tsal_dist.inference.session import Predictions, smooth_rows
+
+    sources = find_sources(args.video)
+    options = _options(args, sources)
+    if args.smooth and any(source.kind == "live" for source in sources):
+        raise ConfigError("--smooth reads a video twice, which a camera or stream cannot be. Leave it out.")
+    overlays = plan_overlays(args.out, sources)
+    _log_plainly()
+    detector = _open(args)
+    rows: list[Found] = []
+    for source, overlay in zip(sources, overlays, strict=True):
+        rows += _predict(detector, source, options, None if args.smooth else overlay)
+    found = Predictions(sources, smooth_rows(rows, args.smooth), options)
+    if args.out and args.smooth:
+        found.draw(args.out)
+    if args.table:
+        found.write_table(Path(args.table))
+    _name_unused_boxes(options, found.rows)
+    sys.stderr.write(f"{found.summary()}\n")
     return 0
 
 
-def _load(args: argparse.Namespace) -> "Trained":
-    from tsal_dist.config import load_config
-    from tsal_dist.inference.trained import load_trained, load_weights
-
-    if args.run:
-        return load_trained(args.run, args.role, args.step)
-    return load_weights(args.weights, load_config(args.config) if args.config else None)
+def _files(names: list[str]) -> list[str]:
+    return [name for name in names if os.path.exists(name)]
 
 
-def _read_boxes(path: str | None) -> "dict[tuple[str, int], Any]":
+def _check_numbers(args: argparse.Namespace) -> None:
+    rules = (
+        ("--threshold", args.threshold, 0 < args.threshold < 1, "between 0 and 1"),
+        ("--max-error", args.max_error, args.max_error > 0, "above 0"),
+        ("--threads", args.threads, args.threads >= 0, "0 or more"),
+    )
+    for flag, value, holds, rule in rules:
+        if not holds:
+            raise ConfigError(f"{flag} is {value:g}; it must be {rule}.")
+    if args.frames:
+        from tsal_dist.inference.pictures import FrameRange
+
+        FrameRange.parse(args.frames)
+    if args.first_box:
+        from tsal_dist.errors import DataError
+        from tsal_dist.pack.face import check_box
+
+        try:
+            check_box(tuple(args.first_box))
+        except DataError as error:
+            raise ConfigError(f"--first-box: {error}.") from None
+
+
+def _log_plainly() -> None:
+    """Warnings as single lines."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+def _options(args: argparse.Namespace, sources: "list[Source]") -> "Options":
     import numpy as np
 
-    from tsal_dist.pack.tables import read_csv
+    from tsal_dist.inference.pictures import FrameRange
+    from tsal_dist.inference.session import Options
 
-    if path is None:
-        return {}
-    entries = read_csv(Path(path), Path())
-    return {(entry.path, entry.frame or 0): np.array(entry.face.box) for entry in entries if entry.face.box}
+    return Options(
+        frames=FrameRange.parse(args.frames) if args.frames else FrameRange(),
+        first_box=np.array(args.first_box) if args.first_box else None,
+        boxes=_read_boxes(args.boxes, sources) if args.boxes else {},
+        threshold=args.threshold,
+        most_error=args.max_error,
+        smooth=args.smooth,
+    )
 
 
-def _with_progress(
-    found: "Iterator[tuple[Picture, Found]]", count: int, name: str
-) -> "Iterator[tuple[Picture, Found]]":
+def _read_boxes(path: str, sources: "list[Source]") -> "dict[tuple[str, int | None], Any]":
+    """Boxes by source and frame. Paths start at the working folder, or else at the file's own."""
+    import numpy as np
+
+    from tsal_dist.pack.formats.table import read_csv
+
+    known = {os.path.realpath(source.path): source for source in sources}
+    boxes: dict[tuple[str, int | None], Any] = {}
+    for entry in read_csv(Path(path), Path()):
+        places = [os.path.realpath(entry.path), os.path.realpath(Path(path).parent / entry.path)]
+        source = next((known[place] for place in places if place in known), None)
+        if source is None:
+            raise ConfigError(
+                f"{path} has a box for {entry.path}, which is no input. Name it with --video too."
+            )
+        if entry.face.box is None:
+            continue
+        frame = entry.frame or 0
+        boxes[source.path, None if source.kind == "image" else frame] = np.array(entry.face.box)
+    return boxes
+
+
+def _open(args: argparse.Namespace) -> "Detector":
+    from tsal_dist.config import load_config
+    from tsal_dist.inference.session import open_detector
+
+    with _progress("measuring how far scores can be trusted, once") as on_frame:
+        detector = open_detector(
+            run=args.run,
+            weights=args.weights,
+            role=args.role,
+            step=args.step,
+            config=load_config(args.config) if args.config else None,
+            threads=args.threads,
+            on_frame=on_frame,
+        )
+    if detector.trust is None:
+        sys.stderr.write(
+            f"{detector.trained.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
+            "off a point is, and a find may be none. Train with data.validation to know.\n"
+        )
+    return detector
+
+
+def _predict(
+    detector: "Detector", source: "Source", options: "Options", overlay: "Path | None"
+) -> "list[Found]":
+    """One source's rows; drawn at once where `overlay` says where. A camera is watched until it is interrupted."""
+    from tsal_dist.inference.overlay import open_overlay
+    from tsal_dist.inference.pictures import FrameRange, count_pictures
+
+    rows: list[Found] = []
+    whole = options.frames == FrameRange()
+    count = count_pictures(source, options.frames)
+    name = f"{detector.trained.name}, {Path(source.path).name}"
+    with open_overlay(overlay, source, options.most_error, sound=whole) as drawn, _progress(name) as on_frame:
+        try:
+            for picture, found in detector.follow(source, options):
+                rows.append(found)
+                drawn.add(picture, found)
+                on_frame(len(rows), count)
+        except KeyboardInterrupt:
+            if source.kind != "live" or not rows:
+                raise
+    return rows
+
+
+def _name_unused_boxes(options: "Options", rows: "list[Found]") -> None:
+    """Boxes of frames that do not exist, or were not asked for, did nothing: say so."""
+    seen = {(row.path, row.frame) for row in rows}
+    unused = [(path, frame) for path, frame in options.boxes if (path, frame) not in seen]
+    if unused:
+        path, frame = unused[0]
+        sys.stderr.write(
+            f"{len(unused)} boxes match no frame, such as frame {(frame or 0) + 1} of {path}. Frames count from 1.\n"
+        )
+
+
+@contextmanager
+def _progress(name: str) -> "Iterator[OnFrame]":
+    """A bar on standard error that begins with the first frame."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -119,11 +265,15 @@ def _with_progress(
         TextColumn("frames"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress:
-        task = progress.add_task("", total=count or None)
-        for each in found:
-            yield each
-            progress.advance(task)
+    with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
+        tasks: list[Any] = []
+
+        def on_frame(done: int, of: int) -> None:
+            if not tasks:
+                tasks.append(progress.add_task("", total=of or None))
+            progress.update(tasks[0], completed=done, total=of or None)
+
+        yield on_frame
 
 
 if __name__ == "__main__":

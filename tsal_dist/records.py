@@ -11,6 +11,22 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What the K landmarks are called and which of them are joined; empty where the labels do not say."""
+
+    names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+    """Pairs of landmarks, counted from 0, between which a line is drawn."""
+
+    def names_of(self, points: int) -> tuple[str, ...]:
+        """A name for each of `points` landmarks: their own, or their numbers."""
+        return self.names if len(self.names) == points else tuple(str(number) for number in range(points))
+
+
+UNNAMED = Layout()
+
+
+@dataclass(frozen=True)
 class FrameRef:
     """Where a frame lives: enough to read it again, whoever asks."""
 
@@ -33,9 +49,9 @@ class Clip:
     to_crop_23: NDArray[np.float64]
     """Source pixels to crop pixels: p_crop = A @ (x, y, 1). One matrix for the clip."""
     box_4: NDArray[np.float32]
-    """The face box that was cropped, x1 y1 x2 y2 in source pixels: with it anyone can take another view."""
+    """The subject's box that was cropped, x1 y1 x2 y2 in source pixels: with it anyone can take another view."""
     face_px: float
-    """Size of the face in crop pixels, by which errors are divided."""
+    """Size of the subject in crop pixels, by which errors are divided."""
     video: str
     frames_T: NDArray[np.int32]
     """Frame numbers in the source video."""
@@ -48,5 +64,7 @@ class Clip:
     clip that was asked for by reference."""
     pad: bool
     """True for a repeat that only fills the last global batch of an epoch; weigh it zero."""
+    mirror_K: tuple[int, ...] = ()
+    """In a mirrored view: for each landmark, which one of the source it was. () in a view that is not mirrored."""
     attributes: tuple[str, ...] = ()
     """Words that the annotation gives the first frame, such as WFLW's "occlusion" or a 300VW category."""

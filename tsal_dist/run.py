@@ -20,7 +20,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError, StaleRun
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import RunDir, plainly, write_new
+from tsal_dist.run_dir import RunDir, plainly, write_new, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ def open_run(config: RunConfig, mode: Mode) -> Run:
         _write_once(run_dir, config)
     written = _read(run_dir)
     _compare(written["config"], config, run_dir)
+    if config.train.steps > _steps(written):
+        _extend(run_dir, written, config.train.steps)
     return Run(run_dir, written["id"], config, resumed=existed)
 
 
@@ -235,10 +237,22 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, A
 
 def _compare(written: dict[str, Any], config: RunConfig, run_dir: RunDir) -> None:
     for key, before, now in differences(written, config.model_dump(mode="json")):
+        if key == "train.steps" and isinstance(before, int) and now > before:
+            continue  # a run may go on for longer
         raise ConfigError(
             f"{run_dir.root} was started with {key} = {before!r}, and now it is {now!r}. "
             f"Set it back, choose another place (run.dir=...), or start again with --clean."
         )
+
+
+def _steps(written: dict[str, Any]) -> int:
+    return int(written["config"].get("train", {}).get("steps", 0))
+
+
+def _extend(run_dir: RunDir, written: dict[str, Any], steps: int) -> None:
+    """Write down that the run has more steps than it was started with."""
+    written["config"]["train"]["steps"] = steps
+    write_whole(run_dir.run_json, json.dumps(written, indent=1).encode())
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

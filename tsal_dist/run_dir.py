@@ -14,6 +14,7 @@ checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its na
 checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step
+trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
 report/                         what evaluation and the report leave for a person
 """
 
@@ -97,6 +98,9 @@ class RunDir:
 
     def metrics(self, name: str) -> Path:
         return self.root / "metrics" / f"{name}.jsonl"
+
+    def trust(self, role: str, step: int) -> Path:
+        return self.root / "trust" / f"{role}-{step}.safetensors"
 
     @property
     def report(self) -> Path:

@@ -2,6 +2,8 @@
 
 torchrun --nproc-per-node 3 -m tsal_dist.train --config configs/demo.toml
 python -m tsal_dist.train --config configs/demo.toml runtime.topology=inline
+python -m tsal_dist.train --resume runs/demo
+python -m tsal_dist.train --resume runs/demo train.steps=1000
 python -m tsal_dist.train --replay-plan runs/demo run.dir=runs/demo-again
 """
 
@@ -9,12 +11,15 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import Environment, read_environment
 from tsal_dist.dist.topology import Seat, plan_seats
+from tsal_dist.errors import ExitCode
+from tsal_dist.run import Mode, load_run, run_folder
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +38,17 @@ def main(argv: list[str]) -> int:
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
-        "--resume", action="store_true", help="go on from the run's last checkpoint, if it has one"
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on from the last checkpoint of the run in this folder, with its settings; without a folder, of the "
+        "run that the settings name. train.steps may grow",
+    )
+    existing.add_argument(
+        "--resume-or-start",
+        action="store_true",
+        help="go on where there is a run, and start it where there is none: for launchers",
     )
     existing.add_argument(
         "--clean", action="store_true", help="delete the run that is already there and start anew"
@@ -58,18 +73,39 @@ def main(argv: list[str]) -> int:
     )
     # The two kinds of words may stand in any order: launchers append overrides, people append flags.
     args = parser.parse_intermixed_args(argv)
+    if args.resume and "=" in args.resume and not Path(args.resume).exists():
+        # `--resume section.key=value`: the word after the flag was a setting.
+        args.overrides, args.resume = [args.resume, *args.overrides], ""
 
     config = _config(args)
     environment = read_environment()
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     if args.dry_run:
         if environment.rank == 0:
-            _show(config, environment, seats)
+            from tsal_dist.runs.build import settle_method
+
+            _show(settle_method(config), environment, seats)
         return 0
+
+    mode = _mode(args)
+    if args.resume is not None and environment.restart_count == 0 and environment.rank == 0:
+        before = load_run(run_folder(config)).config  # nothing there is a mistake in the name, not a new run
+        if config.train.steps > before.train.steps:
+            sys.stderr.write(f"train.steps was {before.train.steps} and is {config.train.steps} now.\n")
 
     from tsal_dist.runs.process import train
 
-    return train(config, environment, seats, "clean" if args.clean else "resume" if args.resume else "new")
+    code = train(config, environment, seats, mode)
+    if code == ExitCode.REQUEUE and environment.rank == 0:
+        again = "torchrun ... -m tsal_dist.train" if environment.launched else "python -m tsal_dist.train"
+        sys.stderr.write(f"Everything is saved. Go on with: {again} --resume {run_folder(config)}\n")
+    return code
+
+
+def _mode(args: argparse.Namespace) -> Mode:
+    if args.clean:
+        return "clean"
+    return "resume" if args.resume is not None or args.resume_or_start else "new"
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -82,16 +118,21 @@ def _config(args: argparse.Namespace) -> RunConfig:
             "runtime.topology=split",
             "runtime.role=",
         ]
+    if args.resume and not args.config:
+        folder = f"run.dir={json.dumps(args.resume)}"
+        return override(load_run(args.resume).config, folder, *overrides)
+    if args.resume:
+        overrides.append(f"run.dir={json.dumps(args.resume)}")
     if args.replay_plan and not args.config:
-        from tsal_dist.run import load_run
-
         return override(load_run(args.replay_plan).config, *overrides)
     return load_config(args.config, overrides)
 
 
 def _show(config: RunConfig, environment: Environment, seats: tuple[Seat, ...]) -> None:
+    from tsal_dist.runs.follow_shards import follow_shards
+
     plan = {
-        "config": config.model_dump(mode="json"),
+        "config": follow_shards(config).model_dump(mode="json"),
         "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
         "started_by_torchrun": environment.launched,
     }

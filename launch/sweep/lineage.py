@@ -19,6 +19,7 @@ from pathlib import Path
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import CheckpointError
 from tsal_dist.run_dir import ROLES, RunDir, write_whole
+from tsal_dist.runs.follow_shards import follow_shards
 
 # Written once and only ever removed.
 UNCHANGING = (".safetensors", ".parquet")
@@ -83,7 +84,7 @@ def clone_run(source: Path, step: int, target: Path, config: RunConfig) -> int:
     for role in ROLES:
         _cut_metrics(RunDir(aside).metrics(role), start)
     written = json.loads((source / "run.json").read_text())
-    written["config"] = config.model_dump(mode="json")
+    written["config"] = follow_shards(config).model_dump(mode="json")
     write_whole(aside / "run.json", json.dumps(written, indent=1).encode())
     os.rename(aside, target)
     return start

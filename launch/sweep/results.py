@@ -68,7 +68,7 @@ def _changed(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
         if isinstance(value, Mapping):
             inner = _changed(value, defaults[name])
             found |= {name: inner} if inner else {}
-        elif value != defaults[name]:
+        elif name not in defaults or value != defaults[name]:
             found[name] = value
     return found
 

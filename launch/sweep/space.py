@@ -2,8 +2,8 @@
 
     [space]
     train.optim.lr = { loguniform = [1e-4, 1e-2] }
-    train.sources.views = { randint = [1, 3] }           # both ends belong to it
-    train.teacher.absorb = { choice = ["queue", "ema"] }
+    method.views = { randint = [1, 3] }           # both ends belong to it
+    method.absorb = { choice = ["queue", "ema"] }
 
 Keys may be written dotted, quoted or as nested tables. Values reach a trial as the words of a command line would.
 """

@@ -25,9 +25,12 @@ MAY_MUTATE = (
     "train.optim.",
     "train.loss.",
     "train.gate.slack",
-    "train.sources.max_disagreement",
-    "train.teacher.keep",
-    "train.teacher.own_",
+    "method.max_disagreement",
+    "method.keep",
+    "method.tracking",
+    "method.coordinate",
+    "method.heat",
+    "method.own_lr_share",
     "data.easy.",
     "data.hard.",
 )
@@ -164,7 +167,7 @@ def _count_trials(file: SweepFile, space: Mapping[str, Domain]) -> int:
 def _check_keys(plan: SweepPlan, shared: Sequence[str]) -> None:
     known = set(all_keys())
     for key in plan.space:
-        if key not in known:
+        if key not in known and not key.startswith("method."):  # typed by the method, which a trial knows
             # The config's own error knows the nearest key.
             _blame("space", lambda key=key: override(plan.config, f"{key}=0"))
             raise ConfigError(

@@ -1,6 +1,7 @@
 """Files merge left to right, overrides win, and every mistake is one clear sentence."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import all_keys, build_config
+from tsal_dist.config.moved import MOVED
 from tsal_dist.errors import ConfigError
 
 
@@ -38,13 +40,33 @@ def test_a_run_is_named_after_its_last_file(tmp_path):
 @pytest.mark.parametrize(
     ("override", "value"),
     [
-        ("train.recipe=supervised", "supervised"),
-        ('train.recipe="supervised"', "supervised"),
-        ("train.recipe = supervised ", "supervised"),
+        ("method.name=supervised", "supervised"),
+        ('method.name="supervised"', "supervised"),
+        ("method.name = supervised ", "supervised"),
     ],
 )
 def test_a_word_needs_no_quotes(override, value):
-    assert load_config([], [override]).train.recipe == value
+    assert load_config([], [override]).method.name == value
+
+
+def test_another_method_takes_nothing_of_the_settings_of_the_one_before(tmp_path):
+    """Neither from a file below it, whatever the order of the overrides; of its own it keeps all."""
+    file = tmp_path / "a.toml"
+    file.write_text('[method]\nname = "tsal"\nkeep = 0.3\nqueue = 2\n')
+    assert load_config([file]).method.settings == {"keep": 0.3, "queue": 2}
+    assert load_config([file], ["method.keep=0.5"]).method.settings == {"keep": 0.5, "queue": 2}
+    assert load_config([file], ["method.name=mean_teacher"]).method.settings == {}
+    for words in (
+        ["method.views=3", "method.name=mean_teacher"],
+        ["method.name=mean_teacher", "method.views=3"],
+    ):
+        assert load_config([file], words).method.settings == {"views": 3}
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(MOVED.items()))
+def test_a_setting_under_its_old_name_is_refused_with_the_new_one(old, new):
+    with pytest.raises(ConfigError, match=re.escape(repr(new))):
+        load_config([], [f"{old}=1"])
 
 
 def test_one_folder_needs_no_brackets():
@@ -62,7 +84,6 @@ def test_one_folder_needs_no_brackets():
         ("train.optim.lrr=1", ["train.optim.lrr", "train.optim.lr"]),
         ("train.lr=1", ["train.lr", "train.optim.lr"]),
         ("modell.points=1", ["modell", "model"]),
-        ("train.recipe=tsl", ["train.recipe", "tsl", "supervised"]),
         ("train.steps=many", ["train.steps", "many", "integer"]),
         ("train.optim.lr=-1", ["train.optim.lr", "-1", "greater than 0"]),
         ("train=3", ["train = 3"]),

@@ -15,15 +15,13 @@ from tsal_dist.errors import ConfigError
         (["train.loss.ramp_up=0.8", "train.loss.ramp_down=0.3"], ["ramp_up (0.8)", "0.3"]),
         (["train.unlabelled_batch=7"], ["(7)", "multiple", "Use 8"]),
         (["data.labelled=x", "data.validation=x"], ["'x'", "split of its own"]),
-        (['train.sources.use=["track"]'], ["track", "Add 'heatmap'"]),
+        (["runtime.student.accumulate=3"], ["labelled_batch (16)", "accumulate (3)", "Use 15"]),
+        (["runtime.teacher.accumulate=16"], ["unlabelled_batch (16)", "accumulate (16)", "whole clips"]),
         (["runtime.queue.low_water_rows=4096"], ["low_water_rows (4096)", "parked"]),
         (["runtime.queue.segment_rows=9999"], ["segment_rows (9999)"]),
         (["runtime.deadlines.silent_s=300"], ["silent_s (300.0)", "group_s"]),
+        (["runtime.queue.on_starvation=replay"], ["on_starvation", "'replay' is called 'reuse' now"]),
         (["runtime.role=teacher"], ["'teacher'", "detached"]),
-        (
-            ["train.recipe=mean_teacher", "runtime.student.kind=deepspeed", "runtime.student.zero_stage=3"],
-            ["mean_teacher", "stage 0, 1 or 2"],
-        ),
         (["runtime.topology=inline", "runtime.student.kind=deepspeed"], ["inline", "DeepSpeed"]),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_pseudo_label_row_is_cropped_again_with_its_own_box(shards_url):
     hard = AugmentConfig(flip_prob=1.0)
     student = FrameReader(shards, ViewSettings(crop_px=96, augment=hard))
     taken = student.read(ClipRequest(seen.ref, 1, 1, box=tuple(seen.box_4.tolist()), rng_key=(9, 9)))
-    points, visible = place_points(points_of(4), np.ones(68, bool), taken.to_crop_23, 96)
+    points, visible = place_points(points_of(4), np.ones(68, bool), taken.to_crop_23, 96, taken.mirror_K)
     assert affine.mirrors(taken.to_crop_23)
     assert np.allclose(points[visible], taken.points_TK2[0][visible], atol=1e-3)
     assert (visible == taken.visible_TK[0]).all()
@@ -83,7 +83,7 @@ def test_a_pseudo_label_row_is_cropped_again_with_its_own_box(shards_url):
 
 def test_a_mirror_renames_the_landmarks():
     matrix = affine.mirror(100)
-    points, visible = place_points(points_of(0), np.arange(68) != 0, matrix, 100)
+    points, visible = place_points(points_of(0), np.arange(68) != 0, matrix, 100, flip_order(68))
     order = list(flip_order(68))
     assert np.allclose(points[0], [99 - points_of(0)[16][0], points_of(0)[16][1]], atol=1e-4)
     assert not visible[order.index(0)]

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from tests.fuzz.target import Target
-from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.foreign import ForeignStream
 from tsal_dist.pack.foreign import index_folder
 from tsal_dist.shards.frames import FrameRow, decode_frames, encode_frames
 from tsal_dist.shards.index import INDEX_DTYPE, decode_index, encode_index
@@ -35,7 +33,6 @@ NAMES = (
     "shard record",
     "manifest",
     "foreign tar",
-    "foreign stream",
 )
 PLACE = "train-00000"
 FRAMES = 10
@@ -64,7 +61,6 @@ def targets(folder: Path) -> list[Target]:
         Target("shard record", encode_shard(SHARD), SHARD, _shard, PLACE, check=_check_shard),
         Target("manifest", encode_manifest(MANIFEST), MANIFEST, _manifest, "manifest.json", sealed=True),
         Target("foreign tar", _foreign(), 2, _index(folder / "foreign"), "foreign"),
-        Target("foreign stream", _foreign(), 2, _stream(folder / "stream.tar"), "stream.tar"),
     ]
 
 
@@ -125,22 +121,6 @@ def _index(folder):
         assert np.isfinite(table.box_N4).all()
         assert set(table.visible_NK.ravel().tolist()) <= {0, 1, 2}
         return manifest.frames
-
-    return parse
-
-
-def _stream(path):
-    """The same tar as a training stream reads it in place; the number of clips."""
-    settings = ViewSettings(crop_px=16, expand=0.0, points=2)
-
-    def parse(data):
-        path.write_bytes(data)
-        clips = list(ForeignStream([str(path)], settings, rank=0, world=1, seed=0, epochs=1))
-        for clip in clips:
-            assert np.isfinite(clip.points_TK2).all()
-            assert np.isfinite(clip.box_4).all()
-            assert clip.image_THWC.shape == (1, 16, 16, 3)
-        return len(clips)
 
     return parse
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.geometry.flip import FLIP_19, FLIP_68, FLIP_98, flip_order
+from tsal_dist.geometry.flip import FLIP_19, FLIP_68, FLIP_98, flip_order, mirror_order, names_order
 
 
 @pytest.mark.parametrize("order", [FLIP_68, FLIP_98, FLIP_19])
@@ -74,3 +74,39 @@ def test_unknown_layout_is_refused():
 def test_reading_data_needs_no_torch():
     code = "import sys, tsal_dist.geometry.affine, tsal_dist.geometry.flip; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["left_ear", "right_ear", "nose"], (1, 0, 2)),
+        (["nose", "L_paw", "R_paw", "L_eye", "R_eye"], (0, 2, 1, 4, 3)),
+        (["earLeft", "earRight"], (1, 0)),
+        (["LEar", "REar", "Lip"], (1, 0, 2)),
+        (["eye.l", "eye.r"], (1, 0)),
+        (["Left Hip", "Right Hip", "neck"], (1, 0, 2)),
+    ],
+)
+def test_names_tell_who_changes_places(names, order):
+    assert names_order(names) == order
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["nose", "tail"],  # no sides: the mirror image may be another subject
+        ["left_ear", "nose"],  # a side without a partner
+        ["paw1LH_top", "paw4RH_top"],  # abbreviations that are not read
+        ["lip", "rim"],
+        [],
+    ],
+)
+def test_names_that_do_not_tell_give_no_mirror(names):
+    assert names_order(names) == ()
+
+
+def test_a_layout_says_where_its_mirror_comes_from():
+    assert mirror_order("faces", (), 68) == FLIP_68
+    assert mirror_order("faces", (), 17) == ()
+    assert mirror_order("names", ("left", "right"), 2) == (1, 0)
+    assert mirror_order("none", (), 68) == (), "68 points of another subject are no face"

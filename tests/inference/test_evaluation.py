@@ -33,7 +33,7 @@ def detector():
 class Served(Evaluator):
     """An evaluator of given clips instead of a set's."""
 
-    def _batches(self, rank, world):
+    def batches(self, rank, world):
         yield from self.clips
 
 
@@ -102,7 +102,7 @@ def test_the_worst_frames_are_kept(faces, tmp_path):
     moved = clips[4].points_TK2 + 10
     clips[4] = dataclasses.replace(clips[4], points_TK2=moved)
     found = judge(faces, tmp_path, clips)
-    assert found.worst[0].name == "one frame 4"
+    assert found.worst[0].name == "one frame 5", "counted from 1, as in tables of labels"
     assert len(found.worst) == len(found.best) == 4
     assert found.best[0].nme < found.worst[0].nme
 
@@ -191,16 +191,16 @@ def test_the_same_video_packed_again_is_refused(faces, tmp_path):
 
 def test_another_number_of_landmarks_is_refused(faces, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"68 landmarks per face and model\.num_points is 19\. Set model\.num_points=68"
+        ConfigError, match=r"68 landmarks and model\.num_points is 19\. Set model\.num_points=68"
     ):
         open_data(short_config(faces, tmp_path, "model.num_points=19"))
 
 
 def test_a_method_that_needs_clips_says_so(faces, tmp_path):
     config = short_config(faces, tmp_path, "data.unlabelled=[]")
-    with pytest.raises(ConfigError, match=r"data\.unlabelled is empty.*train\.recipe=supervised"):
+    with pytest.raises(ConfigError, match=r"data\.unlabelled is empty.*method\.name=supervised"):
         open_data(config)
-    supervised = short_config(faces, tmp_path, "data.unlabelled=[]", "train.recipe=supervised")
+    supervised = short_config(faces, tmp_path, "data.unlabelled=[]", "method.name=supervised")
     assert open_data(supervised).unlabelled is None
 
 

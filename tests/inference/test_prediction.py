@@ -6,74 +6,31 @@ import cv2
 import numpy as np
 import pyarrow.parquet
 import pytest
-import torch
-from torch import nn
 
-from tsal_dist.config import load_config
+from tests.inference.squares import SQUARE_PX, SquareDetector, draw_square, finder_of, write_film
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.shard_set import open_shards
+from tsal_dist.data.stream import ClipStream
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.geometry.center import encode_center
-from tsal_dist.geometry.heatmap import encode_heatmap
-from tsal_dist.inference.overlay import open_overlay
-from tsal_dist.inference.prediction import (
-    Finder,
+from tsal_dist.geometry import affine
+from tsal_dist.inference.finder import spread_boxes
+from tsal_dist.inference.overlay import draw, open_overlay, plan_overlays
+from tsal_dist.inference.pictures import (
+    FrameRange,
     Picture,
+    Source,
     count_pictures,
-    follow,
+    find_sources,
     read_pictures,
-    spread_boxes,
 )
-from tsal_dist.inference.table import write_table
-from tsal_dist.inference.trained import Trained
-from tsal_dist.models.input import MEAN_RGB, STD_RGB
-from tsal_dist.models.output import DetectorOutput
-
-SIDE_PX, SQUARE_PX = 160, 24
-
-
-class SquareDetector(nn.Module):
-    """Four landmarks at the corners of what is bright; low peaks everywhere where nothing is."""
-
-    stride = 4
-
-    def forward(self, image_N3HW):
-        mean_3, std_3 = (torch.tensor(value).view(3, 1, 1) for value in (MEAN_RGB, STD_RGB))
-        bright_NHW = ((image_N3HW * std_3 + mean_3).mean(1) > 0.5).float()
-        size = image_N3HW.shape[-1]
-        axis = torch.arange(float(size))
-        points, seen = [], []
-        for bright_HW in bright_NHW:
-            columns, rows = axis[bright_HW.amax(0) > 0], axis[bright_HW.amax(1) > 0]
-            found = len(columns) > 0
-            x1, x2 = (columns[0], columns[-1]) if found else (axis[0], axis[-1])
-            y1, y2 = (rows[0], rows[-1]) if found else (axis[0], axis[-1])
-            points.append(
-                torch.stack([torch.stack(each) for each in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))])
-            )
-            seen.append(found)
-        points_N42, seen_N4 = torch.stack(points), torch.tensor(seen)[:, None].expand(-1, 4)
-        cells = (size // self.stride, size // self.stride)
-        heat_N5hw = encode_heatmap(points_N42, torch.ones_like(seen_N4), cells, self.stride, 3.0)
-        heat_N5hw = heat_N5hw * torch.where(seen_N4[:, :1], 1.0, 0.05)[..., None, None]
-        center = encode_center(points_N42, seen_N4, cells, self.stride)
-        offset_N8hw = center.offset_NK2.flatten(1)[..., None, None].expand(-1, -1, *cells)
-        return DetectorOutput(heat_N5hw.unsqueeze(0), 8 * center.center_N1hw - 4, offset_N8hw)
+from tsal_dist.inference.prediction import Found, follow
+from tsal_dist.inference.table import build_table, write_table
 
 
 @pytest.fixture
 def finder():
-    config = load_config([], ["model.num_points=4", "model.crop_px=64", "model.detector=lite"])
-    return Finder(Trained(SquareDetector(), config, "square"), torch.device("cpu"))
-
-
-def draw_square(middle, side=SQUARE_PX):
-    image = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
-    if middle is not None:
-        (x1, y1), (x2, y2) = (
-            (np.array(middle) - side / 2).astype(int),
-            (np.array(middle) + side / 2).astype(int),
-        )
-        image[y1:y2, x1:x2] = 255
-    return image
+    return finder_of(SquareDetector())
 
 
 def film(middles, path="film"):
@@ -135,28 +92,45 @@ def test_another_video_is_another_face(finder):
     np.testing.assert_allclose(middle_of(found[1].points_K2), (119.5, 119.5), atol=1.5)
 
 
-def write_film(path, middles):
-    codec = "MJPG" if path.suffix == ".avi" else "mp4v"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (SIDE_PX, SIDE_PX))
-    for middle in middles:
-        writer.write(draw_square(middle))
-    writer.release()
-    return path
+def video(path):
+    return Source("video", str(path))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
 def test_an_overlay_has_every_frame_with_its_points(finder, tmp_path, suffix):
     path = write_film(tmp_path / "in.avi", walk(7))
-    out = tmp_path / "new" / f"out{suffix}"
-    assert count_pictures(path) == 7
-    with open_overlay(str(out), path) as overlay:
-        for picture, one in follow(finder, read_pictures(path)):
-            overlay.add(picture.image_HWC, one.points_K2, one.score_K, picture.path)
-    drawn = [picture.image_HWC for picture in read_pictures(out)]
+    (out,) = plan_overlays(str(tmp_path / "new" / f"out{suffix}"), [video(path)])
+    assert count_pictures(video(path)) == 7
+    with open_overlay(out, video(path)) as overlay:
+        for picture, one in follow(finder, read_pictures(video(path))):
+            overlay.add(picture, one)
+        assert not out.exists(), "it takes its place when it is whole"
+    drawn = [picture.image_HWC for picture in read_pictures(video(out))]
     assert len(drawn) == 7
     x, y = np.array(walk(7)[3]) - SQUARE_PX // 2
     spot = drawn[3][y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3).astype(int)
     assert (spot[:, 1] - spot[:, 2] > 40).any(), "a sure point is green"
+
+
+def build_found(found=True, expected=(1.0, 1.0, 1.0, 1.0), path="film", frame=0):
+    points_K2 = np.array([[10.0, 10], [50, 10], [50, 50], [10, 50]])
+    box_4 = np.array([8.0, 8, 52, 52])
+    return Found(path, frame, 40.0 * frame, box_4, points_K2, np.full(4, 0.7), np.array(expected), 0.9, found)
+
+
+def test_nothing_is_drawn_where_there_is_no_subject():
+    image_HWC = draw_square((30, 30))
+    assert (draw(image_HWC, build_found(found=False)) == image_HWC).all()
+    assert (draw(image_HWC, build_found()) != image_HWC).any()
+
+
+def test_a_point_that_may_be_far_off_is_not_drawn():
+    """Its expected error is a fifth of the subject's size, and the limit less."""
+    blank_HWC = np.zeros((80, 80, 3), np.uint8)
+    drawn = draw(blank_HWC, build_found(expected=(1.0, 8.0, 5.9, 1.0)), most_error=0.15)
+    assert drawn[10, 10].any()
+    assert not drawn[10, 50].any()
+    assert drawn[50, 50, 2] > drawn[10, 10, 2], "one that just passes is redder"
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
@@ -169,29 +143,88 @@ def test_a_table_reads_back(finder, tmp_path, suffix):
             rows = list(csv.DictReader(file))
     else:
         rows = pyarrow.parquet.read_table(path).to_pylist()
-    assert [int(row["frame"]) for row in rows] == list(range(5))
+    assert [int(row["frame"]) for row in rows] == list(range(1, 6)), "people count from 1"
     assert [float(row["pts_ms"]) for row in rows] == [one.pts_ms for one in found]
     for row, one in zip(rows, found, strict=True):
-        points_K2 = [[float(row[f"{axis}{point}"]) for axis in "xy"] for point in range(4)]
+        points_K2 = [[float(row[f"p{point}{axis}"]) for axis in "xy"] for point in range(4)]
         np.testing.assert_allclose(points_K2, one.points_K2, rtol=1e-6)
-        np.testing.assert_allclose(
-            [float(row[f"box_{side}"]) for side in ("x1", "y1", "x2", "y2")], one.box_4
-        )
+        np.testing.assert_allclose([float(row[side]) for side in ("x1", "y1", "x2", "y2")], one.box_4)
 
 
-def test_a_folder_of_images_is_read_by_name_and_drawn_by_name(finder, tmp_path):
-    folder = tmp_path / "images"
+def test_a_frame_without_a_subject_has_no_numbers(tmp_path):
+    table = build_table([build_found(), build_found(found=False, frame=1)], tmp_path).to_pylist()
+    assert [row["found"] for row in table] == [1, 0]
+    assert table[1]["p0x"] is table[1]["x1"] is table[1]["p3error"] is None
+    assert table[0]["p0error"] == 1.0
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_the_table_is_a_label_table(tmp_path, suffix):
+    """The packer takes it as it is: the same frames, the same pixels; what is no find is no label."""
+    from tests.pack.packing import pack_all
+
+    path = write_film(tmp_path / "clips" / "in.avi", walk(6))
+    rows = [
+        build_found(path=str(path), frame=1),
+        build_found(path=str(path), frame=2, found=False),
+        build_found(path=str(path), frame=4, expected=(1.0, 30.0, 1.0, 1.0)),
+    ]
+    write_table(tmp_path / f"labels{suffix}", rows)
+    pack_all(tmp_path, lists=[tmp_path / f"labels{suffix}"], split="mine")
+    shards = open_shards([str(tmp_path / "mine")])
+    view = ViewSettings(160, 0.0)
+    with ClipStream(
+        shards,
+        view,
+        select="labelled",
+        batch=1,
+        rank=0,
+        world=1,
+        seed=0,
+        shuffle=False,
+        epochs=1,
+        read_ahead=ReadAhead(workers=0),
+    ) as stream:
+        clips = [clip for batch in stream for clip in batch if not clip.pad]
+    assert [clip.frames_T.tolist() for clip in clips] == [[1], [4]]
+    assert [clip.visible_TK[0].tolist() for clip in clips] == [[True] * 4, [True, False, True, True]]
+    home_K2 = affine.apply(affine.invert(clips[0].to_crop_23), clips[0].points_TK2[0])
+    np.testing.assert_allclose(home_K2, rows[0].points_K2, atol=0.01)
+
+
+def test_a_folder_is_read_by_name_and_drawn_by_name(finder, tmp_path):
+    folder = tmp_path / "mixed"
     folder.mkdir()
     for name, middle in (("b.png", (120, 120)), ("a.png", (40, 40))):
         cv2.imwrite(str(folder / name), draw_square(middle))
+    write_film(folder / "c.avi", walk(3))
     (folder / "notes.txt").write_text("no image")
-    with open_overlay(str(tmp_path / "drawn"), folder) as overlay:
-        found = []
-        for picture, one in follow(finder, read_pictures(folder)):
-            overlay.add(picture.image_HWC, one.points_K2, one.score_K, picture.path.rpartition("/")[2])
-            found.append(middle_of(one.points_K2))
-    np.testing.assert_allclose(found, [(39.5, 39.5), (119.5, 119.5)], atol=1.5)
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png"]
+    sources = find_sources([str(folder)])
+    assert [source.kind for source in sources] == ["image", "image", "video"]
+    found = []
+    for source, out in zip(sources, plan_overlays(str(tmp_path / "drawn"), sources), strict=True):
+        with open_overlay(out, source) as overlay:
+            for picture, one in follow(finder, read_pictures(source)):
+                overlay.add(picture, one)
+                found.append(middle_of(one.points_K2))
+    np.testing.assert_allclose(found[:2], [(39.5, 39.5), (119.5, 119.5)], atol=1.5)
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png", "c.mp4"]
+
+
+def test_only_some_frames_are_read(tmp_path):
+    source = video(write_film(tmp_path / "in.avi", walk(9)))
+    some = FrameRange.parse("3:5")
+    assert [picture.frame for picture in read_pictures(source, some)] == [2, 3, 4]
+    assert count_pictures(source, some) == 3
+    assert [picture.frame for picture in read_pictures(source, FrameRange.parse("8:"))] == [7, 8]
+    with pytest.raises(ConfigError, match="has 9 frames and --frames begins at 20"):
+        list(read_pictures(source, FrameRange.parse("20:")))
+
+
+@pytest.mark.parametrize("words", ["5", "0:3", "7:2", "a:b", "-1:4", "1:2:3"])
+def test_a_range_that_is_none_is_refused(words):
+    with pytest.raises(ConfigError, match="--frames is"):
+        FrameRange.parse(words)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -205,12 +238,23 @@ def test_what_cannot_be_read_is_named(tmp_path):
         ("half.png", "cannot be decoded"),
     ):
         with pytest.raises(DataError, match=rf"{name}.*{reason}"):
-            list(read_pictures(tmp_path / name))
+            [list(read_pictures(source)) for source in find_sources([str(tmp_path / name)])]
 
 
-def test_a_video_overlay_of_images_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="a video, for images"), open_overlay("out.mp4", tmp_path):
-        pass
+def test_overlays_that_cannot_be_are_refused(tmp_path):
+    film_path = write_film(tmp_path / "in.avi", walk(2))
+    before = film_path.read_bytes()
+    image = Source("image", str(tmp_path / "a.png"))
+    for out, sources, reason in (
+        ("out.mp4", [image], r"must end in \.png"),
+        ("out.mp4", [image, video(film_path)], "one file for 2 inputs"),
+        ("out.gif", [video(film_path)], r"must end in \.mp4 or \.avi"),
+        (str(film_path), [video(film_path)], "read as well and would be overwritten"),
+        (str(tmp_path), [video(film_path), image], "the folder that is read"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            plan_overlays(out, sources)
+    assert film_path.read_bytes() == before
 
 
 def test_a_search_begins_all_over_the_picture():

@@ -60,6 +60,15 @@ def changed_part(plan, **changes):
     return dataclasses.replace(plan, ranks=((dataclasses.replace(rank[0], **changes), *rank[1:]),))
 
 
+@pytest.mark.parametrize("operation", ["put_new", "replace", "append", "move", "delete"])
+def test_an_audit_writes_nothing_into_the_run(run_dir, monkeypatch, operation):
+    """Its planner shows a cursor, as every planner does, and would have producers wait for it."""
+    touched = []
+    monkeypatch.setattr(PosixStore, operation, lambda store, name, *args: touched.append(name))
+    assert audit_run(run_dir).violations == []
+    assert touched == []
+
+
 def test_the_books_of_a_good_run_close(run_dir):
     audit = audit_run(run_dir)
     assert audit.violations == []

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tests.roles.short_runs import metrics, pack_faces, train
-from tsal_dist.insight.charts import Axes, Series, draw_bars, draw_face, draw_lines
+from tsal_dist.insight.charts import Axes, Series, draw_bars, draw_lines, draw_rows, draw_shape
 from tsal_dist.insight.curves import draw_curves
-from tsal_dist.insight.gallery import mean_face
+from tsal_dist.insight.gallery import mean_shape
 from tsal_dist.insight.provenance import read_provenance
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run_dir import RunDir
@@ -29,7 +29,7 @@ VOID = {"meta", "link", "img", "input", "br", "circle", "line", "path", "rect"}
 def short_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     faces = pack_faces(folder / "faces")
-    return train(faces, folder / "run"), train(faces, folder / "alone", "train.recipe=supervised")
+    return train(faces, folder / "run"), train(faces, folder / "alone", "method.name=supervised")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,9 @@ def test_the_page_is_whole(report):
     page = Balance()
     page.feed(report.read_text())
     assert page.open == []
-    assert page.links == {"accuracy", "frames", "training", "runs", "labels", "configuration", "limits"}
+    assert page.links == {
+        "accuracy", "frames", "next", "training", "runs", "labels", "configuration", "limits"
+    }  # fmt: skip
     assert page.links <= page.ids
 
 
@@ -91,15 +93,16 @@ def test_the_page_says_what_the_run_says(report, short_run):
         assert f"<td>{model}</td>" in text
     assert "alone teacher" not in text
     assert "8 / 8" in text
-    assert "train.recipe" in text  # the compared runs differ in it
-    assert text.count("<img ") == 8 + 2 + 2  # spread over the set; the worst and the best of two videos
+    assert "method.name" in text  # the compared runs differ in it
+    # Spread over the set; the worst and the best of two videos; those to label next.
+    assert text.count("<img ") == 8 + 2 + 2 + 8
     assert "Chance: one run is one seed." in text
 
 
 def test_provenance_counts_what_was_trained_on(short_run):
     found = read_provenance(RunDir(short_run[0]))
     plans = load_plans(short_run[0] / "metrics" / "plan.jsonl")
-    assert found.trained_rows == sum(plan.fresh_rows + plan.replayed_rows for plan in plans) > 0
+    assert found.trained_rows == sum(plan.fresh_rows + plan.reused_rows for plan in plans) > 0
     assert found.by_version.total() == found.by_producer.total() == found.trained_rows
     assert set(found.distances) == {"center", "track"}
     assert min(apart.min() for parts in found.distances.values() for apart in parts) >= 0
@@ -190,8 +193,11 @@ def test_charts_survive_what_runs_write():
     assert "nan" not in draw_lines([Series("none", steps, np.full(3, np.nan))], Axes("x", "y", "t"))
     bars = draw_bars(np.array([0.0, 1.0, 2.0]), [("n", np.array([3.0, 0.0]), 0)], Axes("x", "y", "t"))
     assert bars.count("<rect") == 1
-    face = draw_face(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.1, np.nan]), "t")
-    assert "10.00 %" in face
+    shape = draw_shape(
+        np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.1, np.nan]), "t", ("nose", "tail"), [(0, 1)]
+    )
+    assert "10.00 % at nose" in shape
+    assert shape.count("contour") == 1
     assert draw_curves(load_config(), [], []) == "<p>Nothing was written down yet.</p>"
 
 
@@ -206,11 +212,109 @@ def test_the_mean_face_does_not_mind_how_faces_are_turned(rng):
     angles = rng.uniform(-0.6, 0.6, 20)
     turns = np.stack([np.stack([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) for a in angles])
     faces_NK2 = (shape_K2 @ turns) * rng.uniform(1, 3, (20, 1, 1)) + rng.normal(size=(20, 1, 2))
-    mean_K2 = mean_face(faces_NK2, np.ones((20, 5), bool))
+    mean_K2 = mean_shape(faces_NK2, np.ones((20, 5), bool))
 
     def distances(points):
         apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
         return apart / apart.max()
 
     np.testing.assert_allclose(distances(mean_K2), distances(shape_K2), atol=1e-6)
-    assert mean_face(faces_NK2, np.zeros((20, 5), bool)) is None
+    assert mean_shape(faces_NK2, np.zeros((20, 5), bool)) is None
+
+
+def test_the_first_sentence_can_be_checked_by_hand(short_run, report):
+    """What a newcomer reads is what the models did: the number, what it is divided by, what not looking would give."""
+    import numpy as np
+
+    from tsal_dist.data.shard_set import open_shards
+    from tsal_dist.insight.measured import blind_error, measure, some_frames, spread, video_errors
+    from tsal_dist.run import load_run
+
+    run = load_run(short_run[0])
+    model = measure("run", run, open_shards(list(run.config.data.validation)))[0]
+    errors = model.found.errors
+    text = report.read_text()
+    assert f"lie {100 * errors.nme:.1f} % of the distance between the outer eye corners" in text
+    by_video = video_errors(model.found)
+    assert sum(map(len, by_video.values())) == errors.faces
+    assert np.mean([nme for each in by_video.values() for nme in each]) == pytest.approx(errors.nme)
+    means = [np.mean(each) for each in by_video.values()]
+    assert spread(model.found) == pytest.approx(abs(means[0] - means[1]) / 2), "of two videos"
+    # By hand: every frame's points as shares of its box, averaged, and put back into each box.
+    few = some_frames(model, 64)
+    share_NK2 = np.stack([(one.truth_K2 - one.box_4[:2]) / (one.box_4[2:] - one.box_4[:2]) for one in few])
+    seen_NK = np.stack([one.visible_K for one in few])
+    mean_K2 = np.where(seen_NK[..., None], share_NK2, 0).sum(0) / seen_NK.sum(0)[:, None]
+    found = []
+    for one in few:
+        eyes = one.visible_K[36] and one.visible_K[45]
+        if eyes:
+            guess_K2 = mean_K2 * (one.box_4[2:] - one.box_4[:2]) + one.box_4[:2]
+            apart = np.linalg.norm(guess_K2 - one.truth_K2, axis=1)[one.visible_K].mean()
+            found.append(apart / np.linalg.norm(one.truth_K2[36] - one.truth_K2[45]))
+    assert blind_error(model) == pytest.approx(np.mean(found), rel=1e-5)
+    assert f"the average shape put into every box is {100 * np.mean(found):.1f} %" in text
+
+
+def test_pictures_and_charts_say_their_values_in_words(report):
+    text = report.read_text()
+    assert re.search(
+        r'aria-label="How many frames stay under which error\. run student: from 0 at 0 to [\d.]+ at', text
+    )
+    assert re.search(r'aria-label="Median error per video[^"]*: [\d.]+ %; ', text)
+    assert re.findall(r'<img alt="[^"]+ frame \d+, student [\d.]+ %, teacher [\d.]+ %"', text)
+    assert 'alt=""' not in text
+
+
+def test_what_only_we_read_is_folded(report):
+    text = report.read_text()
+    details = re.compile(r"<details>.*?</details>", re.DOTALL)
+    folded, rest = "".join(details.findall(text)), details.sub("", text)
+    for title in (
+        "Rows that wait in the queue",
+        "Age of the labels",
+        "Memory of rank 0",
+        "Steps per second",
+        "Producers",
+    ):
+        assert title in folded
+        assert title not in rest
+    assert "Error on held-out frames" in rest
+
+
+def test_two_numbers_are_not_joined_and_no_tick_is_cut_off():
+    steps = np.array([0.0, 20000.0])
+    text = draw_lines([Series("two", steps, np.array([1.0, 2.0]))], Axes("step", "", "t"))
+    assert "<path" not in text
+    assert text.count("<circle") == 2
+    assert re.search(r'x="418.0" y="\d+" text-anchor="end">20k<', text)
+    joined = draw_lines([Series("three", np.arange(3.0), np.arange(3.0))], Axes("step", "", "t"))
+    assert "<path" in joined
+
+
+def test_a_video_s_row_says_its_median_and_its_worst_frame():
+    text = draw_rows([("a/b.avi", 4.0, 9.0, "a/b.avi: 3 frames"), ("c", 2.0, 2.0, "c")], "hard", "%")
+    widths = [float(width) for width in re.findall(r'<rect[^>]* width="([\d.]+)"', text)]
+    assert widths[0] == pytest.approx(2 * widths[1], abs=0.2)
+    assert "4.0 %" in text
+    assert 'aria-label="hard. a/b.avi: 4.0 %; c: 2.0 %"' in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_a_clicked_picture_grows_and_a_hidden_model_goes(report, tmp_path):
+    from tests.browser import open_tab
+
+    with open_tab(tmp_path / "profile") as tab:
+        tab.open(report.as_uri(), 1300, 900)
+        width = "document.querySelector('.photo img').getBoundingClientRect().width"
+        small = tab.run(width)
+        tab.run("document.querySelector('.photo input').click()")
+        assert tab.run(width) > 2 * small
+        shown = "getComputedStyle(document.querySelector('.layer1')).display"
+        assert tab.run(shown) != "none"
+        tab.run("document.getElementById('show1').click()")
+        assert tab.run(shown) == "none"
+        for dark in (False, True):
+            tab.open(report.as_uri(), 390, 800, dark=dark)
+            assert tab.run("document.documentElement.scrollWidth") == 390
+        assert tab.complaints() == []

@@ -17,7 +17,7 @@ from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange
 
 ROOT = Path(__file__).parents[2]
-FED = LabelUsage(fresh_rows=100, replayed_rows=0, missing_rows=0)
+FED = LabelUsage(fresh_rows=100, reused_rows=0, missing_rows=0)
 
 
 class Time:
@@ -134,7 +134,7 @@ def test_a_note_of_an_earlier_attempt_does_not_hide_a_living_role(tmp_path):
             {},
             {},
             LabelUsage(40, 50, 10),
-            "40% were fresh, 50% were replayed, 10% missing: about 2 more teachers would help",
+            "40% were fresh, 50% were trained on again, 10% missing: about 2 more teachers would help",
         ),
         ({}, {"speed/parked_share": 0.8}, FED, "Teachers are parked 80% of the time"),
         ({}, {"speed/unwanted_share": 0.9}, LabelUsage(0, 0, 10), "The gate is closed most of the time"),
@@ -151,7 +151,7 @@ def test_the_verdict_names_the_bottleneck(tmp_path, student, teacher, usage, exp
 def test_the_verdict_knows_the_ages_of_a_run(tmp_path):
     assert "Too early" in give_verdict(read_snapshot(write_run(tmp_path / "a", steps=0)), FED)
     assert "Burn-in" in give_verdict(read_snapshot(write_run(tmp_path / "b", steps=10)), FED)
-    alone = write_run(tmp_path / "c", train={"recipe": "supervised"})
+    alone = write_run(tmp_path / "c", method={"name": "supervised"})
     assert "One role" in give_verdict(read_snapshot(alone), FED)
 
 
@@ -193,7 +193,7 @@ def test_the_diet_is_read_from_the_plan_log(tmp_path):
     log.write(Plan(20, 20, ((part(0, 1),), (part(4, 1),))))
     log.write(Plan(21, 21, ((part(0, 2),), (part(8, 1),)), short_rows=3))
     log.close()
-    assert look(run).usage == LabelUsage(fresh_rows=12, replayed_rows=4, missing_rows=6)
+    assert look(run).usage == LabelUsage(fresh_rows=12, reused_rows=4, missing_rows=6)
 
 
 def run_tool(*words):

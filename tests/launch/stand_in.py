@@ -27,7 +27,7 @@ STEP_S = 0.05
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", action="append", default=[])
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--resume-or-start", action="store_true")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args(argv)
     assert args.resume, "launchers always resume"

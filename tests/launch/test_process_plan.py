@@ -21,7 +21,7 @@ def config(*overrides):
 
 def test_split_is_one_crew_in_which_both_roles_sit():
     assert plan_crews(config(), 1, 3) == (WORLD,)
-    assert plan_crews(config("train.recipe=supervised"), 2, 4) == (Crew("", ("student",), 0, 2, 4),)
+    assert plan_crews(config("method.name=supervised"), 2, 4) == (Crew("", ("student",), 0, 2, 4),)
     assert plan_crews(config("runtime.topology=inline"), 1, 1) == (Crew("", ("student",), 0, 1, 1),)
 
 
@@ -62,7 +62,7 @@ def test_crews_seat_everyone_once_or_say_what_to_do(nodes, procs, teachers):
 
 
 def test_a_recipe_without_a_teacher_is_a_student_alone():
-    crews = plan_crews(config("runtime.topology=detached", "train.recipe=supervised"), 2, 4)
+    crews = plan_crews(config("runtime.topology=detached", "method.name=supervised"), 2, 4)
     assert crews == (Crew("student", ("student",), 0, 2, 4),)
 
 
@@ -79,7 +79,7 @@ def test_a_launcher_starts_every_role():
         (("runtime.teachers=node",), 2),
         (("runtime.teachers=.25",), 2),
         (("runtime.topology=inline",), 1),
-        (("train.recipe=supervised",), 1),
+        (("method.name=supervised",), 1),
     ],
 )
 def test_the_default_is_the_fewest_processes_that_fill_every_role(overrides, procs):
@@ -91,7 +91,7 @@ def test_commands():
     alone = torchrun_command(WORLD, Meeting(), ["a.toml"], ["train.steps=5"])
     assert alone[1:] == [
         *("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=3"),
-        *("-m", "tsal_dist.train", "--resume", "--config", "a.toml", "train.steps=5"),
+        *("-m", "tsal_dist.train", "--resume-or-start", "--config", "a.toml", "train.steps=5"),
     ]
     among = torchrun_command(TEACHER, Meeting(1, "host1", 29501), [], [])
     assert among[3:7] == ["--nnodes=2", "--node-rank=1", "--master-addr=host1", "--master-port=29501"]

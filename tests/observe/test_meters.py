@@ -1,11 +1,9 @@
 """Rates and shares are of the time since the last line; histograms count what they are given."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tsal_dist.observe.memory import read_memory
-from tsal_dist.observe.meters import Histogram, Pace
+from tsal_dist.observe.meters import Pace
 
 
 class Clock:
@@ -39,24 +37,6 @@ def test_a_phase_that_fails_still_counts():
     with pytest.raises(ValueError, match="reason"):
         fail()
     assert pace.collect() == {"wait_share": 1.0}
-
-
-@given(st.lists(st.integers(-5, 25), max_size=50))
-def test_a_histogram_counts_every_value_once(values):
-    histogram = Histogram([0, 5, 10, 20])
-    histogram.add(values)
-    assert histogram.number == len(values)
-    assert histogram.total == sum(values)
-    assert histogram.counts[0] == sum(value < 0 for value in values)
-    assert histogram.counts[2] == sum(5 <= value < 10 for value in values)
-    assert histogram.counts[-1] == sum(value >= 20 for value in values)
-
-
-def test_quantiles_are_upper_edges():
-    histogram = Histogram([1, 2, 4, 8])
-    histogram.add([0, 1, 1, 3, 3, 3, 3, 3, 3, 100])
-    assert (histogram.quantile(0.1), histogram.quantile(0.3), histogram.quantile(0.5)) == (1, 2, 4)
-    assert histogram.quantile(1.0) == 8
 
 
 def test_memory_grows_by_what_is_held():

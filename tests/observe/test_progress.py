@@ -51,7 +51,7 @@ def test_a_run_that_has_written_nothing_yet_is_shown(tmp_path):
 
 
 def test_a_run_without_teacher_does_not_speak_of_one(tmp_path):
-    run = write_run(tmp_path, teacher={}, train={"recipe": "supervised"})
+    run = write_run(tmp_path, teacher={}, method={"name": "supervised"})
     assert "teacher" not in shown(run)
     assert "teacher" not in format_line(read_snapshot(run))
 

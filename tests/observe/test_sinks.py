@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from tsal_dist.errors import MissingExtra
-from tsal_dist.observe.meters import Histogram
 from tsal_dist.observe.sinks import JsonlSink, open_sinks, read_metrics
 from tsal_dist.run_dir import RunDir
 
@@ -20,15 +19,13 @@ def write_steps(path, steps, value):
 
 
 def test_lines_are_json_with_step_and_time(tmp_path):
-    histogram = Histogram([1, 2])
-    histogram.add([0, 1, 5])
     sink = open_sinks(RunDir(tmp_path), "student")
-    sink.write(3, {"loss": 0.5, "staleness": histogram, "bad": math.nan})
+    sink.write(3, {"loss": 0.5, "bad": math.nan})
     (text,) = RunDir(tmp_path).metrics("student").read_text().splitlines()  # before close: seen at once
     sink.close()
     line = json.loads(text)
     assert line.pop("time") > 1e9
-    assert line == {"step": 3, "loss": 0.5, "staleness": {"edges": [1, 2], "counts": [1, 1, 1]}, "bad": None}
+    assert line == {"step": 3, "loss": 0.5, "bad": None}
 
 
 def test_an_abandoned_attempt_is_left_out(tmp_path):
@@ -72,15 +69,12 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    histogram = Histogram([1, 2])
-    histogram.add([1.5])
     sink = open_sinks(RunDir(tmp_path), "student", tensorboard=True)
-    sink.write(7, {"loss": 0.25, "staleness": histogram})
+    sink.write(7, {"loss": 0.25})
     sink.close()
     events = EventAccumulator(str(tmp_path / "metrics" / "tensorboard" / "student"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(7, 0.25)]
-    assert events.Scalars("staleness/p50")[0].value == 2
     assert read_metrics(RunDir(tmp_path).metrics("student"))[0]["loss"] == 0.25
 
 

@@ -113,3 +113,47 @@ def test_a_sheet_shows_landmarks_where_they_are(folders):
 
 def test_a_sheet_of_one_frame(folders):
     assert draw_sheet(folders["base"], 1, 1, 64).shape == (64, 64, 3)
+
+
+def points_file(points):
+    data = io.BytesIO()
+    np.save(data, np.array(points, np.float32))
+    return data.getvalue()
+
+
+def test_frames_of_foreign_videos_follow_each_other_and_stills_do_not(tmp_path):
+    names = [
+        "x/a/0003",
+        "x/a/0005",
+        "x/a/0007",
+        "b-00000000",
+        "b-00000001",
+        "img_0001",
+        "img_0002",
+        "d/2",
+        "d/1",
+    ]
+    write_foreign(tmp_path / "000.tar", [(f"{name}.png", picture()) for name in names])
+    manifest = index_folder(str(tmp_path))
+    told = [
+        (part.kind, part.video, part.frames, part.first_frame, part.frame_step)
+        for part in manifest.shards[0].segments
+    ]
+    assert told == [("video", "x/a", 3, 3, 2), ("video", "b", 2, 0, 1), ("stills", "", 4, 0, 1)]
+
+
+def test_points_of_a_foreign_tar_may_lie_in_an_npy(tmp_path):
+    write_foreign(
+        tmp_path / "000.tar",
+        [
+            ("a.png", picture()),
+            ("a.npy", points_file([[1, 2], [11, 14]])),
+            ("b.png", picture()),
+            ("b.npy", b"no"),
+        ],
+    )
+    index_folder(str(tmp_path))
+    manifest = open_manifest(str(tmp_path))
+    assert (manifest.labelled, manifest.points) == (1, 2)
+    table = read_frames(manifest.parquet_url(0))
+    assert table.points_NK2[0].tolist() == [[1, 2], [11, 14]]

@@ -56,7 +56,7 @@ def learn(run):
         while True:
             planner.tick()
             draining = bool(stop.reason())
-            plan = planner.plan(step, *((200 * UNIT, 1) if draining else (ROWS, WORLD)), replay=not draining)
+            plan = planner.plan(step, *((200 * UNIT, 1) if draining else (ROWS, WORLD)), reuse=not draining)
             for rank in range(len(plan.ranks)):
                 delivery = consumers[rank].fetch(plan)
                 assert rows_are_true(delivery.columns)

@@ -23,7 +23,7 @@ def drain(scene, planner=None):
     planner.tick()
     ids, step = [], 0
     consumer = scene.consumer()
-    while (plan := planner.plan(step, scene.schema.unit, 1, replay=False)).rows_per_rank:
+    while (plan := planner.plan(step, scene.schema.unit, 1, reuse=False)).rows_per_rank:
         delivery = consumer.fetch(plan)
         assert rows_are_true(delivery.columns)
         assert (delivery.weight_N > 0).all()

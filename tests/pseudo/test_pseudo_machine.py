@@ -214,7 +214,7 @@ class Queue(RuleBasedStateMachine):
         self.planner.tick()
         planned = [True]
         while any(planned[-3:]):  # plans made ahead before the last rows came may be empty
-            plan = self.planner.plan(self.step, UNIT, 1, replay=False)
+            plan = self.planner.plan(self.step, UNIT, 1, reuse=False)
             planned.append(bool(plan.rows_per_rank))
             for part in plan.ranges():
                 self.lineage += [

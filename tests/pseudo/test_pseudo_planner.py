@@ -1,4 +1,4 @@
-"""The planner and the consumer: equal counts, order, replay, staleness, dedupe, state, plan log."""
+"""The planner and the consumer: equal counts, order, reuse, staleness, dedupe, state, plan log."""
 
 import json
 
@@ -85,7 +85,7 @@ def test_asking_again_gives_the_same_plan_until_it_is_trained():
 
 
 @pytest.mark.parametrize("reuse", [1, 2, 4])
-def test_rows_are_replayed_up_to_max_reuse(reuse):
+def test_rows_are_reused_up_to_max_reuse(reuse):
     planner, uses = ready(filled(), max_reuse=reuse), []
     for step in range(40):
         plan = planner.plan(step, 4, 1)
@@ -99,13 +99,13 @@ def test_rows_are_replayed_up_to_max_reuse(reuse):
     assert all(found == list(range(1, reuse + 1)) for found in by_row.values())
 
 
-def test_replay_is_the_loops_choice():
+def test_reuse_is_the_loops_choice():
     planner = ready(filled(batches=1), max_reuse=3)
     planner.plan(0, 8, 1)
     planner.trained(0)
-    assert planner.replayable_rows == 8
-    assert planner.plan(1, 4, 1, replay=False).short_rows == 4
-    assert planner.plan(2, 4, 1).replayed_rows == 4
+    assert planner.reusable_rows == 8
+    assert planner.plan(1, 4, 1, reuse=False).short_rows == 4
+    assert planner.plan(2, 4, 1).reused_rows == 4
 
 
 def test_stale_rows_are_dropped_and_counted_by_video():
@@ -121,7 +121,7 @@ def test_stale_rows_are_dropped_and_counted_by_video():
     assert planner.counts()[NAME]["trimmed"] == 8
 
 
-def test_rows_that_grow_stale_while_they_wait_are_not_replayed_nor_handed_out():
+def test_rows_that_grow_stale_while_they_wait_are_not_reused_nor_handed_out():
     planner = ready(filled(), staleness=Staleness(0.99, max_lag_steps=3), max_reuse=5)
     planner.plan(0, 4, 1, now_step=3)
     plan = planner.plan(1, 4, 1, now_step=4)
@@ -180,7 +180,7 @@ def test_unit_runs():
 
 @pytest.mark.parametrize("stop", range(6))
 def test_a_restored_planner_plans_what_the_first_would_have(stop):
-    """With prefetched plans outstanding, replays in the pool and the same plan log in the end."""
+    """With prefetched plans outstanding, rows to reuse in the pool and the same plan log in the end."""
     scene = filled(batches=4)
 
     def run(planner, steps):
@@ -355,7 +355,7 @@ def test_only_what_no_kept_checkpoint_needs_is_collected():
     assert late.counts()[NAME]["trimmed"] == 16
 
 
-def test_replays_and_prefetched_plans_hold_their_segments():
+def test_rows_to_reuse_and_prefetched_plans_hold_their_segments():
     scene = filled(batches=3)
     planner = ready(scene, max_reuse=2)
     planner.plan(0, 8, 1)

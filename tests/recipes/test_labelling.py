@@ -16,7 +16,9 @@ from tests.roles.painted import (
     unlabelled,
 )
 from tsal_dist.errors import ConfigError
-from tsal_dist.recipes.labelling import Limits, label, neighbours
+from tsal_dist.recipes.api import Source
+from tsal_dist.recipes.frames import neighbours
+from tsal_dist.recipes.labelling import Limits, label
 from tsal_dist.recipes.views import turn_back, turn_image, turns
 from tsal_dist.roles.batches import stack_frames
 
@@ -33,7 +35,9 @@ def moving(step=STEP):
 def ask(points_TK2, tracker, sources=ALL, views=1, clips=1, limits=LIMITS):
     frames = stack_frames([build_clip(points_TK2)] * clips, torch.device("cpu"))
     detector = ColourDetector()
-    answers = label(detector, tracker, frames, sources, stride=STRIDE, radius=4, views=views, limits=limits)
+    asked = [Source(name, reading=name, views=views) for name in sources]
+    panel = {"teacher": detector}
+    answers = label(panel, tracker, frames, asked, stride=STRIDE, radius=4, limits=limits)
     return answers, torch.from_numpy(np.concatenate([points_TK2] * clips)).float(), detector
 
 
@@ -133,5 +137,5 @@ def test_a_layout_without_mirrored_names_is_not_mirrored():
 
 
 def test_more_views_than_there_are_is_refused():
-    with pytest.raises(ConfigError, match=r"train\.sources\.views is 9; there are 8"):
+    with pytest.raises(ConfigError, match=r"method\.views is 9; there are 8"):
         turns(8, POINTS)

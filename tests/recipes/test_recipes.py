@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from tsal_dist.config import load_config
-from tsal_dist.recipes import RECIPES
+from tsal_dist.recipes.api import Task
+from tsal_dist.recipes.find import find_method
 from tsal_dist.recipes.target import Evidence
 
 SOURCES = ("heatmap", "center", "track")
 
 
-def evidence(points_SNK2, *, sources=SOURCES, score=0.5, valid=None, lag=0.0, fb_px=0.0):
+def evidence(points_SNK2, *, sources=SOURCES, score=0.5, valid=None, fresh=1.0, fb_px=0.0):
     points_NSK2 = torch.stack(list(points_SNK2), 1)
     frames, _, points = points_NSK2.shape[:3]
     return Evidence(
@@ -19,13 +19,15 @@ def evidence(points_SNK2, *, sources=SOURCES, score=0.5, valid=None, lag=0.0, fb
         score_NSK=torch.full(points_NSK2.shape[:3], score),
         valid_NSK=torch.ones(points_NSK2.shape[:3], dtype=torch.bool) if valid is None else valid,
         fb_error_NK=torch.full((frames, points), fb_px),
-        lag_rho_N=torch.full((frames,), lag),
+        fresh_N=torch.full((frames,), fresh),
     )
 
 
-def labeller(recipe, *overrides):
-    config = load_config([], [f"train.recipe={recipe}", "model.num_points=4", *overrides])
-    return RECIPES[recipe](config.train, config.model).build_labeller()
+TASK = Task(points=4, crop_px=96, stride=4, radius=4, sigma_px=6.0, clip_frames=1)
+
+
+def labeller(name, **settings):
+    return find_method(name).build(settings, TASK).label
 
 
 def test_sources_that_agree_give_full_weight_and_their_common_point():
@@ -35,10 +37,10 @@ def test_sources_that_agree_give_full_weight_and_their_common_point():
     assert torch.equal(target.weight_NK, torch.ones(3, 4))
 
 
-@pytest.mark.parametrize("use", ['["heatmap", "track"]', '["track", "heatmap"]'])
+@pytest.mark.parametrize("use", [["heatmap", "track"], ["track", "heatmap"]])
 def test_two_sources_meet_in_the_middle_whatever_their_order(use):
     points = torch.full((1, 4, 2), 30.0)
-    label = labeller("tsal", f"train.sources.use={use}")
+    label = labeller("tsal", use=use)
     target = label(evidence([points, points + torch.tensor([4.0, 0.0])], sources=("heatmap", "track")))
     torch.testing.assert_close(target.points_NK2, points + torch.tensor([2.0, 0.0]))
 
@@ -59,7 +61,7 @@ def test_a_point_with_one_valid_source_teaches_nothing():
 
 def test_one_source_alone_is_an_ablation_weighed_by_score():
     points = torch.rand(2, 4, 2)
-    target = labeller("tsal", 'train.sources.use=["heatmap"]')(evidence([points], sources=("heatmap",)))
+    target = labeller("tsal", use=["heatmap"])(evidence([points], sources=("heatmap",)))
     assert torch.equal(target.points_NK2, points)
     assert torch.equal(target.weight_NK, torch.ones(2, 4))
 
@@ -78,7 +80,7 @@ def test_a_poor_track_loses_its_voice():
 @pytest.mark.parametrize("recipe", ["tsal", "mean_teacher"])
 def test_staler_labels_weigh_less(recipe):
     points = torch.rand(2, 4, 2)
-    weight = labeller(recipe)(evidence([points] * 3, lag=0.25)).weight_NK
+    weight = labeller(recipe)(evidence([points] * 3, fresh=0.75)).weight_NK
     torch.testing.assert_close(weight, torch.full((2, 4), 0.75))
 
 
@@ -102,26 +104,11 @@ def test_supervised_gives_no_weight():
     assert labeller("supervised")(evidence([torch.rand(2, 4, 2)] * 3)).weight_NK.sum() == 0
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_a_resumed_labeller_labels_alike(recipe):
-    torch.manual_seed(0)
-    first, again = labeller(recipe), labeller(recipe)
-    for _ in range(60):
-        seen = evidence([torch.rand(3, 4, 2)] * 3, score=float(torch.rand(())))
-        first.observe(first.moments(seen))
-    again.load_state_dict(first.state_dict())
-    seen = evidence([torch.rand(3, 4, 2)] * 3, score=0.1)
-    assert torch.equal(first(seen).weight_NK, again(seen).weight_NK)
-
-
-@pytest.mark.parametrize(
-    ("mode", "queue"), [("queue", 4), ("ema", 1), ("legacy", 1)], ids=["queue", "ema", "legacy"]
-)
+@pytest.mark.parametrize(("mode", "queue"), [("queue", 4), ("ema", 1)])
 def test_the_teacher_absorbs_in_the_chosen_way(mode, queue):
-    config = load_config([], [f"train.teacher.absorb={mode}"])
-    update = RECIPES["tsal"](config.train, config.model).build_update()
+    update = find_method("tsal").build({"absorb": mode}, TASK).panel["teacher"].follow
     teacher = torch.nn.Linear(1, 1)
     for _ in range(6):
-        update.absorb(teacher, torch.nn.Linear(1, 1).state_dict())
+        update.absorb(teacher, torch.nn.Linear(1, 1).state_dict(), {})
     assert update.every_version
     assert len(update.state_dict()) == queue

@@ -9,10 +9,20 @@ from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import LossConfig, OptimConfig
 from tsal_dist.engine.ddp import DDPEngine
 from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.recipes.api import Lesson, OneNet, Progress, Source, Task
 from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.labelling import Limits, find_flow, label, neighbours
-from tsal_dist.recipes.steps import Scale, student_terms, teacher_terms, term_weights, total_loss
-from tsal_dist.recipes.target import Target
+from tsal_dist.recipes.labelling import Limits, label
+from tsal_dist.recipes.steps import (
+    student_terms,
+    supervised_terms,
+    supervised_weights,
+    term_weights,
+    total_loss,
+)
+from tsal_dist.recipes.study import Study
+from tsal_dist.recipes.target import Target, truth_first
+from tsal_dist.recipes.terms import Structure, TargetCoordinates, TargetHeatmaps
+from tsal_dist.recipes.tracking import RebuiltFrames
 
 CROP_PX, POINTS, LABELLED, CLIPS, FRAMES = 32, 68, 3, 2, 4
 DETECTORS = ("lite", "hrnet_w18", "cpm_vgg16")
@@ -47,32 +57,43 @@ def clips():
 
 def target(weight=1.0):
     points = torch.rand(CLIPS * FRAMES, POINTS, 2) * CROP_PX
-    return Target(points, torch.full((CLIPS * FRAMES, POINTS), weight), {})
+    return Target(points, torch.full((CLIPS * FRAMES, POINTS), weight))
+
+
+TERMS = (TargetHeatmaps(), TargetCoordinates(), Structure())
+LATE = Progress(step=10, burn_in_steps=0, steps=20)
+"""Where unlabelled frames count in full."""
 
 
 def build(name="lite"):
     model = build_detector(name, POINTS)
-    return model, Scale(stride_of(model), radius=4, sigma_px=3.0)
+    return model, Task(POINTS, CROP_PX, stride_of(model), radius=4, sigma_px=3.0, clip_frames=FRAMES)
 
 
-def student_loss(forward, scale, labelled, theirs=None, wanted=None, share=1.0):
-    terms, _ = student_terms(forward, labelled, theirs, wanted, scale)
+def student_pass(forward, task, labelled, theirs=None, wanted=None):
+    lessons = [Lesson(theirs, {"teacher": wanted})] if theirs else []
+    return student_terms(forward, OneNet(), labelled, lessons, TERMS, task)
+
+
+def student_loss(forward, task, labelled, theirs=None, wanted=None):
+    terms, _ = student_pass(forward, task, labelled, theirs, wanted)
     counts = {name: term.count for name, term in terms.items()}
-    return total_loss(terms, counts, term_weights(LossConfig(), share), world=1)
+    return total_loss(terms, counts, term_weights(TERMS, LATE, LossConfig()), world=1)
 
 
-def teacher_loss(forward, scale, labelled, theirs):
-    pairs = neighbours(theirs)
-    flow = find_flow(ShiftTracker(1.0, 0.0), theirs, pairs)
-    terms = teacher_terms(forward, forward, labelled, theirs, pairs, flow, scale)
+def teacher_loss(forward, task, labelled, theirs):
+    lessons = RebuiltFrames(task)
+    output, further = lessons(Study(forward, forward, labelled, theirs, ShiftTracker(1.0, 0.0)))
+    terms = supervised_terms(output, labelled, task) | further
     counts = {name: term.count for name, term in terms.items()}
-    return total_loss(terms, counts, term_weights(LossConfig(), 0.1), world=1), terms
+    weights = supervised_weights(LossConfig()) | lessons.weights(LATE)
+    return total_loss(terms, counts, weights, world=1), terms
 
 
 def test_every_term_counts_what_its_formula_divides_by():
-    model, scale = build()
+    model, task = build()
     labelled = labelled_frames()
-    terms, seen = student_terms(model, labelled, clips(), target(), scale)
+    terms, seen = student_pass(model, task, labelled, clips(), target())
     counts = {name: float(term.count) for name, term in terms.items()}
     assert counts == {
         "heat": LABELLED,
@@ -87,25 +108,25 @@ def test_every_term_counts_what_its_formula_divides_by():
 
 
 def test_the_teachers_own_source_counts_valid_cells():
-    model, scale = build()
-    _, terms = teacher_loss(model, scale, labelled_frames(), clips())
-    cells = (CROP_PX // scale.stride) ** 2
+    model, task = build()
+    _, terms = teacher_loss(model, task, labelled_frames(), clips())
+    cells = (CROP_PX // task.stride) ** 2
     # The frame before is shifted by one pixel, so one column of cells holds a pixel that nobody saw.
-    seen = CLIPS * (FRAMES - 1) * (1 - (CROP_PX // scale.stride) / cells)
+    seen = CLIPS * (FRAMES - 1) * (1 - (CROP_PX // task.stride) / cells)
     assert float(terms["tracking"].count) == pytest.approx(seen)
 
 
 def test_nothing_flows_into_a_target():
-    model, scale = build()
+    model, task = build()
     wanted = target()
     wanted.points_NK2.requires_grad_()
-    student_loss(model, scale, labelled_frames(), clips(), wanted).backward()
+    student_loss(model, task, labelled_frames(), clips(), wanted).backward()
     assert wanted.points_NK2.grad is None
 
 
 def test_nothing_flows_into_the_rebuilt_frame():
     """The teacher follows the frame that was carried, not the other way round: one graph, one forward."""
-    model, scale = build()
+    model, task = build()
     shown = []
 
     def watched(image_N3HW):
@@ -113,7 +134,7 @@ def test_nothing_flows_into_the_rebuilt_frame():
         shown.append(output.heat_SNKhw.requires_grad)
         return output
 
-    loss, _ = teacher_loss(watched, scale, labelled_frames(), clips())
+    loss, _ = teacher_loss(watched, task, labelled_frames(), clips())
     loss.backward()
     assert shown == [True, False]
 
@@ -121,23 +142,23 @@ def test_nothing_flows_into_the_rebuilt_frame():
 @pytest.mark.parametrize("role", ["student", "teacher"])
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_parameter_gets_a_gradient_and_moves(name, role):
-    model, scale = build(name)
+    model, task = build(name)
     optim = OptimConfig(lr=1e-3, warmup_steps=1, weight_decay=0.0)
     engine = DDPEngine(model, EngineConfig(), optim, 10, torch.device("cpu"))
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     theirs = clips()
     if role == "student":
-        loss = student_loss(engine.forward, scale, labelled_frames(), theirs, target())
+        loss = student_loss(engine.forward, task, labelled_frames(), theirs, target())
     else:
-        loss, _ = teacher_loss(engine.forward, scale, labelled_frames(), theirs)
+        loss, _ = teacher_loss(engine.forward, task, labelled_frames(), theirs)
     engine.step(loss)
     still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
     assert not still
 
 
 def test_an_unlabelled_frame_teaches_nothing_by_itself():
-    model, scale = build()
-    terms, _ = student_terms(model, labelled_frames(known=False), None, None, scale)
+    model, task = build()
+    terms, _ = student_pass(model, task, labelled_frames(known=False))
     assert {name: float(term.total.detach()) for name, term in terms.items()} == {
         "heat": 0,
         "center": 0,
@@ -146,7 +167,7 @@ def test_an_unlabelled_frame_teaches_nothing_by_itself():
 
 
 def test_an_unlabelled_frame_beside_labelled_ones_changes_no_label_loss():
-    model, scale = build()
+    model, task = build()
     alone = labelled_frames()
     nobodys = labelled_frames(2, known=False)
     both = Frames(
@@ -156,31 +177,31 @@ def test_an_unlabelled_frame_beside_labelled_ones_changes_no_label_loss():
         ),
         1,
     )
-    torch.testing.assert_close(student_loss(model, scale, both), student_loss(model, scale, alone))
+    torch.testing.assert_close(student_loss(model, task, both), student_loss(model, task, alone))
 
 
 def test_a_batch_without_any_label_is_finite():
-    model, scale = build()
-    loss = student_loss(model, scale, labelled_frames(known=False), clips(), target(weight=0.0))
+    model, task = build()
+    loss = student_loss(model, task, labelled_frames(known=False), clips(), target(weight=0.0))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(value.grad).all() for value in model.parameters())
 
 
 def test_what_no_source_knows_may_be_anything():
-    model, scale = build()
+    model, task = build()
     wanted = target(weight=0.0)
     wanted.points_NK2.fill_(torch.nan)
-    assert torch.isfinite(student_loss(model, scale, labelled_frames(), clips(), wanted))
+    assert torch.isfinite(student_loss(model, task, labelled_frames(), clips(), wanted))
 
 
 @pytest.mark.parametrize("term", ["coordinate", "label_heat", "tracking"])
 def test_what_unlabelled_frames_teach_has_a_gradient(term):
-    model, scale = build()
+    model, task = build()
     if term == "tracking":
-        _, terms = teacher_loss(model, scale, labelled_frames(), clips())
+        _, terms = teacher_loss(model, task, labelled_frames(), clips())
     else:
-        terms, _ = student_terms(model, labelled_frames(), clips(), target(), scale)
+        terms, _ = student_pass(model, task, labelled_frames(), clips(), target())
     terms[term].mean().backward()
     moved = [float(value.grad.norm()) for value in model.parameters() if value.grad is not None]
     assert sum(moved) > 0
@@ -188,13 +209,13 @@ def test_what_unlabelled_frames_teach_has_a_gradient(term):
 
 def test_what_is_taught_falls_when_it_is_followed():
     """A few steps towards the pseudo-labels bring the student's points nearer to them."""
-    model, scale = build()
+    model, task = build()
     optim = OptimConfig(lr=2e-3, warmup_steps=0, schedule="constant")
     engine = DDPEngine(model, EngineConfig(), optim, 100, torch.device("cpu"))
     theirs, wanted, nobodys = clips(), target(), labelled_frames(known=False)
     losses = []
     for _ in range(12):
-        loss = student_loss(engine.forward, scale, nobodys, theirs, wanted)
+        loss = student_loss(engine.forward, task, nobodys, theirs, wanted)
         losses.append(float(loss.detach()))
         engine.step(loss)
     assert losses[-1] < 0.8 * losses[0]
@@ -202,7 +223,7 @@ def test_what_is_taught_falls_when_it_is_followed():
 
 def test_shares_of_a_batch_add_up_to_the_batch():
     """Two ranks, each with half: the mean of their gradients is the gradient of the whole."""
-    model, scale = build()
+    model, task = build()
     whole, theirs, wanted = labelled_frames(4), clips(), target(0.7)
 
     def half(frames, first, last):
@@ -211,27 +232,27 @@ def test_shares_of_a_batch_add_up_to_the_batch():
         cut = [part[first:last] for part in parts[:-1]]
         return Frames(*cut, parts[-1][first // per_clip : last // per_clip], per_clip)
 
-    student_loss(model, scale, whole, theirs, wanted).backward()
+    student_loss(model, task, whole, theirs, wanted).backward()
     expected = {name: value.grad.clone() for name, value in model.named_parameters()}
     model.zero_grad()
     shares = []
     for rank in range(2):
         mine = slice(rank * FRAMES, (rank + 1) * FRAMES)
         their_half = half(theirs, mine.start, mine.stop)
-        wanted_half = Target(wanted.points_NK2[mine], wanted.weight_NK[mine], {})
+        wanted_half = Target(wanted.points_NK2[mine], wanted.weight_NK[mine])
         shares.append(
-            student_terms(model, half(whole, 2 * rank, 2 * rank + 2), their_half, wanted_half, scale)[0]
+            student_pass(model, task, half(whole, 2 * rank, 2 * rank + 2), their_half, wanted_half)[0]
         )
     counts = {name: sum(terms[name].count for terms in shares) for name in shares[0]}
     for terms in shares:
-        (total_loss(terms, counts, term_weights(LossConfig(), 1.0), world=2) / 2).backward()
+        (total_loss(terms, counts, term_weights(TERMS, LATE, LossConfig()), world=2) / 2).backward()
     for name, value in model.named_parameters():
         torch.testing.assert_close(value.grad, expected[name], rtol=1e-3, atol=1e-3, msg=name)
 
 
 def test_a_clip_costs_a_third_of_the_originals_forwards():
     """Every frame a detector looks at, over one cycle of both roles, per clip and model."""
-    model, scale = build()
+    model, task = build()
     looked = {"student": 0, "teacher": 0}
 
     def counting(role):
@@ -242,18 +263,57 @@ def test_a_clip_costs_a_third_of_the_originals_forwards():
         return forward
 
     theirs, tracker = clips(), ShiftTracker(1.0, 0.0)
-    sources = ("heatmap", "center", "track")
-    label(counting("teacher"), tracker, theirs, sources, stride=4, radius=4, views=1, limits=Limits(1.5, 5.0))
-    teacher_loss(counting("teacher"), scale, labelled_frames(), theirs)
-    student_loss(counting("student"), scale, labelled_frames(), theirs, target())
+    sources = [Source(name, reading=name) for name in ("heatmap", "center", "track")]
+    panel = {"teacher": counting("teacher")}
+    label(panel, tracker, theirs, sources, stride=4, radius=4, limits=Limits(1.5, 5.0))
+    teacher_loss(counting("teacher"), task, labelled_frames(), theirs)
+    student_loss(counting("student"), task, labelled_frames(), theirs, target())
     own = CLIPS * FRAMES + LABELLED
     assert looked == {"student": own, "teacher": CLIPS * FRAMES + own + CLIPS * (FRAMES - 1)}
     assert max(looked.values()) / CLIPS <= ORIGINAL_FORWARDS / 3
 
 
-def test_weights_follow_the_config_and_the_ramp():
-    loss = LossConfig(unlabelled=2.0, coordinate=0.5, heat=0.25, structure=0.01)
-    assert term_weights(loss, 0.0)["structure"] == 0
-    weights = term_weights(loss, 1.5)
+def test_weights_follow_the_method_and_the_ramp():
+    terms = (TargetHeatmaps(0.25), TargetCoordinates(0.5), Structure(0.01))
+    young = Progress(step=0, burn_in_steps=0, steps=100, unlabelled=2.0, ramp_up=0.5)
+    assert term_weights(terms, young, LossConfig())["structure"] == 0
+    weights = term_weights(terms, Progress(10, 0, 100, unlabelled=1.5), LossConfig())
     assert (weights["coordinate"], weights["label_heat"], weights["structure"]) == (0.75, 0.375, 0.01)
     assert np.isclose(weights["heat"], 1.0)
+
+
+def test_pieces_of_a_batch_learn_what_the_batch_does():
+    """One step in two pieces, added up by the engine: the weights of one step over the whole."""
+    whole, theirs, wanted = labelled_frames(4), clips(), target(0.7)
+    whole.visible_NK.fill_(True)  # a mean of means is the mean where both halves count equally many points
+    stepped = []
+    for pieces in (1, 2):
+        torch.manual_seed(1)
+        model, task = build()
+        settings, optim = EngineConfig(accumulate=pieces), OptimConfig(name="sgd", lr=1e-3, warmup_steps=0)
+        engine = DDPEngine(model, settings, optim, 10, torch.device("cpu"))
+        for place in range(pieces):
+            part = student_loss(
+                engine.forward,
+                task,
+                whole.piece(place, pieces),
+                theirs.piece(place, pieces),
+                wanted.piece(place, pieces),
+            )
+            engine.step(part)
+        assert engine.steps == 1
+        stepped.append(engine.full_weights())
+    for name, value in stepped[0].items():
+        torch.testing.assert_close(stepped[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_truth_outvotes_whatever_a_teacher_says():
+    wanted = {"teacher": target(0.5), "reviewer": target(1.0)}
+    truth = torch.rand(CLIPS * FRAMES, POINTS, 2) * CROP_PX
+    visible = torch.rand(CLIPS * FRAMES, POINTS) > 0.3
+    labelled = torch.arange(CLIPS * FRAMES) % 2 == 0
+    for name, found in truth_first(wanted, truth, visible, labelled).items():
+        assert torch.equal(found.points_NK2[labelled], truth[labelled])
+        assert torch.equal(found.weight_NK[labelled], visible[labelled].float())
+        assert torch.equal(found.points_NK2[~labelled], wanted[name].points_NK2[~labelled])
+        assert torch.equal(found.weight_NK[~labelled], wanted[name].weight_NK[~labelled])

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tsal_dist.recipes.weighers import SoftScore, agreement, fb_error, staleness
+from tsal_dist.recipes.weighers import SoftScore, agreement, fb_error
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,8 @@ def test_agreement_is_the_overlap_of_two_gaussians():
     assert (here - there).square().sum().item() == pytest.approx(there.square().sum().item(), rel=1e-4)
 
 
-def test_fb_error_and_staleness_fall_from_one():
+def test_trust_in_a_track_falls_from_one():
     assert fb_error(torch.tensor([[0.0, 1.5]]), 1.5).tolist()[0] == pytest.approx([1.0, math.exp(-0.5)])
-    assert staleness(torch.tensor([0.0, 0.25, 1.0])).tolist() == [1.0, 0.75, 0.0]
 
 
 def filled(batches, scores):

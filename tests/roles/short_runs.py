@@ -17,7 +17,6 @@ OVERRIDES = (
     "train.loss.sigma_px=3.0",
     "train.optim.warmup_steps=2",
     "train.gate.enabled=false",
-    "train.sources.score_warmup=1",
     "runtime.topology=inline",
     "runtime.queue.segment_rows=8",
     "runtime.weights.publish_every=2",
@@ -26,6 +25,10 @@ OVERRIDES = (
     "runtime.log.evaluate_every=8",
 )
 """A teacher that labels from step 2 on, and every duty at least once."""
+
+
+WARMING_UP = ("tsal", "mean_teacher")
+"""Methods that look at scores for a while before they weigh anything: for longer than a short run lasts."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ def pack_faces(folder: Path, videos: int = 6, frames: int = 8, size_px: int = 80
 def words(faces: Faces, folder: Path, *overrides: str) -> list[str]:
     """The settings of a short run, as a command line has them."""
     data = [f"data.labelled={faces.train}", f"data.unlabelled={faces.train}"]
+    if not any(
+        word.startswith("method.name=") and word.split("=")[1] not in WARMING_UP for word in overrides
+    ):
+        data.append("method.score_warmup=1")
     return [*OVERRIDES, *data, f"data.validation={faces.held_out}", f"run.dir={folder}", *overrides]
 
 

@@ -19,10 +19,10 @@ def train_with_a_loss_that_breaks(rank, world, argv, at, stop_at=None):
 
     whole = DDPEngine.step
 
-    def step(self, loss):
+    def step(self, loss, *more):
         if self.steps == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return whole(self, loss * float("nan") if self.steps >= at else loss)
+        return whole(self, loss * float("nan") if self.steps >= at else loss, *more)
 
     DDPEngine.step = step
     return int(main(argv))
@@ -31,7 +31,7 @@ def train_with_a_loss_that_breaks(rank, world, argv, at, stop_at=None):
 def test_weights_that_a_broken_loss_has_moved_are_not_saved(faces, tmp_path):
     run = tmp_path / "run"
     # Step 5 breaks them, and nothing is written down between two checkpoints.
-    argv = words(faces, run, "train.recipe=supervised", "train.steps=12", "runtime.log.every=100")
+    argv = words(faces, run, "method.name=supervised", "train.steps=12", "runtime.log.every=100")
     with pytest.raises(RankFailed, match=r"not a finite number at step 8\. The last checkpoint is of step 4"):
         run_ranks(train_with_a_loss_that_breaks, 1, argv, 5, group=False)
     assert sorted(path.name for path in (run / "checkpoints" / "student").glob("step_*")) == ["step_4"]
@@ -44,7 +44,7 @@ def test_weights_that_a_broken_loss_has_moved_are_not_saved(faces, tmp_path):
 def test_nor_are_they_when_a_stop_comes_between_two_lines_of_metrics(faces, tmp_path, topology):
     run = tmp_path / "run"
     argv = words(
-        faces, run, "train.recipe=supervised", f"runtime.topology={topology}", "runtime.log.every=100"
+        faces, run, "method.name=supervised", f"runtime.topology={topology}", "runtime.log.every=100"
     )
     with pytest.raises(
         RankFailed, match=r"weights .* not a finite number at step 7\. The last checkpoint is of step 4"

@@ -35,7 +35,7 @@ def assert_same_end(first, second):
 
 
 def test_the_same_config_gives_the_same_run(faces, run_of, tmp_path):
-    again = train(faces, tmp_path / "again", "train.recipe=tsal")
+    again = train(faces, tmp_path / "again", "method.name=tsal")
     assert_same_end(run_of("tsal"), again)
     assert plans(run_of("tsal")) == plans(again)
     assert [sum(stop - start for _, _, start, stop, *_ in rank) for (rank,) in plans(again)] == [8] * 6
@@ -45,7 +45,7 @@ def test_the_same_config_gives_the_same_run(faces, run_of, tmp_path):
 
 
 def test_another_seed_gives_another_run(faces, run_of, tmp_path):
-    other = train(faces, tmp_path / "other", "train.recipe=supervised", "train.seed=1")
+    other = train(faces, tmp_path / "other", "method.name=supervised", "train.seed=1")
     assert not equal(student_of(run_of("supervised")), student_of(other))
 
 
@@ -53,7 +53,7 @@ def test_another_seed_gives_another_run(faces, run_of, tmp_path):
 def test_two_processes_take_the_same_steps_as_one(faces, tmp_path, recipe):
     # Not seed 0: one of its eight steps differs by half a percent, presumably since sums in another order choose another
     # of two cells that are as good as equally high. With this seed all steps agree to less than a millionth.
-    settings = (f"train.recipe={recipe}", "train.seed=1")
+    settings = (f"method.name={recipe}", "train.seed=1")
     one = train(faces, tmp_path / "one", *settings)
     two = train(
         faces, tmp_path / "two", "train.labelled_batch=2", "train.unlabelled_batch=4", *settings, world=2
@@ -87,9 +87,9 @@ def train_until_killed(rank, world, argv, at):
 @pytest.mark.parametrize(
     "settings",
     [
-        ("train.recipe=tsal",),
-        ("train.recipe=mean_teacher",),
-        ("train.recipe=tsal", "train.teacher.priority=0.5"),
+        ("method.name=tsal",),
+        ("method.name=mean_teacher",),
+        ("method.name=tsal", "train.priority=0.5"),
     ],
     ids=["tsal", "mean_teacher", "with feedback"],
 )

@@ -11,11 +11,11 @@ def part(rows, use, teacher_step):
 
 def test_rows_are_counted_by_age_and_use():
     usage = LabelUsage(Staleness(0.99))
-    assert usage.numbers() == {"queue/replayed": 0, "queue/missing": 0}, "nothing to show yet"
+    assert usage.numbers() == {"queue/reused": 0, "queue/missing": 0}, "nothing to show yet"
     usage.take(Plan(40, 40, [[part(8, 1, 40)], [part(4, 1, 30), part(4, 2, 9)]], 4))
     usage.take(Plan(41, 41, [[part(8, 1, 30)], [part(8, 1, 30)]], 0))
     found = usage.numbers()
-    assert (found["queue/replayed"], found["queue/missing"]) == (4, 8)
+    assert (found["queue/reused"], found["queue/missing"]) == (4, 8)
     assert found["queue/trained"] == 32
     assert found["queue/trained_steps_most"] == 31
     assert [found[f"queue/trained_steps_le_{edge}"] for edge in (0, 10, 30, 100)] == [8, 12, 28, 32]

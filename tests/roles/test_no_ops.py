@@ -23,23 +23,26 @@ def same(first, second):
 
 @pytest.mark.parametrize("recipe", ["tsal", "mean_teacher"])
 def test_without_weight_on_unlabelled_frames_every_method_is_supervised(faces, run_of, tmp_path, recipe):
-    settings = (f"train.recipe={recipe}", "train.loss.unlabelled=0", "train.loss.structure=0")
+    """And no teacher is started, nor a label made."""
+    settings = (f"method.name={recipe}", "train.loss.unlabelled=0")
     off, supervised = train(faces, tmp_path / "off", *settings), run_of("supervised")
     assert same(student_of(off, 4), student_of(supervised, 4))
     assert same(student_of(off), student_of(supervised))
     for one, other in zip(metrics(off), metrics(supervised), strict=True):
         assert one == other
+    assert not (off / "queue").exists()
+    assert not (off / "metrics" / "teacher.jsonl").exists()
     assert not same(student_of(run_of(recipe)), student_of(supervised)), "with weight it is another method"
 
 
 def test_a_teacher_that_keeps_everything_is_frozen(faces, tmp_path):
-    run = train(faces, tmp_path / "run", "train.teacher.keep=1.0", "train.teacher.own_steps=0")
+    run = train(faces, tmp_path / "run", "method.keep=1.0", "method.own_steps=0")
     assert same(teacher_of(run), published(run, 2)), "what it was at the end of burn-in"
     assert not same(teacher_of(run), published(run, 6))
 
 
 def test_a_teacher_that_keeps_nothing_is_the_student(faces, tmp_path):
-    settings = ("train.teacher.keep=0.0", "train.teacher.queue=1", "train.teacher.own_steps=0")
+    settings = ("method.keep=0.0", "method.queue=1", "method.own_steps=0")
     run = train(faces, tmp_path / "run", *settings)
     assert same(teacher_of(run), published(run, 6))
     assert same(teacher_of(run, 4), published(run, 2)), (
@@ -48,7 +51,7 @@ def test_a_teacher_that_keeps_nothing_is_the_student(faces, tmp_path):
 
 
 def test_an_average_that_forgets_at_once_is_the_student(faces, tmp_path):
-    settings = ("train.recipe=mean_teacher", "train.teacher.average=1e-9", "runtime.queue.max_rho=1.0")
+    settings = ("method.name=mean_teacher", "train.average=1e-9", "runtime.queue.max_rho=1.0")
     run = train(faces, tmp_path / "run", *settings)
     assert same(published(run, 4), student_of(run, 4))
     assert same(teacher_of(run), published(run, 6))

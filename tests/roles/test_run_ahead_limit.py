@@ -1,13 +1,14 @@
 """A student that outruns its teacher is held back, and nobody else is: both roles in a world with a clock of its own."""
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.exchange.beat import Pulse
 from tsal_dist.pseudo.step_plan import Plan, RowRange
-from tsal_dist.roles.student_loop import TEACHER_PEER, Peers, find_plan
+from tsal_dist.roles.peers import TEACHER_PEER, WatchedTeacher
+from tsal_dist.roles.plan_finder import PlanFinder
 
 BOUND, ROWS = 20, 8
 QUICK, WHOLE, SEGMENT, POLL = 1, 5, 40, 1
@@ -18,7 +19,7 @@ class World:
     """A teacher that labels with the newest weights, one segment after the other; and the planner that reads them."""
 
     bound_steps = BOUND
-    replayable_rows = 0
+    reusable_rows = 0
 
     def __init__(self, phase="label", dies_at=float("inf")):
         self.phase, self.dies_at = phase, dies_at
@@ -44,7 +45,7 @@ class World:
     def tick(self):
         pass
 
-    def plan(self, step, rows, world, replay):
+    def plan(self, step, rows, world, reuse):
         late = 0
         while self.waiting:
             teacher_step = self.waiting.pop(0)
@@ -65,69 +66,67 @@ class World:
         return [TEACHER_PEER] if self.now > self.dies_at else []
 
 
-def train(world, monkeypatch, steps, silent_s=60.0):
-    """So many steps; how many of them had labels, and the looks at an empty queue that were waited."""
-    limits = SimpleNamespace(silent_s=silent_s, poll_s=0)
-    queue = SimpleNamespace(on_starvation="replay")
+def train(world, steps, silent_s=600):
+    """So many steps; the looks at an empty queue that were waited."""
+    limits = SimpleNamespace(silent_s=silent_s, poll_s=POLL)
+    queue = SimpleNamespace(on_starvation="reuse")
     runtime = SimpleNamespace(queue=queue, deadlines=limits, offline=[])
     config = SimpleNamespace(train=SimpleNamespace(unlabelled_batch=ROWS), runtime=runtime)
-    student = SimpleNamespace(config=config, world=1, planner=world, step_number=0)
-    student.pace = SimpleNamespace(phase=lambda name: nullcontext())
-    peers = Peers(SimpleNamespace(beat=lambda *args: None), lambda: None, None, None, watch=world)
     waits = []
-    monkeypatch.setattr(
-        "tsal_dist.roles.student_loop.time.sleep", lambda s: (waits.append(s), world.pass_time(POLL))
+    clock = SimpleNamespace(
+        now_s=lambda: world.now, sleep=lambda units: (waits.append(units), world.pass_time(units))
     )
-    stop = SimpleNamespace(requested=False)
+    peers = WatchedTeacher(SimpleNamespace(show=lambda *args: None), None, None, world)
+    finder = PlanFinder(world, config, 1, peers, StopFlag(), clock)
     for step in range(steps):
-        student.step_number = world.step = step
-        plan = find_plan(student, step, peers, stop)
+        world.step = step
+        plan = finder.find(step, step)
         world.pass_time(WHOLE if plan.rows_per_rank else QUICK)
     return len(waits)
 
 
 def test_without_it_two_healthy_roles_never_meet_again(monkeypatch):
-    """What the run_ahead is for: this world starves a student that runs on."""
+    """What the limit is for: this world starves a student that runs on."""
     world = World()
     monkeypatch.setattr("tsal_dist.roles.run_ahead_limit.RunAheadLimit.holds", lambda *args: False)
-    assert train(world, monkeypatch, 2000) == 0
+    assert train(world, 2000) == 0
     assert world.used == 0
     assert world.late > 0.9 * 2000 / SEGMENT
 
 
-def test_with_it_nearly_every_segment_is_used(monkeypatch, caplog):
+def test_with_it_nearly_every_segment_is_used(caplog):
     world = World()
-    waits = train(world, monkeypatch, 2000)
+    waits = train(world, 2000)
     assert world.used > 0.95 * (world.used + world.late)
     assert waits > 0
     assert caplog.text.count("came too late") == 1, "said once"
 
 
-def test_a_student_that_is_not_outrun_waits_for_nobody(monkeypatch):
+def test_a_student_that_is_not_outrun_waits_for_nobody():
     world = World(dies_at=0)
-    assert train(world, monkeypatch, 500) == 0, "no teacher, no labels, no waiting"
+    assert train(world, 500) == 0, "no teacher, no labels, no waiting"
 
 
-def test_a_dead_teacher_is_waited_for_no_longer(monkeypatch):
+def test_a_dead_teacher_is_waited_for_no_longer():
     world = World(dies_at=500)
-    waits = train(world, monkeypatch, 5000)
+    waits = train(world, 5000)
     assert world.used > 3
     assert waits < 500, "the teacher lived for 500 ticks"
     assert world.now > 4000
 
 
 @pytest.mark.parametrize("phase", ["wait for the student", "parked", "start"])
-def test_a_teacher_that_does_not_label_is_not_waited_for(monkeypatch, phase):
+def test_a_teacher_that_does_not_label_is_not_waited_for(phase):
     world = World(phase)
-    assert train(world, monkeypatch, 1000) == 0
+    assert train(world, 1000) == 0
     assert world.late > 0, "though it had come to that"
 
 
-def test_a_wait_in_vain_is_not_repeated(monkeypatch, caplog):
+def test_a_wait_in_vain_is_not_repeated(caplog):
     world = World()
     world.pass_time(SEGMENT)
     world.waiting[0] = -10 * BOUND  # too late for anything
     world.ready = -1  # and it was the last
-    waits = train(world, monkeypatch, 300, silent_s=0.01)
-    assert waits > 0
-    assert caplog.text.count("No labels came for 0.01 s") == 1
+    waits = train(world, 300, silent_s=30)
+    assert waits == 31
+    assert caplog.text.count("No labels came for 30 s") == 1

@@ -1,13 +1,14 @@
 """Which steps are planned when: this one, and those ahead for which there is something already."""
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.pseudo.step_plan import Plan
-from tsal_dist.roles.student import Student, agree_on_step
-from tsal_dist.roles.student_loop import Peers, find_plan
+from tsal_dist.roles.plan_finder import PlanFinder
+from tsal_dist.roles.step_message import agree_on_step
+from tsal_dist.roles.student import Student
 
 BURN_IN, STEPS, ROWS = 3, 10, 8
 
@@ -22,7 +23,7 @@ class Planner:
     def tick(self):
         pass
 
-    def plan(self, step, rows, world, replay):
+    def plan(self, step, rows, world, reuse):
         taken = min(self.pending_rows, rows * world)
         self.pending_rows -= taken
         return Plan(step, step, ((),) * world, (rows * world - taken) // world)
@@ -36,19 +37,26 @@ def student_at(step, ahead, pending=1000, unlabelled=1.0):
         unlabelled_batch=ROWS,
         loss=SimpleNamespace(unlabelled=unlabelled),
     )
-    queue = SimpleNamespace(on_starvation="replay")
+    queue = SimpleNamespace(on_starvation="reuse")
     student = object.__new__(Student)
     student.config = SimpleNamespace(train=train, runtime=SimpleNamespace(queue=queue))
     student.engine = SimpleNamespace(steps=step)
     student.rank, student.world, student.ahead, student.coming = 0, 1, ahead, {}
     student.feed, student.planner = SimpleNamespace(), Planner(pending)
-    student.pace = SimpleNamespace(phase=lambda name: nullcontext())
     return student
 
 
-def planned(student, stop=""):
-    peers = Peers(None, None, None, None)
-    message = agree_on_step(student, stop, lambda step: find_plan(student, step, peers, None))
+def planned(student, asked=""):
+    stop = StopFlag()
+    stop.request(asked)
+    finder = PlanFinder(student.planner, student.config, 1, None, stop, None)
+    message = agree_on_step(
+        student.rank,
+        student.steps_to_plan(),
+        lambda step: finder.find(step, student.step_number),
+        lambda: stop.reason,
+    )
+    assert message.stop == asked
     for plan in message.plans:
         student.coming[plan.step] = plan
     return [plan.step for plan in message.plans]
@@ -77,6 +85,5 @@ def test_a_step_ahead_waits_for_fresh_rows_and_this_one_does_not():
     assert student.coming[5].short_rows == ROWS - 1, "by now it is its turn"
 
 
-def test_nothing_is_planned_for_a_student_that_stops_or_learns_from_labels_alone():
-    assert planned(student_at(4, ahead=1), stop="asked to leave") == []
-    assert planned(student_at(4, ahead=1, unlabelled=0.0)) == []
+def test_nothing_is_planned_for_a_student_that_stops():
+    assert planned(student_at(4, ahead=1), asked="SIGTERM") == []

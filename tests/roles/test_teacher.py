@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tsal_dist.recipes.api import Member, OneNet
 from tsal_dist.recipes.averaging import RecursiveAverage
 from tsal_dist.roles.teacher import Teacher
 
@@ -19,14 +20,19 @@ def net(value):
 
 def teacher_at(version, own=100.0):
     """One that only absorbs."""
-    unused = dict.fromkeys(("scale", "tracker", "labelled", "study", "clips", "producer", "gate"))
+    model = net(own)
+    unused = dict.fromkeys(("task", "tracker", "labelled", "study", "clips", "producer", "gate"))
     return Teacher(
         config=SimpleNamespace(train=SimpleNamespace(burn_in_steps=BURN_IN)),
-        recipe=SimpleNamespace(teacher_learns=False),
+        recipe=SimpleNamespace(
+            learn=None,
+            student=OneNet(),
+            panel={"teacher": Member(RecursiveAverage(keep=0.75, queue=4))},
+        ),
         rank=0,
         world=1,
-        engine=SimpleNamespace(model=net(own)),
-        update=RecursiveAverage(keep=0.75, queue=4),
+        engine=SimpleNamespace(model=model),
+        panel={"teacher": model},
         version=version,
         **unused,
     )

@@ -90,13 +90,15 @@ class Jobs:
         command = [sys.executable, "-m", "torch.distributed.run", *where, "-m", "tsal_dist.train"]
         return self._start([*command, *flags, *words(faces, folder, *QUICK, *more)], folder, "torchrun")
 
-    def role(self, faces, folder: Path, role: str, *more: str, flags=("--resume",)) -> Job:
+    def role(self, faces, folder: Path, role: str, *more: str, flags=("--resume-or-start",)) -> Job:
         """One process that is a whole role, as in `detached`."""
         own = ("runtime.topology=detached", f"runtime.role={role}")
         command = [sys.executable, "-m", "tsal_dist.train", *flags]
         return self._start([*command, *words(faces, folder, *QUICK, *own, *more)], folder, role)
 
-    def crew(self, faces, folder: Path, role: str, procs: int, *more: str, flags=("--resume",)) -> Job:
+    def crew(
+        self, faces, folder: Path, role: str, procs: int, *more: str, flags=("--resume-or-start",)
+    ) -> Job:
         """A role of several processes, as in `detached`."""
         own = ("runtime.topology=detached", f"runtime.role={role}")
         return self.torchrun(faces, folder, procs, *own, *more, flags=flags)

@@ -20,7 +20,7 @@ from tsal_dist.pseudo.topic import inspect_topic
 from tsal_dist.roles.feedback import WishedClips, Wishes, disagreement
 from tsal_dist.runs.open_data import open_data
 
-STEERED = ("train.teacher.priority=0.5", "train.steps=14", "runtime.log.evaluate_every=14")
+STEERED = ("train.priority=0.5", "train.steps=14", "runtime.log.evaluate_every=14")
 
 
 def test_disagreement_is_the_weighted_distance_in_sigmas():
@@ -134,7 +134,7 @@ def notes(folder):
     topic = inspect_topic_of(folder, "feedback")
     planner = Planner(topic, "test", Staleness(1.0))
     planner.tick()
-    plan = planner.plan(0, planner.pending_rows, 1, replay=False)
+    plan = planner.plan(0, planner.pending_rows, 1, reuse=False)
     consumer = Consumer(topic, 0, Staleness(1.0))
     rows = consumer.fetch(plan).columns
     consumer.close()

@@ -33,7 +33,7 @@ def assert_same(first, second):
 
 @pytest.mark.ranks
 @pytest.mark.parametrize(
-    "settings", [(), GATED, ("train.teacher.priority=0.5",)], ids=["plain", "gated", "with feedback"]
+    "settings", [(), GATED, ("train.priority=0.5",)], ids=["plain", "gated", "with feedback"]
 )
 def test_lockstep_equals_inline(faces, tmp_path, settings):
     inline = train(faces, tmp_path / "inline", *settings)
@@ -79,21 +79,27 @@ def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
 
 def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
     """A teacher that has left, and one that never was there."""
+    from tsal_dist.clock import MonotonicClock
     from tsal_dist.dist.shutdown import StopFlag
     from tsal_dist.exchange.beat import DONE, Heart, Watch
+    from tsal_dist.exchange.fence import Handshake, RunEnd
     from tsal_dist.exchange.posix import PosixStore
+    from tsal_dist.exchange.store import ensure
     from tsal_dist.roles.lockstep import Caller
-    from tsal_dist.roles.student_loop import TEACHER_PEER, Peers
+    from tsal_dist.roles.peers import TEACHER_PEER, SignOfLife, WatchedTeacher
 
-    store = PosixStore(tmp_path)
+    store, clock = PosixStore(tmp_path), MonotonicClock()
     config = load_config()
     for silent_s, leave, message in (
         (0.2, False, "teacher 0 has never been seen"),
         (9.0, True, "teacher 0 has left"),
     ):
-        heart = Heart(store, "student", 0, 1)
-        peers = Peers(heart, lambda: None, None, None, Watch(store, [TEACHER_PEER], silent_s))
+        life = SignOfLife(Heart(store, "student", 0, 1), lambda: None, clock)
+        peers = WatchedTeacher(
+            life, RunEnd(store), Handshake(store, "student", 0, "run"), Watch(store, [TEACHER_PEER], silent_s)
+        )
+        ensure(store, "ctl/hello/teacher-0.json")
         if leave:
             Heart(store, "teacher", 0, 1).beat(DONE, 0)
         with pytest.raises(PeerLost, match=f"waits for the teacher to teach, .*: {message}"):
-            Caller(store, config, peers, StopFlag()).before_step(0)
+            Caller(store, config, peers, clock, StopFlag()).before_step(0)

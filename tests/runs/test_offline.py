@@ -67,7 +67,7 @@ def test_labels_of_any_age_are_taken(faces, original, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("policy", "after"), [("replay", [{2}] * 4), ("supervised", [set()] * 4)], ids=["replay", "supervised"]
+    ("policy", "after"), [("reuse", [{2}] * 4), ("supervised", [set()] * 4)], ids=["reuse", "supervised"]
 )
 def test_at_the_end_of_the_log_the_usual_policy_holds(faces, original, tmp_path, policy, after):
     longer = ("train.steps=12", "runtime.log.evaluate_every=12", f"runtime.queue.on_starvation={policy}")
@@ -132,7 +132,7 @@ def refusal(faces, folder, source, *overrides):
 def test_what_does_not_fit_is_refused(faces, original, tmp_path):
     assert "cannot be trained over" in refusal(faces, original, original)
     assert "holds no run.json" in refusal(faces, tmp_path / "a", tmp_path / "nowhere")
-    assert "reads no label log" in refusal(faces, tmp_path / "a", original, "train.recipe=supervised")
+    assert "reads no label log" in refusal(faces, tmp_path / "a", original, "method.name=supervised")
     assert not (tmp_path / "a").exists()
 
 

@@ -179,3 +179,12 @@ def test_what_a_disk_refuses_is_one_sentence(tmp_path, monkeypatch, number, word
     monkeypatch.setattr(run_dir_module.os, "fsync", refuse)
     with pytest.raises(ExchangeError, match=words):
         open_run(config(tmp_path / "r"), "new")
+
+
+def test_a_run_may_become_longer_and_not_shorter(tmp_path):
+    open_run(config(tmp_path, "train.steps=100", "train.burn_in_steps=50"), "new")
+    longer = open_run(config(tmp_path, "train.steps=300", "train.burn_in_steps=50"), "resume")
+    assert longer.config.train.steps == load_run(tmp_path).config.train.steps == 300
+    assert load_run(tmp_path).id == longer.id
+    with pytest.raises(ConfigError, match=r"train\.steps = 300, and now it is 200"):
+        open_run(config(tmp_path, "train.steps=200", "train.burn_in_steps=50"), "resume")

@@ -108,10 +108,6 @@ def test_what_does_not_fit_is_refused(original, tmp_path):
     assert "cannot be trained over" in refusal(original, original, "--clean")
     assert (original / "run.json").exists()
     assert "holds no run.json" in refusal(tmp_path / "nowhere", new)
-    elastic = copy_run(original, tmp_path / "elastic")
-    text = (elastic / "run.json").read_text()
-    (elastic / "run.json").write_text(text.replace('"absorb": "queue"', '"absorb": "legacy"'))
-    assert "No log holds them" in refusal(elastic, new)
     assert "train.seed = 0, and the replay has 3" in refusal(original, new, "train.seed=3")
     short = copy_run(original, tmp_path / "short")
     log = short / "metrics" / "plan.jsonl"

@@ -20,7 +20,7 @@ MOMENTS = {
     "step": (lambda run: student_step(run) > 10, ()),
     "wait": (
         lambda run: beat(run, "student").get("phase") == "wait for labels",
-        ("runtime.queue.on_starvation=wait", "train.sources.views=6"),
+        ("runtime.queue.on_starvation=wait", "method.views=6"),
     ),
     "evaluation": (
         lambda run: "validation NME" in log_text(run, "student"),

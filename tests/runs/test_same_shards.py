@@ -22,6 +22,7 @@ from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.pseudo.consumer import Delivery
 from tsal_dist.pseudo.step_plan import Plan, RowRange
 from tsal_dist.pseudo.topic import inspect_topic, meta_name, open_topic
+from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers
 from tsal_dist.records import FrameRef
 from tsal_dist.roles.batches import leave_view
@@ -31,6 +32,7 @@ from tsal_dist.run_dir import RunDir
 from tsal_dist.runs.open_data import Shards
 
 FRAMES = 3
+ASKED = (Source("heatmap"),)
 HALF_LABELLED = set(range(0, 12, 2))
 
 
@@ -84,8 +86,8 @@ def test_a_producer_that_reads_other_clips_is_not_read():
 
 def test_roles_that_read_other_shards_do_not_meet():
     store = MemoryStore()
-    Handshake(store, "teacher", 0, "run", {"unlabelled": "a"})
-    student = Handshake(store, "student", 0, "run", {"unlabelled": "b"})
+    Handshake(store, "teacher", 0, "run", shards={"unlabelled": "a"})
+    student = Handshake(store, "student", 0, "run", shards={"unlabelled": "b"})
     with pytest.raises(StaleRun, match=r"teacher 0 reads other shards under data\.unlabelled"):
         student.answer([("teacher", 0)])
 
@@ -142,9 +144,11 @@ def label(clips, points=68):
             score_NSK=torch.ones(count, 1, points),
             valid_NSK=torch.ones(count, 1, points, dtype=torch.bool),
             fb_error_NK=torch.zeros(count, points),
+            more={},
         ),
         clips,
-        ("heatmap",),
+        ASKED,
+        4,
     )
 
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from tests.test_house import ROOT, imports
-from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.foreign import ForeignStream
-from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.config import load_config
+from tsal_dist.errors import ConfigError
 from tsal_dist.models.pretrained import load_pretrained
+from tsal_dist.pack.foreign import index_folder
+from tsal_dist.runs.open_data import open_named
 
 SOURCES = sorted(
     path for folder in ("tsal_dist", "launch", "tools") for path in (ROOT / folder).rglob("*.py")
@@ -130,15 +131,14 @@ def test_members_of_a_foreign_tar_are_never_unpickled(exploit, tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    settings = ViewSettings(crop_px=16, expand=0.0, points=1)
-    stream = ForeignStream([str(tmp_path / "t.tar")], settings, rank=0, world=1, seed=0, epochs=1)
-    assert [clip.video for clip in stream] == ["a"]
-    assert "b" in stream.bad
+    manifest = index_folder(str(tmp_path))
+    assert (manifest.frames, manifest.labelled) == (2, 1), "what b's npy holds is no label"
 
 
 @pytest.mark.parametrize("url", ["pipe:touch was_run", "pipe:cat t.tar | tee was_run"])
-def test_a_shard_that_is_a_command_is_refused(url, tmp_path, monkeypatch):
+def test_a_shard_that_is_a_command_is_no_folder(url, tmp_path, monkeypatch):
+    """webdataset's own opener would run it."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((ConfigError, DataError), match="is a command and not a tar"):
-        ForeignStream([url], ViewSettings(crop_px=16, expand=0.0, points=1), rank=0, world=1, seed=0)
+    with pytest.raises(ConfigError, match="is no folder"):
+        open_named("data.labelled", [url], load_config())
     assert list(tmp_path.iterdir()) == []

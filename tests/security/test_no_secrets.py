@@ -11,10 +11,9 @@ from tests.roles.short_runs import pack_faces, words
 from tests.test_address import GIVEAWAYS, SECRET
 from tests.test_house import ROOT
 from tsal_dist.config import load_config
-from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.foreign import ForeignStream
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.exchange.locate import open_store
+from tsal_dist.pack.foreign import index_folder
 from tsal_dist.shards import files
 
 URL = GIVEAWAYS[0]
@@ -77,7 +76,7 @@ def test_a_config_file_is_no_exception(tmp_path):
     "use",
     [
         files.read_bytes, files.list_names, files.size_bytes, files.exists, files.make_folder, open_store,
-        lambda url: ForeignStream([url], ViewSettings(crop_px=8, points=1), rank=0, world=1, seed=0),
+        index_folder,
     ],
 )  # fmt: skip
 def test_no_reader_gets_as_far_as_the_network(use, url):

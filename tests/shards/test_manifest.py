@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsal_dist.errors import DataError
+from tsal_dist.records import Layout
 from tsal_dist.shards.manifest import (
     Segment,
     Shard,
@@ -104,3 +105,21 @@ def test_numbers_that_no_array_holds_are_refused():
     page["segments"][0]["start"] = 10**30
     with pytest.raises(DataError, match="no frames beyond"):
         decode_shard(json.dumps(page).encode(), "here")
+
+
+def test_names_and_skeleton_are_kept_and_a_folder_without_them_is_as_it_was():
+    bare = a_manifest()
+    assert "names" not in json.loads(encode_manifest(bare))
+    layout = Layout(("nose", "tail"), ((0, 1),))
+    named = build_manifest("train", "p", "mouse", 2, (a_shard(),), layout)
+    assert decode_manifest(encode_manifest(named), "x").layout == layout
+    assert named.fingerprint != build_manifest("train", "p", "mouse", 2, (a_shard(),)).fingerprint
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [Layout(("nose",)), Layout(("nose", "nose")), Layout((), ((0, 2),)), Layout(("a", "b"), ((-1, 0),))],
+)
+def test_names_and_lines_fit_the_points(layout):
+    with pytest.raises(ValueError, match="landmark"):
+        build_manifest("train", "p", "mouse", 2, (a_shard(),), layout)

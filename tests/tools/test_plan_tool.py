@@ -80,6 +80,6 @@ def test_it_measures_a_config(tmp_path):
     assert page["costs"]["lone"].keys() == {"student_s", "teacher_s", "lone"}
     assert page["costs"]["lone"]["student_s"] != page["costs"]["student_s"]
     assert page["system"]["commit"]
-    alone = measure("train.recipe=supervised")
+    alone = measure("method.name=supervised")
     assert alone.returncode == 2
     assert "no teacher" in alone.stderr

@@ -2,7 +2,7 @@
 
     python -m tools.bench.accuracy
     python -m tools.bench.accuracy --shares 0.01 0.05 0.2 1 --seeds 3 --steps 3000 --jobs 2
-    python -m tools.bench.accuracy --recipes tsal --variant "no track: train.sources.use=['heatmap','center']"
+    python -m tools.bench.accuracy --recipes tsal --variant "no track: method.use=['heatmap','center']"
 
 A cell is one training (inline, one thread, a process of its own) of one recipe, share and seed, for equally many
 student steps, measured on held-out people after its last step. All shares are packed from the same videos; only
@@ -172,7 +172,7 @@ def list_cells(args: argparse.Namespace, data: Path) -> list[Cell]:
                         f"train.steps={args.steps}",
                         *args.overrides,
                         *settings,
-                        f"train.recipe={recipe}",
+                        f"method.name={recipe}",
                         f"train.seed={seed}",
                         "runtime.topology=inline",
                         f"data.labelled={train}",
@@ -196,7 +196,9 @@ def run_cell(cell: Cell, folder: Path) -> dict[str, float]:
                 f"and its run, or give another --folder."
             )
         return dict(record["result"])
-    _call(["-m", "tsal_dist.train", "--resume", *cell.words, f"run.dir={run}"], f"training {cell.name}")
+    _call(
+        ["-m", "tsal_dist.train", "--resume-or-start", *cell.words, f"run.dir={run}"], f"training {cell.name}"
+    )
     numbers = run / "bench.json"
     _call(
         ["-m", "tsal_dist.evaluate", "--run", str(run), "--step", "last", "--json", str(numbers)],

@@ -90,7 +90,7 @@ class Bench:
             *self.data,
             f"train.labelled_batch={self.labelled * PROCS // students}",
             f"train.unlabelled_batch={self.batch * PROCS // students}",
-            f"train.sources.views={views}",
+            f"method.views={views}",
             "train.gate.enabled=false",
             f"runtime.topology={'split' if split else 'inline'}",
             f"runtime.teachers={split.teachers if split else 1}",
@@ -282,7 +282,7 @@ def compare_reuse(bench: Bench) -> None:
         MOST_VIEWS,
         lambda costs: [forecast(costs, Split(1, 1), reuse=REUSE)],
         lambda costs: AIM_REUSE * ideal_gain(costs, REUSE),
-        ["runtime.queue.on_starvation=replay", f"runtime.queue.max_reuse={REUSE}"],
+        ["runtime.queue.on_starvation=reuse", f"runtime.queue.max_reuse={REUSE}"],
     )
 
 
@@ -290,7 +290,7 @@ def measure_stall(bench: Bench) -> None:
     from tsal_dist.planning.processes import share
     from tsal_dist.planning.split import Split
 
-    words = bench.words(Split(1, 1), 1, "runtime.queue.on_starvation=replay")
+    words = bench.words(Split(1, 1), 1, "runtime.queue.on_starvation=reuse")
     with bench.start("stall", words, PROCS) as team:
         team.wait_for_step(12, START_S)
         bench.stall["healthy"] = share(team.watch(2 * bench.window_s), "wait")
@@ -339,7 +339,7 @@ def train_whole(
         "train.gate.enabled=true",
         "train.gate.slack=0.05",
         f"train.seed={seed}",
-        "runtime.queue.on_starvation=replay",
+        "runtime.queue.on_starvation=reuse",
         f"runtime.queue.max_reuse={REUSE}",
         f"runtime.log.evaluate_every={max(1, steps // 12)}",
     ]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tsal_dist.engine.api import Engine
     from tsal_dist.losses.term import Term
+    from tsal_dist.recipes.api import LossTerm, Task
     from tsal_dist.recipes.frames import Frames
-    from tsal_dist.recipes.steps import Scale
     from tsal_dist.recipes.target import Target
 
 POINTS, CLIP_FRAMES = 68, 10
@@ -91,30 +91,33 @@ def main(argv: list[str]) -> int:
 
 def our_clip(args: argparse.Namespace, teacher_learns: bool) -> Callable[[], int]:
     """The work for one clip: labels from three sources, the teacher's own step or not, the student's step."""
-    from tsal_dist.recipes.labelling import Limits, find_flow, label, neighbours
-    from tsal_dist.recipes.steps import teacher_terms
+    from tsal_dist.recipes.api import Source
+    from tsal_dist.recipes.labelling import Limits, label
+    from tsal_dist.recipes.steps import supervised_terms
+    from tsal_dist.recipes.study import Study
+    from tsal_dist.recipes.tracking import RebuiltFrames
     from tsal_dist.trackers.choose import build_tracker
 
-    engine, scale = build(args, plain=True)
+    engine, task = build(args, plain=True)
     clip, labelled = make_frames(args, CLIP_FRAMES, CLIP_FRAMES), make_frames(args, 1, 1)
     tracker = build_tracker("dis")
-    pairs = neighbours(clip)
+    sources = (Source("heatmap"), Source("center", "center"), Source("track", "track"))
+    lessons = RebuiltFrames(task)
 
     def run() -> int:
         label(
-            engine.model,
+            {"teacher": engine.model},
             tracker,
             clip,
-            ("heatmap", "center", "track"),
-            stride=scale.stride,
+            sources,
+            stride=task.stride,
             radius=4,
-            views=1,
             limits=Limits(2.0, args.crop),
         )
         if teacher_learns:
-            flow = find_flow(tracker, clip, pairs)
-            learn(engine, teacher_terms(engine.forward, engine.model, labelled, clip, pairs, flow, scale))
-        learn(engine, student_side(engine, labelled, clip, make_target(clip), scale))
+            output, further = lessons(Study(engine.forward, engine.model, labelled, clip, tracker))
+            learn(engine, supervised_terms(output, labelled, task) | further)
+        learn(engine, student_side(engine, labelled, clip, make_target(clip), task))
         return 1
 
     return run
@@ -150,13 +153,13 @@ def their_clip(args: argparse.Namespace) -> Callable[[], int]:
 
 
 def our_student(args: argparse.Namespace, steps: int) -> Callable[[], int]:
-    engine, scale = build(args)
+    engine, task = build(args)
     labelled, clips = make_frames(args, args.batch, 1), make_frames(args, args.batch, 4)
     target = make_target(clips)
 
     def run() -> int:
         for _ in range(steps):
-            learn(engine, student_side(engine, labelled, clips, target, scale))
+            learn(engine, student_side(engine, labelled, clips, target, task))
         return finish(args, 2 * args.batch * steps)
 
     return run
@@ -191,7 +194,7 @@ def bare_student(args: argparse.Namespace, steps: int) -> Callable[[], int]:
     return run
 
 
-def build(args: argparse.Namespace, plain: bool = False) -> "tuple[Engine, Scale]":
+def build(args: argparse.Namespace, plain: bool = False) -> "tuple[Engine, Task]":
     """The student's engine; `plain` in float32 and without compilation, as the original's passes are."""
     import torch
 
@@ -199,7 +202,7 @@ def build(args: argparse.Namespace, plain: bool = False) -> "tuple[Engine, Scale
     from tsal_dist.config.train import OptimConfig
     from tsal_dist.engine.choose import build_engine
     from tsal_dist.models.detectors import build_detector, stride_of
-    from tsal_dist.recipes.steps import Scale
+    from tsal_dist.recipes.api import Task
 
     model = build_detector(args.detector, POINTS)
     settings = EngineConfig()
@@ -208,7 +211,8 @@ def build(args: argparse.Namespace, plain: bool = False) -> "tuple[Engine, Scale
             precision=args.precision, compile=args.compile, channels_last=args.channels_last
         )
     engine = build_engine(model, settings, OptimConfig(lr=1e-4), 10**6, torch.device(args.device))
-    return engine, Scale(stride_of(model), radius=4, sigma_px=4.0)
+    task = Task(POINTS, args.crop, stride_of(model), radius=4, sigma_px=4.0, clip_frames=CLIP_FRAMES)
+    return engine, task
 
 
 def make_frames(args: argparse.Namespace, count: int, clip_frames: int) -> "Frames":
@@ -234,24 +238,35 @@ def make_target(frames: "Frames") -> "Target":
 
     from tsal_dist.recipes.target import Target
 
-    return Target(frames.points_NK2, torch.ones_like(frames.points_NK2[..., 0]), {})
+    return Target(frames.points_NK2, torch.ones_like(frames.points_NK2[..., 0]))
 
 
 def student_side(
-    engine: "Engine", labelled: "Frames", clips: "Frames", target: "Target", scale: "Scale"
+    engine: "Engine", labelled: "Frames", clips: "Frames", target: "Target", task: "Task"
 ) -> "dict[str, Term]":
+    from tsal_dist.recipes.api import Lesson, OneNet
     from tsal_dist.recipes.steps import student_terms
 
-    return student_terms(engine.forward, labelled, clips, target, scale)[0]
+    lessons = [Lesson(clips, {"teacher": target})]
+    return student_terms(engine.forward, OneNet(), labelled, lessons, student_learns(), task)[0]
+
+
+def student_learns() -> "tuple[LossTerm, ...]":
+    """The terms of the method."""
+    from tsal_dist.recipes.terms import Structure, TargetHeatmaps
+
+    return TargetHeatmaps(), Structure()
 
 
 def learn(engine: "Engine", terms: "dict[str, Term]") -> None:
     """One optimiser step, as a role alone in its world takes it."""
     from tsal_dist.config.train import LossConfig
+    from tsal_dist.recipes.api import Progress
     from tsal_dist.recipes.steps import term_weights, total_loss
 
     counts: dict[str, torch.Tensor] = {name: term.count for name, term in terms.items()}
-    engine.step(total_loss(terms, counts, term_weights(LossConfig(), 1.0), 1))
+    weights = term_weights(student_learns(), Progress(1, 0, 2), LossConfig()) | {"tracking": 0.1}
+    engine.step(total_loss(terms, counts, weights, 1))
 
 
 def finish(args: argparse.Namespace, items: int) -> int:

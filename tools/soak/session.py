@@ -24,6 +24,7 @@ from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir
+from tsal_dist.runs.follow_shards import follow_shards
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "demo.toml"
@@ -85,7 +86,7 @@ def _soak(args: argparse.Namespace, home: Path) -> list[str]:
     pace = 0.0 if args.steps else _measure_pace(home / "pace", words, args)
     steps = args.steps or max(PACE_STEPS, round(SHARE * pace * 60 * args.minutes))
     words += [f"train.steps={steps}", f"run.dir={home / 'run'}"]
-    run_dir = open_run(load_config([CONFIG], words[1:]), "new").dir
+    run_dir = open_run(follow_shards(load_config([CONFIG], words[1:])), "new").dir
     clock = clock_settings(home)
     run, growth = RunUnderTest(run_dir, words, args.students, args.teachers, clock or {}), ProcessGrowth()
     run.watch = lambda: growth.sample(

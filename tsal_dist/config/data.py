@@ -17,16 +17,18 @@ class AugmentConfig(Section):
     """Random changes to a clip. The geometry is drawn once per clip, so that flow stays honest."""
 
     rotate_deg: float = Field(20.0, ge=0, le=180)
-    """Rotation is uniform in plus or minus this."""
+    """Rotation is uniform in plus or minus this: in the hard view, unless said, as far as the labelled subjects turn
+    where that is more."""
 
     scale: float = Field(0.15, ge=0, lt=1)
-    """The face is enlarged or shrunk by up to this share."""
+    """The subject is enlarged or shrunk by up to this share."""
 
     shift: float = Field(0.06, ge=0, lt=1)
     """The crop moves by up to this share of its side, in both directions."""
 
     flip_prob: float = Field(0.5, ge=0, le=1)
-    """Chance of a mirror image; points are renamed by the scheme's permutation."""
+    """Chance of a mirror image, in which points are renamed by `model.layout.flip`: unless said, 0 where that is
+    unknown."""
 
     brightness: float = Field(0.25, ge=0, lt=1)
     """Brightness changes by up to this share."""
@@ -44,7 +46,7 @@ class AugmentConfig(Section):
     """Chance of strong JPEG artefacts."""
 
     occlude_prob: float = Field(0.25, ge=0, le=1)
-    """Chance that a random patch is painted over part of the face."""
+    """Chance that a random patch is painted over part of the subject."""
 
 
 class DataConfig(Section):
@@ -60,7 +62,8 @@ class DataConfig(Section):
     """Held-out shards for periodic evaluation, the readiness gate and the best checkpoint."""
 
     normalizer: Literal["inter_ocular", "inter_pupil", "box_diagonal", "face_size", "wflw"] = "inter_ocular"
-    """What landmark errors are divided by, in validation and in `evaluate`."""
+    """What landmark errors are divided by, in validation and in `evaluate`: unless said, `box_diagonal` where the
+    shards hold no faces of a known layout."""
 
     clip_frames: int = Field(4, ge=2)
     """Frames per unlabelled clip, T."""
@@ -69,7 +72,8 @@ class DataConfig(Section):
     """Distance between the frames of a clip, in frames of the shard."""
 
     box_expand: float = Field(0.2, ge=0)
-    """The face box grows by this share on each side before it is cropped."""
+    """The subject's box grows by this share on each side before it is cropped: unless said, 0 where the box is the whole
+    picture, and more where landmarks lie outside of it."""
 
     workers: int = Field(2, ge=0)
     """Processes per rank that read and decode; 0 reads in the training process. They change speed, never

@@ -1,7 +1,8 @@
 """The configuration reference, as one markdown page generated from the sections themselves."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -22,9 +23,19 @@ What a file does not say keeps the default below. An unknown key is an error tha
 """
 
 
-def describe() -> str:
-    """The whole page."""
-    return INTRO + "".join(_tables(RunConfig, "")) + "\n"
+HEAD = "\n| key | values | default | meaning |\n|---|---|---|---|\n"
+
+
+def describe(methods: Mapping[str, type[BaseModel]] = MappingProxyType({})) -> str:
+    """The whole page; `methods` are the classes of their own settings, by name."""
+    tables = [*_tables(RunConfig, "")]
+    for name, settings in methods.items():
+        rows = list(_rows(settings.model_fields, settings().model_dump(mode="json")))
+        tables += [
+            f'\n## `[method]` with `name = "{name}"`\n\n{settings.__doc__}\n',
+            *([HEAD, *rows] if rows else []),
+        ]
+    return INTRO + "".join(tables) + "\n"
 
 
 def _tables(section: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -34,14 +45,16 @@ def _tables(section: type[BaseModel], prefix: str) -> Iterator[str]:
         name: cls for name, field in section.model_fields.items() if (cls := section_of(field.annotation))
     }
     if plain:
-        yield f"\n## `[{prefix.rstrip('.')}]`\n\n{section.__doc__}\n\n"
-        yield "| key | values | default | meaning |\n|---|---|---|---|\n"
-        defaults = _defaults(prefix)
-        for name, field in plain.items():
-            meaning = " ".join((field.description or "").split())
-            yield f"| `{name}` | {_values(field)} | `{_show(defaults[name])}` | {meaning} |\n"
+        yield f"\n## `[{prefix.rstrip('.')}]`\n\n{section.__doc__}\n{HEAD}"
+        yield from _rows(plain, _defaults(prefix))
     for name, cls in inner.items():
         yield from _tables(cls, f"{prefix}{name}.")
+
+
+def _rows(fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in fields.items():
+        meaning = " ".join((field.description or "").split())
+        yield f"| `{name}` | {_values(field)} | `{_show(defaults[name])}` | {meaning} |\n"
 
 
 def _defaults(prefix: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tsal_dist.address import refuse_secrets, shown
+from tsal_dist.config.moved import refuse_moved
 from tsal_dist.config.run import RunConfig, check_sections
 from tsal_dist.errors import ConfigError
 
@@ -29,9 +30,8 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
     """
     tree: Tree = {}
     for file in files:
-        _merge(tree, _read(Path(file)))
-    for override in overrides:
-        _merge(tree, _parse_override(override))
+        _lay_over(tree, _read(Path(file)))
+    _lay_over(tree, _parse_overrides(overrides))
     if files and isinstance(tree.setdefault("run", {}), dict) and not tree["run"].get("name"):
         tree["run"]["name"] = Path(files[-1]).stem
     return build_config(tree)
@@ -40,6 +40,7 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
 def build_config(tree: Mapping[str, Any], where: str = "") -> RunConfig:
     """A RunConfig from nested mappings; sweeps and run.json use this. `where` begins every message."""
     _refuse_secrets(tree, where)
+    refuse_moved(tree, where)
     try:
         config = RunConfig.model_validate(tree)
         check_sections(config)
@@ -63,9 +64,8 @@ def _refuse_secrets(value: Any, key: str) -> None:
 
 def override(config: RunConfig, *overrides: str) -> RunConfig:
     """The same run with some settings changed ("a.b=value"), checked again."""
-    tree: Tree = config.model_dump(mode="json")
-    for text in overrides:
-        _merge(tree, _parse_override(text))
+    tree: Tree = config.model_dump(mode="json", exclude_unset=True)  # what nobody said stays unsaid
+    _lay_over(tree, _parse_overrides(overrides))
     return build_config(tree)
 
 
@@ -121,13 +121,32 @@ def _parse_override(text: str) -> Tree:
 
 
 def _parse_value(text: str) -> Any:
-    """A TOML value, or the bare text: `train.recipe=tsal` should not need quotes within quotes."""
+    """A TOML value, or the bare text: `method.name=tsal` should not need quotes within quotes."""
     try:
         tree = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
     # A newline in the text could smuggle further keys into the document: then it is text, not a value.
     return tree["value"] if len(tree) == 1 else text
+
+
+def _parse_overrides(texts: Sequence[str]) -> Tree:
+    tree: Tree = {}
+    for text in texts:
+        _merge(tree, _parse_override(text))
+    return tree
+
+
+def _lay_over(tree: Tree, later: Mapping[str, Any]) -> None:
+    """Merge a whole layer. One that names another method takes nothing of the earlier one's settings: they are not its own."""
+    before, after = tree.get("method"), later.get("method")
+    if (
+        isinstance(before, dict)
+        and isinstance(after, Mapping)
+        and after.get("name", before.get("name")) != before.get("name")
+    ):
+        del tree["method"]
+    _merge(tree, later)
 
 
 def _merge(into: Tree, later: Mapping[str, Any]) -> None:

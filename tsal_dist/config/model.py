@@ -27,6 +27,20 @@ class TrackerConfig(Section):
     """A tracked point is valid where it moved by at most this share of the crop."""
 
 
+class LayoutConfig(Section):
+    """What the landmarks are called. The labelled shards say it where their labels did."""
+
+    names: tuple[str, ...] = ()
+    """One name per landmark; () as the shards say, and numbers where they say nothing."""
+
+    skeleton: tuple[tuple[int, int], ...] = ()
+    """Pairs of landmarks, counted from 0, that pictures join by a line."""
+
+    flip: Literal["faces", "names", "none"] = "faces"
+    """How landmarks change places in a mirror image: as in the `faces` of 68, 98 or 19 points, by the sides in their
+    `names` (left_ear and right_ear), or `none` when nobody knows, and then nothing is ever mirrored."""
+
+
 class ModelConfig(Section):
     """The network that teacher and student share the shape of."""
 
@@ -34,10 +48,10 @@ class ModelConfig(Section):
     """`cpm_vgg16` is the paper's, `hrnet_w18` the stronger one, `lite` trains on one CPU core."""
 
     num_points: int = Field(68, ge=1)
-    """Landmarks per face; the shards must agree."""
+    """Landmarks per subject: unless said, as many as the labelled shards have."""
 
     crop_px: int = Field(256, ge=32, multiple_of=32)
-    """Side of the square the detector sees."""
+    """Side of the square the detector sees: unless said, less where the shards' subjects are small."""
 
     weights: str = ""
     """A local file with weights to start from (safetensors, or a torch file of plain tensors); "" starts from
@@ -47,3 +61,5 @@ class ModelConfig(Section):
     """Radius, in heatmap cells, of the local soft-argmax around a peak."""
 
     tracker: TrackerConfig = TrackerConfig()
+
+    layout: LayoutConfig = LayoutConfig()

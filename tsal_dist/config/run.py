@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from tsal_dist.config.data import DataConfig
+from tsal_dist.config.method import ALONE, MethodConfig
 from tsal_dist.config.model import ModelConfig
 from tsal_dist.config.runtime import RuntimeConfig
 from tsal_dist.config.section import Section
@@ -26,13 +27,21 @@ class RunConfig(Section):
     run: OutputConfig = OutputConfig()
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @property
+    def uses_clips(self) -> bool:
+        """Whether anything is learnt from unlabelled clips."""
+        return (
+            self.method.name != ALONE and self.train.loss.unlabelled > 0 and self.train.unlabelled_batch > 0
+        )
+
+    @property
     def has_teacher(self) -> bool:
         """Whether a teacher takes part, or only students: by their method, or because the labels are there already."""
-        return self.train.recipe != "supervised" and not (self.runtime.replay or self.runtime.offline)
+        return self.uses_clips and not (self.runtime.replay or self.runtime.offline)
 
     @property
     def takes_turns(self) -> bool:
@@ -72,11 +81,18 @@ def _check_batches(config: RunConfig) -> None:
             f"data.validation shares {shared[0]!r} with the training shards, so its scores would mean nothing. "
             f"Pack a split of its own."
         )
-    if not {"heatmap", "center"} & set(train.sources.use):
-        raise ConfigError(
-            f"train.sources.use ({list(train.sources.use)}) names no source of detections, and a tracker only "
-            f"carries what was detected. Add 'heatmap'."
-        )
+    for role in ("student", "teacher"):
+        pieces = getattr(config.runtime, role).accumulate
+        clips = train.unlabelled_batch // data.clip_frames
+        for key, count, unit in (
+            ("labelled_batch", train.labelled_batch, 1),
+            ("unlabelled_batch", clips, data.clip_frames),
+        ):
+            if count % pieces:
+                raise ConfigError(
+                    f"train.{key} ({count * unit}) cannot be cut into runtime.{role}.accumulate ({pieces}) equal pieces of "
+                    f"whole clips. Use {max(1, count // pieces) * pieces * unit}, or another accumulate."
+                )
 
 
 def _check_queue(config: RunConfig) -> None:
@@ -112,10 +128,10 @@ def _check_topology(config: RunConfig) -> None:
             f"Both runtime.replay ({runtime.replay!r}) and runtime.offline ({list(runtime.offline)}) are set. A run is "
             f"trained by another run's plans, or learns from its labels in an order of its own: choose one."
         )
-    if (runtime.replay or runtime.offline) and config.train.recipe == "supervised":
+    if (runtime.replay or runtime.offline) and not config.uses_clips:
         raise ConfigError(
-            "train.recipe is 'supervised', which reads no label log. Choose the recipe that is to learn from the "
-            "other run's labels, such as train.recipe=tsal."
+            f"method.name is {config.method.name!r} and train.loss.unlabelled {config.train.loss.unlabelled:g}, so nothing "
+            f"would be learnt from the other run's labels. Choose a method that does, such as method.name=tsal."
         )
     if runtime.role and runtime.topology != "detached":
         raise ConfigError(
@@ -126,12 +142,6 @@ def _check_topology(config: RunConfig) -> None:
         raise ConfigError(
             "runtime.lockstep is set with runtime.topology = 'detached', where a role may go on without the other. "
             "Use topology 'split'."
-        )
-    student = runtime.student
-    if config.train.recipe == "mean_teacher" and student.kind == "deepspeed" and student.zero_stage == 3:
-        raise ConfigError(
-            "train.recipe is 'mean_teacher' with runtime.student.zero_stage = 3: the average is kept beside whole "
-            "weights at every step, and stage 3 keeps them in pieces. Use stage 0, 1 or 2."
         )
     if runtime.topology == "inline" and "deepspeed" in (runtime.teacher.kind, runtime.student.kind):
         raise ConfigError(

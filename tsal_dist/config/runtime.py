@@ -1,8 +1,8 @@
 """How a run reaches processes: topology, engines, queue, weights, checkpoints, deadlines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from tsal_dist.config.section import Section
 
@@ -26,7 +26,7 @@ class EngineConfig(Section):
     """`bfloat16` runs the forward pass under autocast; master weights stay float32."""
 
     accumulate: int = Field(1, ge=1)
-    """Micro-batches per optimiser step."""
+    """Pieces that a step's batch is cut into to save memory. The step learns from the whole batch either way."""
 
     channels_last: bool = False
     """Memory format that convolutions on recent hardware prefer."""
@@ -68,8 +68,15 @@ class QueueConfig(Section):
     """Gigabytes of label segments that stay although no kept checkpoint needs them; as many are left to the log of
     plans."""
 
-    on_starvation: Literal["replay", "supervised", "wait", "abort"] = "replay"
-    """What the student does without fresh rows: `replay` uses admitted ones again, then labels alone."""
+    on_starvation: Literal["reuse", "supervised", "wait", "abort"] = "reuse"
+    """What the student does without fresh rows: `reuse` trains on admitted ones again, then on labels alone."""
+
+    @field_validator("on_starvation", mode="before")
+    @classmethod
+    def _is_spelt_as_now(cls, value: Any) -> Any:
+        if value == "replay":
+            raise ValueError("'replay' is called 'reuse' now; `--replay-plan` trains by another run's plans")
+        return value
 
 
 class WeightsConfig(Section):

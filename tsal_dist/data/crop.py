@@ -21,13 +21,21 @@ class ViewSettings:
 
     crop_px: int
     expand: float = 0.2
-    """The face box grows by this share on each side."""
+    """The subject's box grows by this share on each side."""
     augment: AugmentConfig | None = None
     """None: the plain crop."""
     labels: bool = True
     """False: annotations are not looked at."""
+    labels_of: frozenset[int] | None = None
+    """Shards whose annotations are looked at; None is all of them."""
     points: int | None = None
     """K of the clips, for shards that have no landmarks of their own; None takes theirs."""
+    mirror: tuple[int, ...] | None = None
+    """Which landmark takes which one's place in a mirror image; () where nobody knows, None for a known layout of faces."""
+
+    def mirror_of(self, points: int) -> tuple[int, ...]:
+        """The order for K landmarks."""
+        return flip_order(points) if self.mirror is None and points else self.mirror or ()
 
     def check(self, points: int) -> None:
         """Refuse mirrors of a layout that nobody knows before an epoch begins, not in its middle."""
@@ -36,8 +44,15 @@ class ViewSettings:
                 f"The shards have {points} landmarks where {self.points} are expected. "
                 "Take shards of one landmark layout."
             )
-        if self.augment is not None and self.augment.flip_prob and points:
-            flip_order(points)
+        if self.augment is not None and self.augment.flip_prob and points and not self.mirror_of(points):
+            raise ConfigError(
+                f"flip_prob is {self.augment.flip_prob:g}, and nobody knows which of these {points} landmarks takes "
+                "which one's place in a mirror image. Set flip_prob=0, or name the landmarks by their sides."
+            )
+
+    def looks_at_labels(self, shard: int) -> bool:
+        """Whether this shard's annotations count."""
+        return self.labels and (self.labels_of is None or shard in self.labels_of)
 
     def view(self, rng_key: Sequence[int | str]) -> View:
         """The view that these words stand for; the plain one without words or augmentation."""
@@ -57,16 +72,20 @@ def crop_images(
 
 
 def place_points(
-    points_TK2: ArrayLike, placed_TK: ArrayLike, to_crop_23: affine.Matrix, crop_px: int
+    points_TK2: ArrayLike,
+    placed_TK: ArrayLike,
+    to_crop_23: affine.Matrix,
+    crop_px: int,
+    mirror_K: Sequence[int] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Landmarks of the source in a crop: moved, renamed if it is mirrored, and which of them lie inside.
+    """Landmarks of the source in a crop: moved, renamed by `mirror_K` if it is given, and which of them lie inside.
 
     Points that are not placed, or fall outside of the crop, are zero and not visible. Any leading axes.
     """
     moved = affine.apply(to_crop_23, points_TK2)
     visible = np.asarray(placed_TK, np.bool_)
-    if affine.mirrors(to_crop_23) and moved.shape[-2]:
-        order = list(flip_order(moved.shape[-2]))
+    if mirror_K:
+        order = list(mirror_K)
         moved, visible = moved[..., order, :], visible[..., order]
     inside = ((moved >= -0.5) & (moved <= crop_px - 0.5)).all(-1)
     visible = visible & inside

@@ -95,13 +95,14 @@ class FrameReader:
         box_4 = np.asarray(request.box, np.float32) if request.box else _clip_box(table.box_N4[rows_T])
         view = self._settings.view(request.rng_key)
         to_crop_23 = view.to_crop(box_4, self._settings.crop_px, self._settings.expand)
-        labelled_T = table.labelled_N[rows_T] & self._settings.labels
+        mirror_K = self._settings.mirror_of(self._points) if view.flip else ()
+        labelled_T = table.labelled_N[rows_T] & self._settings.looks_at_labels(request.ref.shard)
         points_TK2 = np.zeros((len(rows_T), self._points, 2), np.float32)
         visible_TK = np.zeros((len(rows_T), self._points), np.bool_)
         if labelled_T.any():
             placed_TK = (table.visible_NK[rows_T] > 0) & labelled_T[:, None]
             points_TK2, visible_TK = place_points(
-                table.points_NK2[rows_T], placed_TK, to_crop_23, self._settings.crop_px
+                table.points_NK2[rows_T], placed_TK, to_crop_23, self._settings.crop_px, mirror_K
             )
         rows, back_T = np.unique(rows_T, return_inverse=True)  # a repeated frame is decoded once
         crops = crop_images(shard.images(rows.tolist()), view, to_crop_23, self._settings.crop_px)
@@ -119,6 +120,7 @@ class FrameReader:
             stride=request.stride,
             sample_id=request.sample_id,
             pad=request.pad,
+            mirror_K=mirror_K,
             attributes=table.attributes[rows_T[0]],
         )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tsal_dist.data.cache import ShardCache
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.records import Layout
 from tsal_dist.shards.files import is_local, local_path, read_bytes
 from tsal_dist.shards.frames import FrameTable, decode_frames
 from tsal_dist.shards.index import Index, decode_index
@@ -40,7 +41,7 @@ class ShardSet:
             (manifest, number) for manifest in manifests for number in range(len(manifest.shards))
         ]
         self.fingerprint = hashlib.sha256("".join(m.fingerprint for m in manifests).encode()).hexdigest()
-        self.points, self.scheme = _common_layout(manifests)
+        self.points, self.scheme, self.layout = _common_layout(manifests)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -89,6 +90,13 @@ class ShardSet:
                 f"{manifest.idx_url(number)} describes a tar of {made_for} bytes, but the tar has {size}."
             )
         return index, decode_frames(table_data, manifest.parquet_url(number))
+
+    def shared_with(self, other: "ShardSet") -> frozenset[int]:
+        """The shards of this set that are also in `other`."""
+        theirs = {manifest.fingerprint for manifest in other.manifests}
+        return frozenset(
+            shard for shard, (manifest, _) in enumerate(self._places) if manifest.fingerprint in theirs
+        )
 
     def require_cache_for(self, shards: int) -> None:
         """Refuse a cache that cannot hold this many of the largest shards."""
@@ -149,12 +157,22 @@ def _read_as(path: Path, sha256: str, url: str) -> bytes:
     return data
 
 
-def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str]:
-    """Number of landmarks and name of the layout; folders without labels fit any."""
+def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str, Layout]:
+    """Number of landmarks, name of the scheme, and what each landmark is called; folders without labels fit any."""
     labelled = [manifest for manifest in manifests if manifest.points]
     if len({manifest.points for manifest in labelled}) > 1:
         found = ", ".join(f"{each.url} has {each.points} ({each.scheme})" for each in labelled)
         raise ConfigError(
             f"One stream cannot mix numbers of landmarks: {found}. Train on one layout at a time."
         )
-    return (labelled[0].points, labelled[0].scheme) if labelled else (0, "")
+    named = [manifest for manifest in labelled if manifest.names]
+    if len({manifest.names for manifest in named}) > 1:
+        one, other = named[0], next(each for each in named if each.names != named[0].names)
+        differ = next(pair for pair in zip(one.names, other.names, strict=True) if pair[0] != pair[1])
+        raise ConfigError(
+            f"{one.url} calls a landmark {differ[0]!r} that {other.url} calls {differ[1]!r}: one stream cannot mix "
+            "orders of landmarks. Bring the labels into one order and pack again."
+        )
+    if not labelled:
+        return 0, "", Layout()
+    return labelled[0].points, labelled[0].scheme, named[0].layout if named else labelled[0].layout

@@ -34,7 +34,7 @@ def plan_seats(
             )
         if runtime.role == "teacher" and not has_teacher:
             raise TopologyError(
-                "This recipe has no teacher. Start the student alone, or choose another train.recipe."
+                "This recipe has no teacher. Start the student alone, or choose another method (method.name)."
             )
         return tuple(Seat(runtime.role, rank, world_size) for rank in range(world_size))
     if not has_teacher:
@@ -43,7 +43,7 @@ def plan_seats(
     if all(seat.role == "student" for seat in seats):
         raise TopologyError(
             f"runtime.teachers is {runtime.teachers!r}, but this recipe needs a teacher. Raise it to 1 or more, or "
-            f"set train.recipe=supervised."
+            f"set method.name=supervised."
         )
     return seats
 

@@ -1,9 +1,13 @@
 """What a loop may ask of an engine, and nothing more."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+
+def nothing() -> None:
+    """What most steps have to do before their update."""
 
 
 class Engine(Protocol):
@@ -27,8 +31,10 @@ class Engine(Protocol):
     def forward(self, *inputs: Any) -> Any:
         """The model's outputs, under the engine's precision. Collective."""
 
-    def step(self, loss: Tensor) -> Tensor | None:
+    def step(self, loss: Tensor, before_update: Callable[[], None] = nothing) -> Tensor | None:
         """Learn from `loss`; the gradient's global norm before clipping, or None while accumulating.
+
+        `before_update` is called when all gradients of this loss are there and no weight has moved yet.
 
         Gradients are averaged over ranks and micro-batches: a loss that divides by a global count has to be
         multiplied by the number of ranks. Collective.

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
+from tsal_dist.engine.api import nothing
 from tsal_dist.engine.buffers import average_buffers
 from tsal_dist.engine.optim import (
     build_optimizer,
@@ -83,8 +84,9 @@ class DDPEngine:
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
             return self._wrapped(*inputs)
 
-    def step(self, loss: Tensor) -> Tensor | None:
+    def step(self, loss: Tensor, before_update: Callable[[], None] = nothing) -> Tensor | None:
         (loss / self._settings.accumulate).backward()  # type: ignore[no-untyped-call]
+        before_update()
         self._micro += 1
         if self._micro < self._settings.accumulate:
             return None

@@ -16,7 +16,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
 from tsal_dist.dist.environment import find_on_path, select_deepspeed_device
+from tsal_dist.engine.api import nothing
 from tsal_dist.engine.buffers import average_buffers
 from tsal_dist.engine.optim import (
     State,
@@ -105,10 +106,11 @@ class DeepSpeedEngine:
     def forward(self, *inputs: Any) -> Any:
         return self._engine(*inputs)
 
-    def step(self, loss: Tensor) -> Tensor | None:
+    def step(self, loss: Tensor, before_update: Callable[[], None] = nothing) -> Tensor | None:
         for group in self._inner.param_groups:
             group["lr"] = self.lr
         self._engine.backward(loss)
+        before_update()
         due = self._engine.is_gradient_accumulation_boundary()
         norm = None
         if due and not self._stage:  # without ZeRO, DeepSpeed keeps the norm to itself

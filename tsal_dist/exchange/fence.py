@@ -35,9 +35,10 @@ class Handshake:
         role: str,
         rank: int,
         run_id: str,
-        shards: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        shards: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._me = (role, rank)

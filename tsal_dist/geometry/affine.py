@@ -62,7 +62,7 @@ def invert(matrix_23: Matrix) -> Matrix:
     size = determinant(matrix_23)
     if abs(size) < 1e-12:
         raise DataError(
-            "A crop matrix has determinant 0 and cannot be undone. Its face box is empty: give a box with area."
+            "A crop matrix has determinant 0 and cannot be undone. Its box is empty: give a box with area."
         )
     (a, b, u), (c, d, v) = matrix_23.tolist()
     return np.array([[d, -b, b * v - d * u], [-c, a, c * u - a * v]]) / size

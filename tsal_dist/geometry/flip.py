@@ -1,14 +1,25 @@
 """Which landmark takes which one's place when a face is mirrored: left and right are names, not positions.
 
-`points[flip_order(K)]` renames the points of a mirrored image; the order is its own inverse. The layouts are
-68 points (300W, 300VW), 98 points (WFLW) and 19 points (AFLW without ears).
+`points[order]` renames the points of a mirrored image; an order is its own inverse. Faces of 68 points (300W, 300VW),
+98 (WFLW) and 19 (AFLW without ears) are known by their number; any other layout is known by the names of its points:
+`left_ear` takes the place of `right_ear`, and `L_paw` that of `R_paw`.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from tsal_dist.errors import ConfigError
 
 Row = tuple[Iterable[int], Iterable[int]]
+Mirror = Literal["faces", "names", "none"]
+"""Where an order comes from: the known layouts of faces, the points' names, or nowhere."""
+
+# A side is a word of its own (`left_ear`, `earLeft`) or a letter that stands alone (`L_ear`, `ear.r`): the L of `lip`
+# is none, and the LH of `paw1LH` is an abbreviation that nobody here can read.
+_SIDE = re.compile(
+    r"(?i:left|right)(?![a-z])|(?:Left|Right)(?=[A-Z])|(?<![A-Za-z0-9])[LRlr](?![A-Za-z0-9])|(?<![A-Za-z0-9])[LR](?=[A-Z][a-z])"
+)
 
 
 def _order(*rows: Row) -> tuple[int, ...]:
@@ -74,3 +85,30 @@ def flip_order(num_points: int) -> tuple[int, ...]:
             "Turn mirroring off for this layout."
         )
     return _ORDERS[num_points]
+
+
+def names_order(names: Sequence[str]) -> tuple[int, ...]:
+    """The order that the names tell: points that differ in their side alone change places, others keep theirs.
+
+    () where no name has a side, or one has a side and no partner: then a mirror image may be another subject.
+    """
+    known = {name: number for number, name in enumerate(names)}
+    sided = {name for name in names if _SIDE.search(name)}
+    partners = {name: _SIDE.sub(_other_side, name) for name in sided}
+    if not sided or len(known) < len(names) or not set(partners.values()) <= set(known):
+        return ()
+    order = tuple(known[partners.get(name, name)] for name in names)
+    return order if all(order[order[number]] == number for number in order) else ()
+
+
+def _other_side(found: "re.Match[str]") -> str:
+    word = found[0]
+    other = {"l": "r", "r": "l", "left": "right", "right": "left"}[word.lower()]
+    return other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+
+
+def mirror_order(mirror: Mirror, names: Sequence[str], num_points: int) -> tuple[int, ...]:
+    """The order of a layout; () for one whose mirror nobody knows."""
+    if mirror == "names":
+        return names_order(names)
+    return _ORDERS.get(num_points, ()) if mirror == "faces" else ()

@@ -4,6 +4,7 @@ Errors are taken in pixels of the source frame, where annotations live. Jitter i
 frames within a batch, and batches are cut at the same places for any number of ranks.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -12,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsal_dist.data.clips import build_clips
 from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.reader import build_reader_pool
+from tsal_dist.data.request import ClipRequest, ReadAhead, Unreadable
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import reduce_scalars, sum_tensors
@@ -25,6 +28,8 @@ from tsal_dist.metrics.normalizer import Normalizer, lengths
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.records import Clip, FrameRef
+
+log = logging.getLogger(__name__)
 
 Forward = Callable[[Tensor], DetectorOutput]
 
@@ -42,14 +47,25 @@ class ScoredFrame:
     """Crop pixels, as are the true points."""
     truth_K2: NDArray[np.float64]
     visible_K: NDArray[np.bool_]
+    box_4: NDArray[np.float64]
+    """The subject's box, in crop pixels."""
     name: str
     ref: FrameRef
     """Where to read it again, in another view."""
 
 
+@dataclass(frozen=True)
+class FrameScore:
+    """The error of one frame of a video."""
+
+    video: str
+    frame: int
+    nme: float
+
+
 @dataclass
 class Evaluation:
-    """What one detector did on one set. Sums merge over ranks; `worst` and `best` are this rank's own."""
+    """What one detector did on one set. Sums merge over ranks; `worst`, `best` and `scores` are this rank's own."""
 
     errors: FaceErrors
     jitter: Jitter
@@ -57,6 +73,8 @@ class Evaluation:
     """Errors of the frames that carry an attribute, by its name: WFLW's attributes, 300VW's categories."""
     worst: list[ScoredFrame] = field(default_factory=list)
     best: list[ScoredFrame] = field(default_factory=list)
+    scores: list[FrameScore] = field(default_factory=list)
+    """Every frame of this rank that has an error."""
 
     def summary(self) -> dict[str, float | str]:
         """One row of a table."""
@@ -76,7 +94,12 @@ class Evaluation:
         }
         total, count = (float(value) for value in vectors["jitter"])
         return Evaluation(
-            self.errors.with_vector(vectors["errors"]), Jitter(total, count), groups, self.worst, self.best
+            self.errors.with_vector(vectors["errors"]),
+            Jitter(total, count),
+            groups,
+            self.worst,
+            self.best,
+            self.scores,
         )
 
 
@@ -106,15 +129,23 @@ class Evaluator:
         between: Callable[[], None] = lambda: None,
     ) -> Evaluation:
         """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""
-        found = Evaluation(FaceErrors(self.shards.points, self.normalizer), Jitter())
-        for clips in self._batches(rank, world):
+        found = self.nothing_yet()
+        for clips in self.batches(rank, world):
             predicted_NK2 = predict(forward, clips, self.stride, self.radius, self.device)
-            self._judge(found, clips, predicted_NK2, keep)
+            self.judge(found, clips, predicted_NK2, keep)
             between()
         return found
 
-    def _batches(self, rank: int, world: int) -> Iterator[list[Clip]]:
+    def nothing_yet(self) -> Evaluation:
+        """An evaluation of no frame, for `judge` to add to."""
+        return Evaluation(FaceErrors(self.shards.points, self.normalizer), Jitter())
+
+    def batches(self, rank: int, world: int) -> Iterator[list[Clip]]:
+        """This rank's frames, decoded."""
         view = ViewSettings(self.crop_px, self.expand)
+        if self.most_frames:
+            yield from self._few(view, rank, world)
+            return
         with ClipStream(
             self.shards,
             view,
@@ -127,15 +158,34 @@ class Evaluator:
             epochs=1,
             read_ahead=self.read_ahead,
         ) as stream:
-            every = max(1, stream.samples // self.most_frames) if self.most_frames else 1
             for clips in stream:
-                counted = [clip for clip in clips if not clip.pad and clip.sample_id % every == 0]
+                counted = [clip for clip in clips if not clip.pad]
                 if counted:
                     yield counted
 
-    def _judge(
-        self, found: Evaluation, clips: list[Clip], predicted_NK2: NDArray[np.float64], keep: int
+    def _few(self, view: ViewSettings, rank: int, world: int) -> Iterator[list[Clip]]:
+        """Choose first, decode only those; the ranks take turns."""
+        clips = build_clips(self.shards, "labelled", 1, 1, None)
+        mine = spread(len(clips), self.most_frames)[rank::world]
+        pool = build_reader_pool(self.shards, view, self.read_ahead, self.batch, 1)
+        try:
+            for start in range(0, len(mine), self.batch):
+                wanted = mine[start : start + self.batch]
+                tickets = [
+                    pool.submit(ClipRequest(clips.ref(number), 1, 1, sample_id=number)) for number in wanted
+                ]
+                found = [pool.take(ticket) for ticket in tickets]
+                for clip in found:
+                    if isinstance(clip, Unreadable):
+                        log.warning("a held-out frame cannot be read and is left out: %s", clip.reason)
+                yield [clip for clip in found if not isinstance(clip, Unreadable)]
+        finally:
+            pool.close()
+
+    def judge(
+        self, found: Evaluation, clips: list[Clip], predicted_NK2: NDArray[np.float64], keep: int = 0
     ) -> None:
+        """Add what was predicted for some frames to `found`; keep so many of the worst and the best to be looked at."""
         truth_NK2 = np.stack([clip.points_TK2[0] for clip in clips]).astype(np.float64)
         visible_NK = np.stack([clip.visible_TK[0] for clip in clips])
         home = [affine.invert(clip.to_crop_23) for clip in clips]
@@ -149,6 +199,11 @@ class Evaluator:
         for name, members in _groups(clips).items():
             group = found.by_group.setdefault(name, FaceErrors(self.shards.points, self.normalizer))
             group.add(source_NK2[members], source_truth_NK2[members], visible_NK[members], box_N4[members])
+        found.scores += [
+            FrameScore(clip.video, int(clip.frames_T[0]), float(nme))
+            for clip, nme in zip(clips, nme_N, strict=True)
+            if np.isfinite(nme)
+        ]
         if keep:
             judged = [
                 ScoredFrame(
@@ -157,7 +212,8 @@ class Evaluator:
                     predicted_NK2[place],
                     truth_NK2[place],
                     visible_NK[place],
-                    f"{clip.video} frame {clip.frames_T[0]}",
+                    affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel(),
+                    f"{clip.video} frame {clip.frames_T[0] + 1}",
                     clip.ref,
                 )
                 for place, (clip, nme) in enumerate(zip(clips, nme_N, strict=True))
@@ -178,12 +234,27 @@ def sum_over_ranks(found: Evaluation) -> Evaluation:
     return found.with_vectors({name: value.numpy() for name, value in sum_tensors(padded).items()})
 
 
-@torch.no_grad()
+def spread(samples: int, most: int) -> list[int]:
+    """So many of the numbers below `samples`, evenly spread; all of them where there are no more."""
+    most = min(most, samples)
+    return [number * samples // most for number in range(most)]
+
+
 def predict(
     forward: Forward, clips: list[Clip], stride: int, radius: int, device: torch.device
 ) -> NDArray[np.float64]:
     """Landmarks_NK2 of the clips' frames, in pixels of their crops."""
-    image_NHWC = torch.from_numpy(np.concatenate([clip.image_THWC for clip in clips])).to(device)
+    return locate(forward, to_device(clips, device), stride, radius)
+
+
+def to_device(clips: list[Clip], device: torch.device) -> Tensor:
+    """The clips' frames, one after the other."""
+    return torch.from_numpy(np.concatenate([clip.image_THWC for clip in clips])).to(device)
+
+
+@torch.no_grad()
+def locate(forward: Forward, image_NHWC: Tensor, stride: int, radius: int) -> NDArray[np.float64]:
+    """Landmarks_NK2 of frames, in their pixels."""
     points_NK2, _ = decode_heatmap(forward(normalize(image_NHWC)).points_heat_NKhw, stride, radius)
     return points_NK2.double().cpu().numpy()
 

@@ -10,6 +10,7 @@ Graphs take any number of normalised crops and give heatmaps, centre map and off
 import json
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from tsal_dist import __version__
 from tsal_dist.errors import CheckpointError, MissingExtra
 from tsal_dist.inference.trained import CONFIG_NOTE, Trained, load_weights
+from tsal_dist.inference.trust import Trust
 from tsal_dist.models.input import normalize
 from tsal_dist.outputs import check_file, written_whole
 
@@ -46,9 +48,16 @@ class PlainOutputs(nn.Module):
         return heat_SNKhw, center_N1hw, offset_N2Khw
 
 
-def export(trained: Trained, path: Path) -> float:
-    """Write `path`, in the form that its name asks for; the largest difference found. A wrong file is not left."""
-    writers = dict(zip(ENDINGS, (_write_tensors, _write_onnx, _write_program), strict=True))
+def export(trained: Trained, path: Path, trust: Trust | None = None) -> float:
+    """Write `path`, in the form that its name asks for; the largest difference found. A wrong file is not left.
+
+    `trust`, what was measured of the detector, lies beside its tensors.
+    """
+    writers: dict[str, Callable[[Trained, Path], Reloaded]] = {
+        ".safetensors": partial(_write_tensors, trust),
+        ".onnx": _write_onnx,
+        ".pt2": _write_program,
+    }
     check_file("--out", path, ENDINGS)
     with written_whole(path) as aside:
         reloaded = writers[path.suffix.lower()](trained, aside)
@@ -70,9 +79,10 @@ def compare(model: nn.Module, reloaded: Reloaded, crop_px: int) -> float:
     return float(torch.stack(shares).max())
 
 
-def _write_tensors(trained: Trained, path: Path) -> Reloaded:
+def _write_tensors(trust: Trust | None, trained: Trained, path: Path) -> Reloaded:
     note = {CONFIG_NOTE: json.dumps(trained.config.model_dump(mode="json")), "name": trained.name}
     tensors = {name: value.contiguous() for name, value in trained.model.state_dict().items()}
+    tensors |= trust.to_tensors() if trust else {}
     save_file(tensors, path, metadata=note | {"format": "pt", "version": __version__})
     again = load_weights(path).model
     return lambda crops_N3HW: list(again(crops_N3HW))

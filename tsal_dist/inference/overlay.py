@@ -1,5 +1,8 @@
-"""Landmarks drawn over footage, into a video or into images."""
+"""Landmarks drawn over footage, into a video or into images. Where there is no subject nothing is drawn, nor is a
+point whose expected error is too large to be shown as a find.
+"""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,103 +13,131 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.inference.pictures import IMAGE_SUFFIXES, Picture, Source, frame_rate
+from tsal_dist.inference.prediction import Found
+from tsal_dist.inference.video_file import ENDINGS, VideoFile, open_video_file
+from tsal_dist.outputs import check_file, check_folder, written_whole
 
-IMAGES = {".png", ".jpg", ".jpeg"}
+WRITABLE_IMAGES = (".png", ".jpg", ".jpeg")
 SURE_BGR, UNSURE_BGR = np.array([90, 255, 90.0]), np.array([60, 60, 255.0])
 SURE_SCORE = 0.6
-"""Peak from which a point is drawn in full green; towards 0 it turns red."""
+"""Peak from which a point is drawn in full green where no expected error is known; towards 0 it turns red."""
+MOST_ERROR = 0.15
+"""Points whose expected error is a larger share of the subject's size are not drawn, nor taken for labels."""
 
 
 class Overlay(Protocol):
     """Takes frames in order."""
 
-    def add(
-        self, image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], score_K: NDArray[Any], name: str
-    ) -> None: ...
+    def add(self, picture: Picture, found: Found) -> None: ...
 
 
 class NoOverlay:
     """Nobody asked for pictures."""
 
-    def add(
-        self, image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], score_K: NDArray[Any], name: str
-    ) -> None:
+    def add(self, picture: Picture, found: Found) -> None:
         """Draws nothing."""
 
 
 class VideoOverlay:
-    """An mp4 or avi of the first frame's size."""
+    """A video of the first frame's size, at the source's times."""
 
-    def __init__(self, path: Path, frames_per_s: float) -> None:
-        self._path = path
-        self._rate = frames_per_s
-        self._writer: Any = None
+    def __init__(self, file: VideoFile, most_error: float) -> None:
+        self._file, self._most_error = file, most_error
 
-    def add(
-        self, image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], score_K: NDArray[Any], name: str
-    ) -> None:
-        if self._writer is None:
-            codec = "MJPG" if self._path.suffix == ".avi" else "mp4v"
-            size = image_HWC.shape[1::-1]
-            self._writer = cv2.VideoWriter(
-                str(self._path), cv2.VideoWriter.fourcc(*codec), self._rate, (size[0], size[1])
-            )
-            if not self._writer.isOpened():
-                raise DataError(
-                    f"{self._path} cannot be written as a video. Use a name that ends in .mp4 or .avi."
-                )
-        self._writer.write(draw(image_HWC, points_K2, score_K))
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
+    def add(self, picture: Picture, found: Found) -> None:
+        self._file.add(draw(picture.image_HWC, found, self._most_error), picture.pts_ms)
 
 
 class ImageOverlay:
-    """One file for one image, or a folder for many."""
+    """One image, or one in a folder."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, most_error: float) -> None:
+        self._path, self._most_error = path, most_error
 
-    def add(
-        self, image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], score_K: NDArray[Any], name: str
-    ) -> None:
-        target = self._path if self._path.suffix.lower() in IMAGES else self._path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(target), draw(image_HWC, points_K2, score_K)):
-            raise DataError(f"{target} cannot be written as an image. Use a name that ends in .png or .jpg.")
+    def add(self, picture: Picture, found: Found) -> None:
+        with written_whole(self._path) as aside:
+            if not cv2.imwrite(str(aside), draw(picture.image_HWC, found, self._most_error)):
+                raise DataError(
+                    f"{self._path} cannot be written as an image. Name one that ends in .png or .jpg."
+                )
+
+
+def plan_overlays(out: str | None, sources: list[Source]) -> list[Path | None]:
+    """Where the overlay of each source goes: nowhere without `out`, to it for a single source, else into the folder
+    `out`. Checked so that writing can begin."""
+    if out is None:
+        return [None] * len(sources)
+    inputs = [source.path for source in sources if source.kind != "live"]
+    if len(sources) == 1 and Path(out).suffix:
+        endings = WRITABLE_IMAGES if sources[0].kind == "image" else ENDINGS
+        return [check_file("--out", out, endings, inputs)]
+    if Path(out).suffix.lower() in (*ENDINGS, *IMAGE_SUFFIXES):
+        raise ConfigError(f"--out is {out!r}, one file for {len(sources)} inputs. Name a folder.")
+    folder = check_folder("--out", out, inputs)
+    paths = [check_file("--out", folder / name, inputs=inputs) for name in _names(sources)]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"Two inputs would both be drawn into {twice}. Draw them one after the other.")
+    return list(paths)
+
+
+def _names(sources: list[Source]) -> Iterator[Path]:
+    """The sources' own names, below the deepest folder that holds them all."""
+    folders = [os.path.abspath(os.path.dirname(source.path)) for source in sources if source.kind != "live"]
+    root = os.path.commonpath(folders) if folders else ""
+    for source in sources:
+        path = Path(source.path)
+        if source.kind == "live":
+            yield Path("live.mp4")
+            continue
+        below = Path(os.path.relpath(os.path.abspath(path), root))
+        writable = source.kind == "image" and path.suffix.lower() in WRITABLE_IMAGES
+        yield below if writable else below.with_suffix(".png" if source.kind == "image" else ".mp4")
 
 
 @contextmanager
-def open_overlay(out: str | None, source: Path, frames_per_s: float = 25.0) -> Iterator[Overlay]:
-    """Where the overlay of `source` goes; nowhere without `out`."""
-    if out is None:
+def open_overlay(
+    path: Path | None, source: Source, most_error: float = MOST_ERROR, sound: bool = True
+) -> Iterator[Overlay]:
+    """The overlay of one source, put in place when all of it is drawn; with the source's sound where that can be."""
+    if path is None:
         yield NoOverlay()
-        return
-    path = Path(out)
-    if source.is_dir() or source.suffix.lower() in IMAGES | {".bmp", ".webp", ".tif", ".tiff"}:
-        if path.suffix.lower() in (".mp4", ".avi"):
-            raise ConfigError(f"--out is {out!r}, a video, for images. Name an image or a folder.")
-        yield ImageOverlay(path)
-        return
-    if path.suffix.lower() not in (".mp4", ".avi"):
-        raise ConfigError(f"--out is {out!r}; the overlay of a video must end in .mp4 or .avi.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    video = VideoOverlay(path, frames_per_s)
-    try:
-        yield video
-    finally:
-        video.close()
+    elif source.kind == "image":
+        yield ImageOverlay(path, most_error)
+    else:
+        voice = Path(source.path) if sound and source.kind == "video" else None
+        with written_whole(path) as aside, open_video_file(aside, frame_rate(source), voice) as file:
+            yield VideoOverlay(file, most_error)
 
 
-def draw(image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], score_K: NDArray[Any]) -> NDArray[np.uint8]:
-    """A copy with dots, from red where the detector is unsure to green where it is sure."""
+def shown_points(found: Found, most_error: float) -> NDArray[np.bool_]:
+    """Which of the points K are good enough to be drawn and to be labels; all where no error is known."""
+    share_K = found.expected_px_K / found.size_px
+    return np.isnan(share_K) | (share_K <= most_error) if found.found else np.zeros(len(share_K), np.bool_)
+
+
+def draw(image_HWC: NDArray[np.uint8], found: Found, most_error: float = MOST_ERROR) -> NDArray[np.uint8]:
+    """A copy with dots, from red where a point is hardly good enough to green where the detector is sure."""
+    if not found.found:
+        return image_HWC.copy()
+    share_K = found.expected_px_K / found.size_px / most_error
+    sure_K = np.where(np.isnan(share_K), found.score_K / SURE_SCORE, 1 - share_K)
+    return draw_points(image_HWC, found.points_K2, sure_K, shown_points(found, most_error))
+
+
+def draw_points(
+    image_HWC: NDArray[np.uint8],
+    points_K2: NDArray[np.floating],
+    sure_K: NDArray[np.floating],
+    shown_K: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """A copy with a dot for each point that is shown: red where `sure_K` is 0, green where it is 1."""
     drawn = image_HWC.copy()
-    span = float(np.ptp(points_K2, axis=0).max())
-    radius = max(1.0, span / 110)
-    for (x, y), score in zip(points_K2, score_K, strict=True):
-        share = float(np.clip(score / SURE_SCORE, 0, 1))
-        color = share * SURE_BGR + (1 - share) * UNSURE_BGR
-        at = (round(16 * float(x)), round(16 * float(y)))
-        cv2.circle(drawn, at, round(16 * radius), color.tolist(), -1, cv2.LINE_AA, shift=4)
+    radius = max(1.0, float(np.ptp(points_K2, axis=0).max()) / 110)
+    for (x, y), sure, shown in zip(points_K2, np.clip(sure_K, 0, 1), shown_K, strict=True):
+        if shown:
+            color: Any = sure * SURE_BGR + (1 - sure) * UNSURE_BGR
+            at = (round(16 * float(x)), round(16 * float(y)))
+            cv2.circle(drawn, at, round(16 * radius), color.tolist(), -1, cv2.LINE_AA, shift=4)
     return drawn

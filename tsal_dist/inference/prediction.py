@@ -1,39 +1,34 @@
-"""Landmarks on footage that nobody labelled: frame by frame, the box following the face by its own landmarks.
+"""Landmarks on footage that nobody labelled: frame by frame, the box following the subject by its own landmarks.
 
 Where no box is given, boxes all over the first frame are looked into and moved to what is found in them. From then on
-the box is the landmarks' own, smoothed; when the peaks fall so low that the face seems lost, the search
-begins anew.
+the box is the landmarks' own, smoothed. Each frame says whether there is a subject at all; while there is none, it is
+searched for, less and less often.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tsal_dist.errors import DataError
-from tsal_dist.geometry import affine
-from tsal_dist.geometry.center import decode_center
-from tsal_dist.geometry.heatmap import decode_heatmap
-from tsal_dist.inference.trained import Trained
-from tsal_dist.models.detectors import stride_of
-from tsal_dist.models.input import normalize
+from tsal_dist.inference.finder import Box, Finder, tight_box
+from tsal_dist.inference.pictures import Picture
+from tsal_dist.inference.presence import Belief
+from tsal_dist.inference.trust import Trust
 
-Box = NDArray[np.float64]
-Image = NDArray[np.uint8]
+Floats = NDArray[np.float64]
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
-LOOKS = 4
-"""How often a box that was guessed is looked at again, each time closer."""
-SEARCH = ((0.9, 1), (0.65, 2), (0.45, 3))
-"""A search's first boxes: their side as a share of the picture's shorter one, and how many stand along each side."""
 SMOOTH = 0.6
 """Share of the new landmarks' box in the next frame's; the rest is the old one's, against trembling."""
 LOST_SCORE = 0.15
-"""Mean peak below which the face counts as lost. A found face's is several times higher."""
+"""Mean peak below which the subject counts as lost where nothing was measured of the detector."""
+THRESHOLD = 0.5
+"""Probability from which a subject counts as found."""
+SURE, LOOK_AGAIN_EVERY = 0.98, 5
+"""While a subject is this sure to be there, its presence is judged in every so many frames only."""
+MOST_WAITING = 8
+"""Frames between two searches at most."""
 
 
 @dataclass(frozen=True)
@@ -41,174 +36,114 @@ class Found:
     """One frame's landmarks, in its own pixels."""
 
     path: str
-    frame: int
-    """Counted from 0."""
+    frame: int | None
+    """Counted from 0; None for an image that belongs to no video."""
     pts_ms: float
     box_4: Box
-    points_K2: NDArray[np.float64]
-    score_K: NDArray[np.float64]
+    points_K2: Floats
+    score_K: Floats
+    expected_px_K: Floats
+    """By how much each point is expected to be off; not a number where nothing was measured of the detector."""
+    presence: float
+    """Probability that there is a subject; not a number likewise."""
+    found: bool
+    """Whether there is a subject. If not, the points mean nothing."""
+
+    @property
+    def size_px(self) -> float:
+        """The subject's size: the root of its points' box's area, or of the longer side's for flat ones."""
+        extent_2 = np.maximum(np.ptp(self.points_K2, axis=0), 1.0)
+        return float(np.sqrt(np.prod(np.maximum(extent_2, extent_2.max() / 4))))
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One frame to look at."""
+@dataclass
+class _Track:
+    """What is known of a video's subject when its next frame comes."""
 
-    path: str
-    frame: int
-    pts_ms: float
-    image_HWC: Image
-    """BGR, as OpenCV decodes."""
-
-
-class Finder:
-    """Runs a detector on crops around boxes."""
-
-    def __init__(self, trained: Trained, device: torch.device) -> None:
-        self._model = trained.model.to(device).eval()
-        self._config = trained.config
-        self._device = device
-        self._stride = stride_of(trained.model)
-
-    def look(self, image_HWC: Image, box_4: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Landmarks_K2 in the image's pixels and score_K, within a box grown as in training."""
-        points_1K2, score_1K, _ = self._look(image_HWC, [box_4])
-        return points_1K2[0], score_1K[0]
-
-    def search(self, image_HWC: Image) -> Box:
-        """A box around the face, wherever it is: boxes all over the picture are looked into, each is moved to what
-        was found in it, and the one wins whose points are sure and told alike by heatmaps and offsets."""
-        boxes = list(spread_boxes(image_HWC))
-        for _ in range(LOOKS):
-            points_CK2, score_CK, agreement_C = self._look(image_HWC, boxes)
-            boxes = [tight_box(points_K2, image_HWC) for points_K2 in points_CK2]
-        return boxes[int(np.argmax(score_CK.mean(1) * agreement_C))]
-
-    @torch.no_grad()
-    def _look(
-        self, image_HWC: Image, boxes: Sequence[Box]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Landmarks_CK2 in the image's pixels, score_CK and agreement_C of the two descriptions, for C boxes."""
-        settings, size_px = self._config.model, self._config.model.crop_px
-        matrices = [affine.crop(box_4, size_px, expand=self._config.data.box_expand) for box_4 in boxes]
-        crops = [
-            cv2.cvtColor(
-                cv2.warpAffine(image_HWC, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR),
-                cv2.COLOR_BGR2RGB,
-            )
-            for matrix in matrices
-        ]
-        output = self._model(normalize(torch.from_numpy(np.stack(crops)).to(self._device)))
-        points_CK2, score_CK = decode_heatmap(output.points_heat_NKhw, self._stride, settings.decode_radius)
-        faces_C1K2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride, top=1)
-        gap_CK = (points_CK2 - faces_C1K2[:, 0]).norm(dim=-1)
-        agreement_C = torch.exp(-gap_CK.square() / (4 * self._config.train.loss.sigma_px**2)).mean(1)
-        home = [
-            affine.apply(affine.invert(matrix), points_K2.double().cpu().numpy())
-            for matrix, points_K2 in zip(matrices, points_CK2, strict=True)
-        ]
-        return np.stack(home), score_CK.double().cpu().numpy(), agreement_C.double().cpu().numpy()
+    box_4: Box | None = None
+    belief: Belief = field(default_factory=Belief)
+    presence: float = float("nan")
+    frames: int = 0
+    searches: int = 0
+    """In vain, in a row."""
+    waiting: int = 0
+    """Frames until the next search."""
 
 
 def follow(
     finder: Finder,
     pictures: Iterator[Picture],
     first_box: Box | None = None,
-    boxes: Mapping[tuple[str, int], Box] | None = None,
+    boxes: Mapping[tuple[str, int | None], Box] | None = None,
+    trust: Trust | None = None,
+    threshold: float = THRESHOLD,
 ) -> Iterator[tuple[Picture, Found]]:
     """Landmarks of each picture. `first_box` is of the first frame of each video; `boxes` names frames' own boxes, and a
-    frame without one follows the last."""
-    box_4: Box | None = None
-    path = ""
+    frame without one follows the last. A subject whose box is given counts as found."""
+    track, path = _Track(), ""
     for picture in pictures:
-        if picture.path != path:  # another video, another face
-            path, box_4 = picture.path, first_box
+        if picture.path != path:  # another video, another subject
+            path, track = picture.path, _Track(first_box)
         given = (boxes or {}).get((picture.path, picture.frame))
-        if given is not None:
-            box_4 = given
-        elif box_4 is None:
-            box_4 = finder.search(picture.image_HWC)
-        points_K2, score_K = finder.look(picture.image_HWC, box_4)
-        yield (
-            picture,
-            Found(picture.path, picture.frame, picture.pts_ms, box_4, points_K2, score_K),
-        )
-        lost = float(score_K.mean()) < LOST_SCORE
-        box_4 = None if lost else SMOOTH * tight_box(points_K2, picture.image_HWC) + (1 - SMOOTH) * box_4
+        if given is None and track.frames == 0:
+            given = first_box
+        yield picture, _next(finder, picture, track, given, trust, threshold)
 
 
-def read_pictures(path: Path) -> Iterator[Picture]:
-    """Every frame of a video, an image, or a folder's images in the order of their names."""
-    if path.is_dir():
-        names = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES)
-        if not names:
-            raise DataError(f"{path} holds no images. Name a video, an image, or a folder of images.")
-        for name in names:
-            yield _read_image(name)
-    elif path.suffix.lower() in IMAGE_SUFFIXES:
-        yield _read_image(path)
-    else:
-        yield from _read_video(path)
+def _next(
+    finder: Finder, picture: Picture, track: _Track, given: Box | None, trust: Trust | None, threshold: float
+) -> Found:
+    """This frame's landmarks; `track` is brought up to date."""
+    searched = False
+    box_4 = track.box_4 if given is None else given
+    track.frames += 1
+    if box_4 is None and track.waiting:
+        track.waiting -= 1
+        return _nothing(finder, picture, track.presence)
+    if box_4 is None:
+        box_4, searched = finder.search(picture.image_HWC), True
+    look = finder.look(picture.image_HWC, [box_4])
+    points_K2, score_K = look.points_CK2[0], look.score_CK[0]
+    expected_px_K = np.full(len(score_K), np.nan)
+    found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE
+    if trust:
+        expected_px_K = trust.calibration.expected_px(torch.from_numpy(score_K)).numpy() / look.zoom_C[0]
+        sure = track.presence >= SURE and track.frames % LOOK_AGAIN_EVERY and not searched
+        if not sure:
+            own_4 = tight_box(points_K2, picture.image_HWC)
+            evidence_E = finder.evidence(picture.image_HWC, own_4)
+            log_odds = trust.presence.log_odds(evidence_E)
+            track.presence = track.belief.observe(log_odds)
+            promising = log_odds > 0
+        found = given is not None or track.presence >= threshold
+    _take_note(track, found or promising, searched, box_4, tight_box(points_K2, picture.image_HWC))
+    return Found(
+        *(picture.path, picture.frame, picture.pts_ms, box_4, points_K2, score_K, expected_px_K),
+        presence=track.presence,
+        found=found,
+    )
 
 
-def count_pictures(path: Path) -> int:
-    """How many pictures there will be, for a progress bar; 0 where a video does not say."""
-    if path.is_dir():
-        return sum(each.suffix.lower() in IMAGE_SUFFIXES for each in path.iterdir())
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return 1
-    capture = cv2.VideoCapture(str(path))
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(0, count)
+def _take_note(track: _Track, promising: bool, searched: bool, box_4: Box, own_4: Box) -> None:
+    """Where to look in the next frame."""
+    if promising:  # a subject, or what may turn out to be one in the next frame
+        track.box_4 = SMOOTH * own_4 + (1 - SMOOTH) * box_4
+        track.searches = 0
+        return
+    track.box_4 = None
+    track.searches += searched
+    track.waiting = min(max(0, track.searches - 1), MOST_WAITING)
 
 
-def frame_rate(path: Path) -> float:
-    """Frames per second of a video; 25 where it does not say."""
-    capture = cv2.VideoCapture(str(path))
-    rate = float(capture.get(cv2.CAP_PROP_FPS))
-    capture.release()
-    return rate if 1 <= rate <= 1000 else 25.0
-
-
-def spread_boxes(image_HWC: Image) -> Iterator[Box]:
-    """Squares of several sizes all over the picture: where a search begins."""
-    height, width = image_HWC.shape[:2]
-    for share, places in SEARCH:
-        half = share * min(height, width) / 2
-        for y in np.linspace(half, height - half, places):
-            for x in np.linspace(half, width - half, places):
-                yield np.array([x - half, y - half, x + half, y + half])
-
-
-def tight_box(points_K2: NDArray[np.float64], image_HWC: Image) -> Box:
-    """Around the landmarks, at least a few pixels large, and with its middle in the picture."""
-    low, high = points_K2.min(0), points_K2.max(0)
-    middle = np.clip((low + high) / 2, 0, np.array(image_HWC.shape[1::-1]) - 1)
-    half = np.maximum((high - low) / 2, 4.0)
-    return np.concatenate([middle - half, middle + half])
-
-
-def _read_image(path: Path) -> Picture:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise DataError(f"{path} cannot be decoded as an image. Check that it is whole.")
-    return Picture(str(path), 0, 0.0, np.asarray(image, np.uint8))
-
-
-def _read_video(path: Path) -> Iterator[Picture]:
-    if not path.is_file():
-        raise DataError(f"There is no video {path}.")
-    capture = cv2.VideoCapture(str(path))
-    try:
-        number = 0
-        while True:
-            fine, image = capture.read()
-            if not fine:
-                break
-            pts_ms = float(capture.get(cv2.CAP_PROP_POS_MSEC))
-            yield Picture(str(path), number, pts_ms, np.asarray(image, np.uint8))
-            number += 1
-    finally:
-        capture.release()
-    if not number:
-        raise DataError(f"{path} holds no frame that OpenCV can decode. Check it with another player.")
+def _nothing(finder: Finder, picture: Picture, presence: float) -> Found:
+    """A frame that was not looked at, as there was nothing a moment ago."""
+    points = finder.num_points
+    return Found(
+        *(picture.path, picture.frame, picture.pts_ms),
+        box_4=np.zeros(4),
+        points_K2=np.zeros((points, 2)),
+        score_K=np.zeros(points),
+        expected_px_K=np.full(points, np.nan),
+        presence=presence,
+        found=False,
+    )

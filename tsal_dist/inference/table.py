@@ -1,51 +1,68 @@
-"""Predicted landmarks as a table that pandas, Polars or a spreadsheet opens: one row per frame."""
+"""Predicted landmarks as a table that pandas, Polars or a spreadsheet opens, and the packer takes for labels.
 
+One row per frame: `path` (from the table's folder), `frame` (from 1, empty for an image), `pts_ms`, `found`, `presence`,
+the box `x1 y1 x2 y2`, then for each point `p0x p0y p0v p0error p0score`: pixels of the frame, 1 or 0 for good enough to
+be a label or not, the expected error in pixels, the height of the peak. A frame without a subject has no numbers.
+"""
+
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from numpy.typing import NDArray
+
+from tsal_dist.inference.overlay import MOST_ERROR, shown_points
+from tsal_dist.inference.prediction import Found
+from tsal_dist.outputs import written_whole
+
+ENDINGS = (".parquet", ".csv")
 
 
-class Row(Protocol):
-    """One frame's landmarks."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def frame(self) -> int: ...
-    @property
-    def pts_ms(self) -> float: ...
-    @property
-    def box_4(self) -> NDArray[Any]: ...
-    @property
-    def points_K2(self) -> NDArray[Any]: ...
-    @property
-    def score_K(self) -> NDArray[Any]: ...
-
-
-def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Columns path, frame (from 0), pts_ms, x1 y1 x2 y2, then x0 y0 score0 x1 ... ; pixels of the frame."""
-    box_N4 = np.stack([row.box_4 for row in rows])
-    points_NK2 = np.stack([row.points_K2 for row in rows])
-    score_NK = np.stack([row.score_K for row in rows])
+def build_table(rows: Sequence[Found], folder: Path, most_error: float = MOST_ERROR) -> pa.Table:
+    """The table, its paths counted from `folder`."""
+    found_N = np.array([row.found for row in rows])
     columns: dict[str, Any] = {
-        "path": [row.path for row in rows],
-        "frame": np.array([row.frame for row in rows], np.int32),
+        "path": [_told_path(row.path, folder) for row in rows],
+        "frame": pa.array([None if row.frame is None else row.frame + 1 for row in rows], pa.int32()),
         "pts_ms": np.array([row.pts_ms for row in rows]),
+        "found": found_N.astype(np.int8),
+        "presence": _numbers(np.array([row.presence for row in rows]), np.ones(len(rows), np.bool_)),
     }
-    columns |= {f"box_{name}": box_N4[:, place] for place, name in enumerate(("x1", "y1", "x2", "y2"))}
+    box_N4 = np.stack([row.box_4 for row in rows])
+    for place, name in enumerate(("x1", "y1", "x2", "y2")):
+        columns[name] = _numbers(box_N4[:, place], found_N, pa.float64())
+    points_NK2 = np.stack([row.points_K2 for row in rows])
+    error_NK = np.stack([row.expected_px_K for row in rows])
+    score_NK = np.stack([row.score_K for row in rows])
+    label_NK = np.stack([shown_points(row, most_error) for row in rows])
     for point in range(points_NK2.shape[1]):
-        columns[f"x{point}"] = points_NK2[:, point, 0].astype(np.float32)
-        columns[f"y{point}"] = points_NK2[:, point, 1].astype(np.float32)
-        columns[f"score{point}"] = score_NK[:, point].astype(np.float32)
-    table = pa.table(columns)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        pyarrow.csv.write_csv(table, path)
-    else:
-        pyarrow.parquet.write_table(table, path)
+        columns[f"p{point}x"] = _numbers(points_NK2[:, point, 0], found_N)
+        columns[f"p{point}y"] = _numbers(points_NK2[:, point, 1], found_N)
+        columns[f"p{point}v"] = _numbers(label_NK[:, point], found_N, pa.int8())
+        columns[f"p{point}error"] = _numbers(error_NK[:, point], found_N)
+        columns[f"p{point}score"] = _numbers(score_NK[:, point], found_N)
+    return pa.table(columns)
+
+
+def write_table(path: Path, rows: Sequence[Found], most_error: float = MOST_ERROR) -> None:
+    """Write it as .parquet or .csv, by the path's ending."""
+    table = build_table(rows, path.parent, most_error)
+    with written_whole(path) as aside:
+        if path.suffix.lower() == ".csv":
+            pyarrow.csv.write_csv(table, aside)
+        else:
+            pyarrow.parquet.write_table(table, aside)
+
+
+def _numbers(value_N: Any, known_N: Any, kind: pa.DataType | None = None) -> "pa.Array[Any]":
+    """A column whose unknown numbers are empty, as those of frames without a subject."""
+    value_N = np.asarray(value_N, np.float64)
+    return pa.array(value_N, pa.float64(), mask=~known_N | np.isnan(value_N)).cast(kind or pa.float32())
+
+
+def _told_path(path: str, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix() if os.path.exists(path) else path

@@ -1,12 +1,13 @@
 """A detector as training left it: from a run's checkpoints, or from a file of weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
@@ -15,6 +16,8 @@ from tsal_dist.errors import CheckpointError, ConfigError
 from tsal_dist.json_object import read_object
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.pretrained import load_pretrained
+from tsal_dist.recipes.averaging import STEPS
+from tsal_dist.recipes.students import part_of
 from tsal_dist.run import load_run
 
 CONFIG_NOTE = "config"
@@ -31,6 +34,8 @@ class Trained:
     config: RunConfig
     name: str
     """For tables and captions: run, role and step."""
+    step: int = -1
+    """-1: unknown."""
 
 
 def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained:
@@ -40,9 +45,16 @@ def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained
     step = _choose(checkpoints, which, f"{folder}, {role}")
     state = checkpoints.load(step).state
     model = build_detector(run.config.model.detector, run.config.model.num_points)
-    model.load_state_dict(state["engine"]["weights"])
+    model.load_state_dict(_weights(state))
     model.eval()
-    return Trained(model, run.config, f"{Path(folder).resolve().name} {role} step {step}")
+    return Trained(model, run.config, f"{Path(folder).resolve().name} {role} step {step}", step)
+
+
+def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The detector of a checkpoint: the average over the last steps, where one was kept beside the student."""
+    average = {name: value for name, value in state.get("average", {}).items() if name != STEPS}
+    weights = average or state["engine"]["weights"]
+    return part_of(weights, state.get("detector", ""))
 
 
 def load_weights(path: str | Path, config: RunConfig | None = None) -> Trained:

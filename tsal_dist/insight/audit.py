@@ -13,6 +13,7 @@ from typing import Any
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import CheckpointError
+from tsal_dist.exchange.overlay import Overlay
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.staleness import Staleness
@@ -21,7 +22,7 @@ from tsal_dist.pseudo.survey import survey_producers
 from tsal_dist.pseudo.topic import Topic, inspect_topic
 from tsal_dist.run import load_run
 from tsal_dist.run_dir import RunDir
-from tsal_dist.runs.build import build_recipe, build_staleness
+from tsal_dist.runs.build import build_staleness
 
 MOST_NAMED = 5
 """Violations of one kind that are named; the others are counted."""
@@ -49,7 +50,7 @@ class Audit:
 
 
 def audit_run(run_dir: RunDir) -> Audit:
-    """Close the books of a run that nobody is working on."""
+    """Close the books of a run that nobody is working on. It is only read."""
     config = load_run(run_dir.root).config
     checkpoints = Checkpoints(run_dir.checkpoints("student"), None, keep=1)
     step = checkpoints.latest_committed()
@@ -58,12 +59,17 @@ def audit_run(run_dir: RunDir) -> Audit:
             f"{run_dir.root} has no checkpoint of the student, so there are no books to close."
         )
     state = checkpoints.load(step).state["planner"]
-    staleness = build_staleness(config, build_recipe(config))
+    staleness = build_staleness(config)
     plans = [plan for plan in load_plans(run_dir.metrics("plan")) if plan.step <= state["step"]]
     audit = Audit(steps=len(plans), bound_steps=staleness.bound_steps)
     first_uses = _check_plans(plans, config, staleness, audit)
     _check_counts(
-        inspect_topic(PosixStore(run_dir.queue("labels"))), state, config, staleness, first_uses, audit
+        inspect_topic(Overlay(PosixStore(run_dir.queue("labels")))),
+        state,
+        config,
+        staleness,
+        first_uses,
+        audit,
     )
     return audit
 
@@ -116,7 +122,8 @@ def _check_counts(
     first_uses: Counter[str],
     audit: Audit,
 ) -> None:
-    """Conservation, with a planner that takes up the checkpoint and reads the logs to their ends."""
+    """Conservation, with a planner that takes up the checkpoint and reads the logs to their ends. What it writes and
+    sets aside on the way is for itself alone."""
     planner = Planner(topic, "audit", staleness, max_reuse=config.runtime.queue.max_reuse)
     try:
         planner.load_state_dict(state)
@@ -124,7 +131,6 @@ def _check_counts(
         counts = planner.counts()
     finally:
         planner.close()
-        topic.store.delete("c/audit.json")  # nobody's backlog
     logged = {producer.name: producer.rows for producer in survey_producers(topic)}
     lost = {name: feed.quarantined.get("log record lost", 0) for name, feed in planner.intake.feeds.items()}
     for name in sorted({*logged, *counts}):

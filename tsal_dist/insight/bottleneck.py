@@ -28,12 +28,12 @@ class LabelUsage:
     """The pseudo-labelled rows of the student's last steps."""
 
     fresh_rows: int
-    replayed_rows: int
+    reused_rows: int
     missing_rows: int
 
     @property
     def wanted_rows(self) -> int:
-        return self.fresh_rows + self.replayed_rows + self.missing_rows
+        return self.fresh_rows + self.reused_rows + self.missing_rows
 
 
 def give_verdict(snapshot: Snapshot, usage: LabelUsage) -> str:
@@ -66,7 +66,7 @@ def give_verdict(snapshot: Snapshot, usage: LabelUsage) -> str:
         return f"Students wait for labels {wait:.0%} of the time: {_more(teachers, 1 - wait)} would help."
     if usage.wanted_rows and usage.fresh_rows < FRESH_SHARE * usage.wanted_rows:
         share = usage.fresh_rows / usage.wanted_rows
-        rest = f"{usage.replayed_rows / usage.wanted_rows:.0%} were replayed, {usage.missing_rows / usage.wanted_rows:.0%} missing"
+        rest = f"{usage.reused_rows / usage.wanted_rows:.0%} were trained on again, {usage.missing_rows / usage.wanted_rows:.0%} missing"
         return f"Of the labels that students lately wanted {share:.0%} were fresh, {rest}: {_more(teachers, share)} would help."
     if own:
         return own

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, bars, and errors on a face. Colours are classes, so a page's style decides them.
+"""Charts as inline SVG: lines, bars, rows, and errors on a shape. Colours are classes, so a page's style decides them.
 
 Nothing here is rasterised: a chart is sharp on any screen and follows the page into dark mode.
 """
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 10, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 38
 MOST_POINTS = 240
+FEWEST_JOINED = 3
+"""A line through two points would tell of a course that nobody saw."""
 NOISY_POINTS = 40
 """From so many points on a curve is drawn smoothed over a faint original."""
 
@@ -69,7 +71,8 @@ def draw_lines(series: Sequence[Series], axes: Axes) -> str:
     parts = _axes(frame, axes)
     for one in thin:
         noisy = one.smooth and len(one.x_N) > NOISY_POINTS
-        parts.append(_path(frame, one.x_N, one.y_N, f"line c{one.color}{' faint' if noisy else ''}"))
+        if len(one.x_N) >= FEWEST_JOINED:
+            parts.append(_path(frame, one.x_N, one.y_N, f"line c{one.color}{' faint' if noisy else ''}"))
         if noisy:
             parts.append(_path(frame, one.x_N, _smoothed(one.y_N), f"line c{one.color}"))
         if len(one.x_N) < 12:
@@ -79,8 +82,22 @@ def draw_lines(series: Sequence[Series], axes: Axes) -> str:
                 for x, y in zip(one.x_N, one.y_N, strict=True)
                 if math.isfinite(y)
             ]
-    return _svg(axes.title, parts) + (
+    told = "; ".join(_tell(one) for one in series)
+    return _svg(axes.title, parts, told=told) + (
         _legend([(one.name, one.color) for one in series]) if len(series) > 1 else ""
+    )
+
+
+def _tell(one: Series) -> str:
+    """A curve in words, for those who do not see it."""
+    finite = np.isfinite(one.y_N)
+    if not finite.any():
+        return f"{one.name}: no number"
+    x_N, y_N = one.x_N[finite], one.y_N[finite]
+    low, high = int(y_N.argmin()), int(y_N.argmax())
+    return (
+        f"{one.name}: from {_number(y_N[0])} at {_number(x_N[0])} to {_number(y_N[-1])} at {_number(x_N[-1])}, "
+        f"lowest {_number(y_N[low])} at {_number(x_N[low])}, highest {_number(y_N[high])} at {_number(x_N[high])}"
     )
 
 
@@ -103,31 +120,69 @@ def draw_bars(
                     f"to {high:.4g}</title></rect>"
                 )
         base_N = base_N + counts_N
-    return _svg(axes.title, parts) + (
+    told = "; ".join(
+        f"{name}: {counts.sum():,.0f}, most from {edges[int(counts.argmax())]:.4g} on"
+        for name, counts, _ in stacks
+    )
+    return _svg(axes.title, parts, told=told) + (
         _legend([(name, color) for name, _, color in stacks]) if len(stacks) > 1 else ""
     )
 
 
-def draw_face(points_K2: NDArray[np.float64], error_K: NDArray[np.float64], title: str) -> str:
+def draw_rows(rows: Sequence[tuple[str, float, float, str]], title: str, unit: str) -> str:
+    """A bar per row: name, value, the largest of its frames, and what a pointer over it says."""
+    most = max(high for _, _, high, _ in rows) or 1.0
+    step, left = 22, 140
+    width = WIDTH - left - 58
+    parts = []
+    for number, (name, value, high, about) in enumerate(rows):
+        y = 8 + step * number
+        bar, thin = width * value / most, width * high / most
+        shown = name if len(name) <= 22 else f"...{name[-20:]}"
+        parts.append(
+            f'<g><title>{html.escape(about)}</title><text class="tick" x="{left - 6}" y="{y + 11}" text-anchor="end">'
+            f'{html.escape(shown)}</text><line class="whisker" x1="{left}" x2="{left + thin:.1f}" y1="{y + 7}" y2="{y + 7}"/>'
+            f'<rect class="bar c0" x="{left}" y="{y}" width="{max(bar, 1):.1f}" height="14" rx="2"/>'
+            f'<text class="tick" x="{left + thin + 5:.1f}" y="{y + 11}">{value:.1f} {html.escape(unit)}</text></g>'
+        )
+    told = "; ".join(f"{name}: {value:.1f} {unit}" for name, value, *_ in rows)
+    return _svg(title, parts, 14 + step * len(rows), told)
+
+
+def draw_shape(
+    points_K2: NDArray[np.float64],
+    error_K: NDArray[np.float64],
+    title: str,
+    names: Sequence[str],
+    lines: Sequence[tuple[int, int]] = (),
+) -> str:
     """A dot per landmark, from small and cool for the least error (a share of the normaliser) to large and red."""
     low_2, high_2 = points_K2.min(0), points_K2.max(0)
-    scale = min((WIDTH - 60) / (high_2[0] - low_2[0]), (WIDTH - 60) / (high_2[1] - low_2[1]))
-    place_K2 = (points_K2 - (low_2 + high_2) / 2) * scale + WIDTH / 2
+    span_2 = np.maximum(high_2 - low_2, 1e-9)
+    scale = float(((WIDTH - 60) / span_2).min())
+    height = max(120, round(float(span_2[1]) * scale) + 60)
+    place_K2 = (points_K2 - (low_2 + high_2) / 2) * scale + (WIDTH / 2, (height - 16) / 2)
     finite = error_K[np.isfinite(error_K)]
     least, most = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    parts = []
-    for number, ((x, y), error) in enumerate(zip(place_K2, error_K, strict=True)):
+    parts = [
+        f'<line class="contour" x1="{place_K2[a, 0]:.1f}" y1="{place_K2[a, 1]:.1f}" x2="{place_K2[b, 0]:.1f}" '
+        f'y2="{place_K2[b, 1]:.1f}"/>'
+        for a, b in lines
+    ]
+    for name, (x, y), error in zip(names, place_K2, error_K, strict=True):
         share = (error - least) / (most - least or 1.0) if math.isfinite(error) else 0.0
         parts.append(
             f'<circle class="landmark" style="--share:{share:.2f}" cx="{x:.1f}" cy="{y:.1f}" r="{2.5 + 8 * share:.1f}">'
-            f"<title>landmark {number}: {100 * error:.2f} %</title></circle>"
+            f"<title>{html.escape(name)}: {100 * error:.2f} %</title></circle>"
         )
     caption = "not measured"
     if len(finite):
-        worst = int(np.nanargmax(error_K))
-        caption = f"from {100 * least:.2f} % to {100 * most:.2f} % at landmark {worst}"
-    parts.append(f'<text class="tick" x="{WIDTH / 2}" y="{WIDTH - 6}" text-anchor="middle">{caption}</text>')
-    return _svg(title, parts, WIDTH)
+        worst = names[int(np.nanargmax(error_K))]
+        caption = f"from {100 * least:.2f} % to {100 * most:.2f} % at {worst}"
+    parts.append(
+        f'<text class="tick" x="{WIDTH / 2}" y="{height - 6}" text-anchor="middle">{html.escape(caption)}</text>'
+    )
+    return _svg(title, parts, height, caption)
 
 
 def _frame(xs: NDArray[np.float64], ys: NDArray[np.float64], axes: Axes) -> Frame:
@@ -151,8 +206,10 @@ def _axes(frame: Frame, axes: Axes) -> list[str]:
         )
     for value in _ticks(frame.x_low, frame.x_high):
         x = frame.x(value)
+        at_end = x > WIDTH - RIGHT - 12  # a long number in the middle of the last tick would be cut off
+        place, anchor = (WIDTH - 2, "end") if at_end else (x, "middle")
         parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{_number(value)}</text>'
+            f'<text class="tick" x="{place:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="{anchor}">{_number(value)}</text>'
         )
     for value, word in axes.marks:
         if frame.x_low < value < frame.x_high:
@@ -222,10 +279,11 @@ def _path(frame: Frame, x_N: NDArray[np.float64], y_N: NDArray[np.float64], css:
     return f'<path class="{css}" d="{"".join(words)}"/>'
 
 
-def _svg(title: str, parts: Sequence[str], height: int = HEIGHT) -> str:
+def _svg(title: str, parts: Sequence[str], height: int = HEIGHT, told: str = "") -> str:
     safe = html.escape(title)
+    label = html.escape(f"{title}. {told}" if told else title)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{safe}">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
         f"<figcaption>{safe}</figcaption>"
     )
 

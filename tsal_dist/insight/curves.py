@@ -7,11 +7,24 @@ import numpy as np
 
 from tsal_dist.config import RunConfig
 from tsal_dist.insight.charts import Axes, Series, draw_lines
-from tsal_dist.insight.page import charts, paragraph
+from tsal_dist.insight.page import charts, paragraph, unfold
 
 Lines = Sequence[dict[str, Any]]
 STUDENT, TEACHER = 0, 1
 """Colours: the same role looks the same in every chart."""
+
+
+TERMS = {
+    "total": "all terms together",
+    "heat": "heatmaps against labels",
+    "center": "where the subject's middle is",
+    "offset": "from the middle to each landmark",
+    "structure": "shape of labelled and unlabelled frames",
+    "coordinate": "places against pseudo-labels",
+    "label_heat": "heatmaps against pseudo-labels",
+    "tracking": "the frame before, moved, against this one",
+}
+"""What each term of the loss is about; docs and code have the formulas under the name in brackets."""
 
 
 class Span(NamedTuple):
@@ -27,15 +40,21 @@ def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
         return paragraph("Nothing was written down yet.")
     marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if teacher else ()
     time = Span((0.0, float(max(line["step"] for line in (*student, *teacher)))), marks)
-    figures = [
-        _chart("Validation NME, %", time, _series("student", student, "validation/nme", STUDENT, 100)),
+    learning = [
         _chart(
-            "At the gate: NME on a few held-out frames, %",
+            "Error on held-out frames (NME), %",
+            time,
+            _series("student", student, "validation/nme", STUDENT, 100),
+        ),
+        _chart(
+            "Teacher and student on the same few held-out frames (NME), %",
             time,
             _series("teacher", teacher, "gate/teacher_nme", TEACHER, 100),
             _series("student", teacher, "gate/student_nme", STUDENT, 100),
         ),
         *[_loss(name, time, student, teacher) for name in _losses(student, teacher)],
+    ]
+    machine = [
         _chart(
             "Steps per second", time, _series("student", student, "speed/steps_per_s", STUDENT), zero=True
         ),
@@ -90,16 +109,23 @@ def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
             zero=True,
         ),
     ]
-    return charts(figures)
+    return charts(learning) + unfold("The machine room: speed, waiting, queue, ages, memory", charts(machine))
 
 
 def _loss(name: str, time: Span, student: Lines, teacher: Lines) -> str:
     return _chart(
-        f"Loss: {name.removeprefix('loss/').replace('_', ' ')}",
+        _title(name),
         time,
         _series("student", student, name, STUDENT, smooth=True),
         _series("teacher", teacher, name, TEACHER, smooth=True),
     )
+
+
+def _title(name: str) -> str:
+    """A loss in words; a term that has none here keeps its name."""
+    term = name.removeprefix("loss/")
+    words = TERMS.get(term)
+    return f"Loss, {words} ({term})" if words else f"Loss, {term.replace('_', ' ')}"
 
 
 def _losses(student: Lines, teacher: Lines) -> list[str]:

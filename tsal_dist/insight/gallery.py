@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.request import ClipRequest
-from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import flip_order
 from tsal_dist.inference.evaluation import Evaluator, Forward, predict
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.records import Clip, FrameRef
@@ -63,9 +61,11 @@ def show_frames(judges: Mapping[str, Judge], refs: Sequence[FrameRef]) -> list[S
     ]
 
 
-def mean_face(shapes_NK2: NDArray[np.float64], visible_NK: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """The average of complete shapes, each turned, scaled and moved onto the others, and made
-    symmetric where the layout says how; None without any."""
+def mean_shape(
+    shapes_NK2: NDArray[np.float64], visible_NK: NDArray[np.bool_], mirror_K: Sequence[int] = ()
+) -> NDArray[np.float64] | None:
+    """The average of complete shapes, each turned, scaled and moved onto the others, and made symmetric where
+    `mirror_K` says how; None without any."""
     whole_NK2 = shapes_NK2[visible_NK.all(1)]
     if not len(whole_NK2):
         return None
@@ -78,11 +78,9 @@ def mean_face(shapes_NK2: NDArray[np.float64], visible_NK: NDArray[np.bool_]) ->
         shape_NK = shape_NK * (turn_N / np.abs(turn_N))[:, None]
     mean_K = shape_NK.mean(0)
     mean_K2 = np.stack([mean_K.real, mean_K.imag], -1)
-    try:
-        order = list(flip_order(len(mean_K2)))
-    except ConfigError:
-        return mean_K2  # a layout whose mirror nobody has named
-    return (mean_K2 + mean_K2[order] * (-1, 1)) / 2
+    if not mirror_K:
+        return mean_K2
+    return (mean_K2 + mean_K2[list(mirror_K)] * (-1, 1)) / 2
 
 
 def _read(reader: FrameReader, refs: Sequence[FrameRef]) -> list[Clip]:
@@ -105,5 +103,5 @@ def _show(clip: Clip, source: Mapping[str, NDArray[np.float64]], judges: Mapping
         visible_K=visible_K,
         points_K2={name: affine.apply(clip.to_crop_23, points) for name, points in source.items()},
         nme=nme,
-        name=f"{clip.video} frame {clip.frames_T[0]}",
+        name=f"{clip.video} frame {clip.frames_T[0] + 1}",
     )

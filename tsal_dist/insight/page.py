@@ -35,9 +35,9 @@ a { color: var(--accent); }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding-top: .8rem; font-size: .92rem; }
 nav a { text-decoration: none; }
 .alarm { border-left: 4px solid var(--bad); padding: .5rem .9rem; margin: .6rem 0; background: var(--card); }
-.tiles { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); margin: 1.4rem 0; }
+.tiles { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); margin: 1.4rem 0; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-radius: .7rem; padding: .8rem 1rem; }
-.tile b { display: block; font-size: 1.6rem; line-height: 1.2; font-variant-numeric: tabular-nums; letter-spacing: -0.02em; }
+.tile b { display: block; font-size: 1.35rem; line-height: 1.3; white-space: nowrap; font-variant-numeric: tabular-nums; letter-spacing: -0.02em; }
 .tile span { color: var(--soft); font-size: .85rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
@@ -56,7 +56,9 @@ summary { cursor: pointer; color: var(--accent); margin: .6rem 0; }
 figcaption { order: -1; font-size: .9rem; font-weight: 600; padding-bottom: .4rem; }
 svg { width: 100%; height: auto; display: block; }
 .grid { stroke: var(--rule); stroke-width: 1; } .mark { stroke: var(--soft); stroke-dasharray: 3 3; }
-.tick { fill: var(--soft); font-size: 11.5px; } .axis { fill: var(--soft); font-size: 12px; }
+.tick { fill: var(--soft); font-size: 11.5px; paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
+.whisker { stroke: var(--soft); stroke-width: 1.5; } .contour { stroke: var(--rule); stroke-width: 2; } .opening { font-size: 1.12rem; max-width: 52rem; }
+details > summary { font-weight: 600; } .axis { fill: var(--soft); font-size: 12px; }
 .line { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; } .line.faint { opacity: .25; stroke-width: 1; }
 .dot, .bar { fill: var(--c); } .landmark { fill: color-mix(in oklab, var(--bad) calc(var(--share) * 100%), var(--cool)); fill-opacity: .85; }
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); } .c4 { --c: var(--c4); } .c5 { --c: var(--c5); }
@@ -66,13 +68,18 @@ svg { width: 100%; height: auto; display: block; }
 .photo { margin: 0; min-width: 0; } .photo div { position: relative; border-radius: .6rem; overflow: hidden; background: #000; }
 .photo img { display: block; width: 100%; } .photo svg { position: absolute; inset: 0; height: 100%; }
 .photo small { display: block; padding-top: .3rem; overflow-wrap: anywhere; line-height: 1.35; }
-.p-truth { fill: none; stroke: #fff; stroke-width: 1.6; paint-order: stroke; } .p-gap { stroke: #ffffff90; stroke-width: 1; }
-.p0 { fill: #29b6f6; } .p1 { fill: #ff9d45; } .p2 { fill: #c79bff; } .p3 { fill: #7fe08f; } .p4 { fill: #ff8090; } .p5 { fill: #ffe066; }
-.photo circle { stroke: #0008; stroke-width: .5; } .photo .p-truth { stroke: #fff; stroke-width: 1.6; }
+.p-gap { stroke: #ffffffb0; stroke-width: .8; } .p-bone { stroke: currentColor; stroke-width: .9; stroke-opacity: .75; }
+.p0 { fill: #29b6f6; color: #29b6f6; } .p1 { fill: #ff9d45; color: #ff9d45; } .p2 { fill: #c79bff; color: #c79bff; }
+.p3 { fill: #7fe08f; color: #7fe08f; } .p4 { fill: #ff8090; color: #ff8090; } .p5 { fill: #ffe066; color: #ffe066; }
+.photo circle { stroke: #000a; stroke-width: .5; } .photo .p-truth { fill: #000a; stroke: #fff; stroke-width: .8; }
+.photo label { cursor: zoom-in; display: block; } .photo input { position: absolute; opacity: 0; }
+.photo:has(input:focus-visible) div { outline: 3px solid var(--accent); outline-offset: 2px; }
+.photo:has(input:checked) { grid-column: 1 / -1; } .photo:has(input:checked) label { cursor: zoom-out; }
+.photo:has(input:checked) div { max-width: min(100%, 92vh); }
 .choose { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .92rem; } .choose label { cursor: pointer; }
 .choose i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin: 0 .3em; vertical-align: -.05em; }
 footer { padding-top: 3rem; padding-bottom: 3rem; font-size: .88rem; }
-@media (max-width: 40rem) { body { font-size: 15px; } th, td { padding: .35rem .55rem; } .tile b { font-size: 1.35rem; }
+@media (max-width: 40rem) { body { font-size: 15px; } th, td { padding: .35rem .55rem; } .tile b { font-size: 1.12rem; }
   .tiles { grid-template-columns: 1fr 1fr; } }
 @media print { .charts figure, .photo { break-inside: avoid; } nav { display: none; } }
 """
@@ -97,6 +104,14 @@ class Marks:
     name: str
     points_K2: NDArray[np.float64]
     color: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where the points are, in the photo's pixels."""
+
+    points_K2: NDArray[Any]
+    visible_K: NDArray[np.bool_]
 
 
 def build_page(title: str, lead: str, top: str, sections: Sequence[Section], foot: str) -> str:
@@ -158,6 +173,11 @@ def fold(summary: str, text: str) -> str:
     return f"<details><summary>{html.escape(summary)}</summary><pre>{html.escape(text)}</pre></details>"
 
 
+def unfold(summary: str, body: str) -> str:
+    """HTML that waits until it is asked for."""
+    return f"<details><summary>{html.escape(summary)}</summary>{body}</details>" if body else ""
+
+
 def choices(names: Sequence[tuple[str, str]], shown: int) -> str:
     """Switches that show and hide marks in the section they stand in: name, colour. The first `shown` are on.
 
@@ -177,39 +197,53 @@ def choices(names: Sequence[tuple[str, str]], shown: int) -> str:
 
 def photo(
     image_HWC: NDArray[np.uint8],
-    truth_K2: NDArray[Any],
-    visible_K: NDArray[np.bool_],
+    truth: Truth | None,
     found: Sequence[Marks],
     caption: Sequence[str],
+    lines: Sequence[tuple[int, int]] = (),
 ) -> str:
-    """A frame with true points (rings) and found ones (dots), and a line from each truth to the first model's dot."""
+    """A frame with true points (small rings) and found ones (dots, joined by `lines`), and a line from each truth to the
+    first model's dot. Clicked, it takes the whole width."""
     size = image_HWC.shape[0]
     done, jpeg = cv2.imencode(
         ".jpg", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
     )
     assert done, "an 8-bit RGB image can always be encoded"
-    radius = size / 130
-    layers = []
-    for number, one in enumerate(found, 1):
-        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>' for x, y in one.points_K2)
-        gaps = ""
-        if number == 1:
-            gaps = "".join(
-                f'<line class="p-gap" x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}"/>'
-                for (a, b), (c, d) in zip(truth_K2[visible_K], one.points_K2[visible_K], strict=True)
-            )
-        layers.append(f'<g class="layer{number} p{one.color}">{gaps}{dots}</g>')
-    rings = "".join(
-        f'<circle class="p-truth" cx="{x:.1f}" cy="{y:.1f}" r="{1.5 * radius:.1f}"/>'
-        for x, y in truth_K2[visible_K]
-    )
+    layers = [_layer(number, one, truth, lines, size / 110) for number, one in enumerate(found, 1)]
+    rings = ""
+    if truth is not None:
+        rings = "".join(
+            f'<circle class="p-truth" cx="{x:.1f}" cy="{y:.1f}" r="{size / 190:.1f}"/>'
+            for x, y in truth.points_K2[truth.visible_K]
+        )
     uri = base64.b64encode(jpeg.tobytes()).decode()
-    lines = "<br>".join(html.escape(line) for line in caption)
+    words = "<br>".join(html.escape(line) for line in caption)
+    told = html.escape(", ".join(line for line in reversed(caption) if line))
     return (
-        f'<figure class="photo"><div><img alt="{html.escape(caption[-1])}" src="data:image/jpeg;base64,{uri}">'
-        f'<svg viewBox="0 0 {size} {size}"><g class="layer0">{rings}</g>{"".join(layers)}</svg></div>'
-        f"<small>{lines}</small></figure>"
+        f'<figure class="photo"><label><input type="checkbox" aria-label="Enlarge {told}"><div>'
+        f'<img alt="{told}" src="data:image/jpeg;base64,{uri}">'
+        f'<svg viewBox="0 0 {size} {size}" aria-hidden="true">{"".join(layers)}<g class="layer0">{rings}</g></svg></div>'
+        f"</label><small>{words}</small></figure>"
     )
+
+
+def _layer(
+    number: int, one: Marks, truth: Truth | None, lines: Sequence[tuple[int, int]], radius: float
+) -> str:
+    """What one model says."""
+    places = one.points_K2
+    bones = "".join(
+        f'<line class="p-bone" x1="{places[a, 0]:.1f}" y1="{places[a, 1]:.1f}" x2="{places[b, 0]:.1f}" y2="{places[b, 1]:.1f}"/>'
+        for a, b in lines
+    )
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>' for x, y in places)
+    gaps = ""
+    if number == 1 and truth is not None:
+        gaps = "".join(
+            f'<line class="p-gap" x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}"/>'
+            for (a, b), (c, d) in zip(truth.points_K2[truth.visible_K], places[truth.visible_K], strict=True)
+        )
+    return f'<g class="layer{number} p{one.color}">{bones}{gaps}{dots}</g>'
 
 
 def photos(found: Sequence[str]) -> str:

@@ -64,12 +64,12 @@ def draw_evaluations(found: Mapping[str, Evaluated], folder: Path) -> list[Path]
 
 
 def draw_ced(errors: Mapping[str, FaceErrors]) -> "Figure":
-    """Share of faces at or below each error, a curve per model."""
+    """Share of frames at or below each error, a curve per model."""
     figure, axes = _new_axes()
     for name, one in errors.items():
         limit, share = one.ced(CED_LIMIT)
         axes.plot(100 * limit, 100 * share, label=f"{name}: NME {100 * one.nme:.2f} %")
-    axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), ylabel="faces, %")
+    axes.set(xlim=(0, 100 * CED_LIMIT), ylim=(0, 100), ylabel="frames, %")
     axes.set_xlabel(f"error / {next(iter(errors.values())).normalizer}, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")

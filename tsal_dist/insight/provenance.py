@@ -30,7 +30,7 @@ class Provenance:
 
     fresh_by_lag: Counter[int] = field(default_factory=Counter)
     """Rows trained on for the first time, by how many student steps old they were."""
-    replayed_by_lag: Counter[int] = field(default_factory=Counter)
+    reused_by_lag: Counter[int] = field(default_factory=Counter)
     by_version: Counter[int] = field(default_factory=Counter)
     by_producer: Counter[str] = field(default_factory=Counter)
     missing_rows: int = 0
@@ -52,7 +52,7 @@ class Provenance:
 
     @property
     def trained_rows(self) -> int:
-        return self.fresh_by_lag.total() + self.replayed_by_lag.total()
+        return self.fresh_by_lag.total() + self.reused_by_lag.total()
 
 
 def read_provenance(run_dir: RunDir) -> Provenance | None:
@@ -67,7 +67,7 @@ def read_provenance(run_dir: RunDir) -> Provenance | None:
         found.missing_rows += plan.short_rows * len(plan.ranks)
         found.lost_by_reason.update(plan.reasons)
         for part in plan.ranges():
-            lags = found.fresh_by_lag if part.use == 1 else found.replayed_by_lag
+            lags = found.fresh_by_lag if part.use == 1 else found.reused_by_lag
             lags[plan.now_step - part.teacher_step] += len(part)
             found.by_version[part.teacher_step] += len(part)
             found.by_producer[part.producer] += len(part)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.insight.charts import Axes, draw_bars
-from tsal_dist.insight.page import charts, paragraph, table
+from tsal_dist.insight.page import charts, paragraph, table, unfold
 from tsal_dist.insight.provenance import Provenance
 
 FAR_SHARE = 0.98
@@ -18,10 +18,10 @@ def tell_provenance(found: Provenance, videos: int | None) -> str:
     """`videos` is how many there were to label, where that is known."""
     if not found.trained_rows:
         return paragraph(f"{found.steps} steps wanted pseudo-labels and none was trained on.")
-    fresh, replayed = found.fresh_by_lag.total(), found.replayed_by_lag.total()
-    wanted = fresh + replayed + found.missing_rows
+    fresh, reused = found.fresh_by_lag.total(), found.reused_by_lag.total()
+    wanted = fresh + reused + found.missing_rows
     intro = (
-        f"{found.steps} steps wanted {wanted:,} pseudo-labelled frames: {fresh / wanted:.1%} were fresh, {replayed / wanted:.1%} "
+        f"{found.steps} steps wanted {wanted:,} pseudo-labelled frames: {fresh / wanted:.1%} were fresh, {reused / wanted:.1%} "
         f"were trained on again, {found.missing_rows / wanted:.1%} were missing. They came from {len(found.by_version)} "
         "teacher versions."
     )
@@ -29,18 +29,17 @@ def tell_provenance(found: Provenance, videos: int | None) -> str:
         reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in found.lost_by_reason.most_common())
         intro += f" Rows that were made and never trained on: {reasons}."
     figures = [_staleness(found), _versions(found), *_agreement(found)]
-    parts = [paragraph(intro), charts(figures)]
-    if found.by_video:
-        parts.append(_by_video(found, videos))
     rows = [[name, f"{count:,}"] for name, count in sorted(found.by_producer.items())]
-    return "".join(parts) + "<h3>Producers</h3>" + table(["producer", "rows trained on"], rows)
+    more = [charts(figures), _by_video(found, videos) if found.by_video else ""]
+    more += ["<h3>Producers</h3>", table(["producer", "rows trained on"], rows)]
+    return paragraph(intro) + unfold("Ages, agreement of sources, videos, producers", "".join(more))
 
 
 def _staleness(found: Provenance) -> str:
-    edges = _edges([*found.fresh_by_lag, *found.replayed_by_lag])
+    edges = _edges([*found.fresh_by_lag, *found.reused_by_lag])
     stacks = [
         ("fresh", _binned(found.fresh_by_lag, edges), 0),
-        ("trained on again", _binned(found.replayed_by_lag, edges), 1),
+        ("trained on again", _binned(found.reused_by_lag, edges), 1),
     ]
     axes = Axes(
         "student steps since the teacher's version",
@@ -68,7 +67,7 @@ def _agreement(found: Provenance) -> list[str]:
         counts = np.histogram(np.minimum(apart_N, far * (1 - 1e-9)), edges)[0].astype(np.float64)
         valid = float(np.mean(found.valid[source]))
         title = f"Agreement of {source} with heatmap ({valid:.0%} of points have both)"
-        axes = Axes("distance, % of the face (last bar: beyond)", "points", title, y_from_zero=True)
+        axes = Axes("distance, % of the subject (last bar: beyond)", "points", title, y_from_zero=True)
         figures.append(draw_bars(100 * edges, [(source, counts, color)], axes))
     return figures
 

@@ -247,7 +247,7 @@ def read_diet(run_dir: RunDir) -> LabelUsage:
             plans.append(Plan.parse(text))
     return LabelUsage(
         fresh_rows=sum(plan.fresh_rows for plan in plans),
-        replayed_rows=sum(plan.replayed_rows for plan in plans),
+        reused_rows=sum(plan.reused_rows for plan in plans),
         missing_rows=sum(plan.short_rows * len(plan.ranks) for plan in plans),
     )
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tsal_dist.geometry.heatmap import encode_heatmap
 from tsal_dist.losses.term import Term
 
 
@@ -29,30 +28,33 @@ def valid_cells(valid_N1HW: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return 1 - invalid_N1hw
 
 
-def coordinate_loss(points_NK2: Tensor, label_NK2: Tensor, weight_NK: Tensor, sigma_px: float) -> Term:
-    """Student: sum over points of weight |P - sg Y|^2 / sigma^2; count: all frames of the batch.
-
-    Divided by frames and not by points that survived: a batch in which the sources agree on three points should
-    not shout as loud as one in which they agree on all. A distance is measured in sigmas, as everywhere where
-    sources are compared, so that the crop's size does not change the balance with the heatmaps.
-    """
-    squared_NK = (points_NK2.float() - _known(label_NK2, weight_NK)).square().sum(-1) / sigma_px**2
-    return Term((squared_NK * weight_NK).sum(), _frames(points_NK2))
-
-
-def label_heatmap_loss(
-    heat_SNKhw: Tensor, label_NK2: Tensor, weight_NK: Tensor, stride: int, sigma_px: float
+def coordinate_loss(
+    points_NK2: Tensor, label_NK2: Tensor, weight_NK: Tensor, sigma_px: float, reach: float, window_px: float
 ) -> Term:
+    """Student: sum over points of weight * huber(|P - sg Y| / sigma); count: all frames of the batch.
+
+    huber(d) = d^2 up to `reach` and 2 reach d - reach^2 beyond. A point whose label is more than `window_px` away in
+    either direction counts nothing. Divided by frames and not by points that survived: a batch in which the sources
+    agree on three points should not shout as loud as one in which they agree on all.
+    """
+    gap_NK2 = points_NK2.float() - _known(label_NK2, weight_NK)
+    near_NK = (gap_NK2.detach().abs() <= window_px).all(-1)
+    squared_NK = gap_NK2.square().sum(-1) / sigma_px**2
+    far_NK = squared_NK > reach**2
+    # A root has no gradient at zero, so none is taken where the square is meant.
+    straight_NK = 2 * reach * torch.where(far_NK, squared_NK, reach**2 + 1.0).sqrt() - reach**2
+    error_NK = torch.where(far_NK, straight_NK, squared_NK)
+    return Term((error_NK * weight_NK * near_NK).sum(), _frames(points_NK2))
+
+
+def label_heatmap_loss(heat_SNKhw: Tensor, target_NKhw: Tensor, weight_NK: Tensor) -> Term:
     """Student: 1/2 sum over stages, points and cells of weight (H - H(Y))^2; count: all frames of the batch.
 
     The background map weighs nothing: where some points have no label, what is background is not known. It is not cut
     off, since a slice gives back a gradient of all maps once more.
     """
-    size_hw = (heat_SNKhw.shape[-2], heat_SNKhw.shape[-1])
-    known_NK2 = _known(label_NK2, weight_NK)
-    target_NKhw = encode_heatmap(known_NK2, weight_NK > 0, size_hw, stride, sigma_px)
     error_SNK = (heat_SNKhw.float() - target_NKhw).square().sum((-2, -1))
-    return Term((error_SNK * F.pad(weight_NK, (0, 1))).sum() / 2, _frames(label_NK2))
+    return Term((error_SNK * F.pad(weight_NK, (0, 1))).sum() / 2, _frames(weight_NK))
 
 
 def _known(label_NK2: Tensor, weight_NK: Tensor) -> Tensor:
@@ -60,5 +62,5 @@ def _known(label_NK2: Tensor, weight_NK: Tensor) -> Tensor:
     return torch.where(weight_NK.unsqueeze(-1) > 0, label_NK2.detach(), 0.0)
 
 
-def _frames(points_NK2: Tensor) -> Tensor:
-    return torch.tensor(float(len(points_NK2)), device=points_NK2.device)
+def _frames(per_frame: Tensor) -> Tensor:
+    return torch.tensor(float(len(per_frame)), device=per_frame.device)

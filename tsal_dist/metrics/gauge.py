@@ -47,7 +47,7 @@ class CollapseGauge:
             raise TrainingError(
                 f"The detector collapsed: its mean peak on unlabelled frames is {self.running:.3f}, under "
                 f"{self.share:g} of the {self.reference:.3f} it had after burn-in. Lower train.loss.unlabelled, "
-                f"lengthen train.burn_in_steps, or tighten train.sources.max_disagreement."
+                f"lengthen train.burn_in_steps, or tighten method.max_disagreement."
             )
 
     def end_burn_in(self) -> None:

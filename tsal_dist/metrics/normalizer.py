@@ -22,13 +22,18 @@ _EYES: dict[str, dict[int, tuple[tuple[int, ...], tuple[int, ...]]]] = {
 }
 
 
+def usual_normalizer(num_points: int) -> Normalizer:
+    """What most papers divide by: the eyes' distance for faces whose eyes are known, else the box's diagonal."""
+    return "inter_ocular" if num_points in _EYES["inter_ocular"] else "box_diagonal"
+
+
 def lengths(
     name: Normalizer,
     points_NK2: NDArray[np.floating],
     visible_NK: NDArray[np.bool_],
     box_N4: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """Length_N of the true faces in the unit of the points; not a number where a face does not define it.
+    """Length_N of the true faces in the unit of the points; not a number where a subject does not define it.
 
     `face_size` is sqrt(w * h) and `box_diagonal` sqrt(w^2 + h^2) of the box, which the caller gives. The others
     are distances between outer eye corners or pupils, and need those points to be visible.
@@ -36,7 +41,7 @@ def lengths(
     if name in ("face_size", "box_diagonal"):
         if box_N4 is None:
             raise ConfigError(
-                f"The normalizer {name!r} needs the face boxes of the test set, and it has none. "
+                f"The normalizer {name!r} needs the boxes of the test set, and it has none. "
                 f"Add boxes to the annotations or use one of {', '.join(_EYES)}."
             )
         width_N = box_N4[:, 2].astype(np.float64) - box_N4[:, 0]

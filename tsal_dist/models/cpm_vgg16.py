@@ -21,6 +21,7 @@ class CpmVgg16(nn.Module):
 
     stride = 8
     trunk = ("features.",)
+    embedding = "narrow"
 
     def __init__(self, num_points: int) -> None:
         super().__init__()

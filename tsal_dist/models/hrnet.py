@@ -27,6 +27,7 @@ class HrnetW18(nn.Module):
 
     stride = 4
     trunk = ("conv1.", "bn1.", "conv2.", "bn2.", "layer1.", "transition", "stage")
+    embedding = "join"
 
     def __init__(self, num_points: int) -> None:
         super().__init__()

@@ -1,11 +1,9 @@
-"""Numbers that build up between two lines of metrics: rates, shares of time, histograms."""
+"""Numbers that build up between two lines of metrics: rates and shares of time."""
 
 import time
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 
 class Pace:
@@ -44,36 +42,3 @@ class Pace:
         self._counts = Counter(dict.fromkeys(self._counts, 0))
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         return numbers
-
-
-@dataclass
-class Histogram:
-    """Counts of values between edges; one more count below the first edge and one from the last edge on."""
-
-    edges: Sequence[float]
-    counts: list[int] = field(default_factory=list)
-    total: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.counts = self.counts or [0] * (len(self.edges) + 1)
-
-    def add(self, values: Iterable[float]) -> None:
-        """Sort `values` in; an edge belongs to the bin above it."""
-        for value in values:
-            self.counts[bisect_right(self.edges, value)] += 1
-            self.total += value
-
-    @property
-    def number(self) -> int:
-        """How many values were added."""
-        return sum(self.counts)
-
-    def quantile(self, share: float) -> float:
-        """The upper edge of the bin that holds this quantile; the last edge for values beyond it."""
-        wanted = share * self.number
-        seen = 0
-        for edge, count in zip(self.edges, self.counts, strict=False):
-            seen += count
-            if seen >= wanted:
-                return edge
-        return self.edges[-1]

@@ -31,7 +31,7 @@ def draw(
     """The run as a block of rows. `step` is the student's where the caller knows better than the files; the time
     left is told only of a run that is `going`."""
     step = snapshot.step if step is None else step
-    head = Text.assemble(("  " + snapshot.name, "bold"), f"  {snapshot.config['train']['recipe']}, ")
+    head = Text.assemble(("  " + snapshot.name, "bold"), f"  {snapshot.config['method']['name']}, ")
     head.append(f"{snapshot.config['runtime']['topology']}", "dim")
     bar = ProgressBar(total=max(1, snapshot.total_steps), completed=step, width=BAR_WIDTH)
     table = Table.grid(padding=(0, 2))

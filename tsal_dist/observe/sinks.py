@@ -11,10 +11,9 @@ from typing import Any, Protocol
 from tsal_dist.errors import MissingExtra
 from tsal_dist.exchange.lines import Lines
 from tsal_dist.json_object import read_object
-from tsal_dist.observe.meters import Histogram
 from tsal_dist.run_dir import RunDir
 
-Numbers = Mapping[str, "float | Histogram"]
+Numbers = Mapping[str, float]
 
 
 class Sink(Protocol):
@@ -77,17 +76,10 @@ class TensorBoardSink:
 
     def write(self, step: int, numbers: Numbers) -> None:
         for name, value in numbers.items():
-            if isinstance(value, Histogram):
-                for share in (0.5, 0.95):
-                    self._scalar(f"{name}/p{share * 100:.0f}", value.quantile(share), step)
-            else:
-                self._scalar(name, value, step)
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         self._writer.close()
-
-    def _scalar(self, name: str, value: float, step: int) -> None:
-        self._writer.add_scalar(name, value, step)
 
 
 def read_metrics(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:
@@ -126,8 +118,6 @@ def _says_again(line: dict[str, Any], lines: list[dict[str, Any]]) -> bool:
     return bool(said & line.keys() - {"step", "time"})
 
 
-def _plain(value: "float | Histogram") -> Any:
+def _plain(value: float) -> float | None:
     """JSON has no word for a number that is not finite, and other readers refuse Python's."""
-    if isinstance(value, Histogram):
-        return {"edges": list(value.edges), "counts": value.counts}
     return value if math.isfinite(value) else None

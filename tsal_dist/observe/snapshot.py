@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tsal_dist.config.load import build_config
+from tsal_dist.config.method import ALONE
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.beat import read_beat
 from tsal_dist.json_object import read_object
@@ -78,7 +79,9 @@ class Snapshot:
 
     @property
     def reads_labels(self) -> bool:
-        return bool(self.config["train"]["recipe"] != "supervised")
+        train = self.config["train"]
+        taught = train["loss"]["unlabelled"] > 0 and train["unlabelled_batch"] > 0
+        return bool(self.config["method"]["name"] != ALONE and taught)
 
     @property
     def has_teacher(self) -> bool:

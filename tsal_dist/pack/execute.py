@@ -133,7 +133,8 @@ def pack(
         put(encode_sources(rows), target, SOURCES)
         check_apart(rows, folder, [*sibling_splits(folder), *apart_from])
         base = earlier.manifest.plan if earlier else plan.fingerprint
-        manifest = build_manifest(plan.options.split, base, plan.scheme, points, (*done, *shards))
+        layout = earlier.manifest.layout if earlier else plan.layout
+        manifest = build_manifest(plan.options.split, base, plan.scheme, points, (*done, *shards), layout)
         outcome = Outcome(manifest.model_copy(update={"url": folder}), tuple(rows), progress)
         _check_failures(outcome, max_fail)
         put(encode_manifest(manifest), target, MANIFEST)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import DataError
+from tsal_dist.records import Layout
 
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2."""
@@ -42,6 +43,8 @@ class Entry:
     face: Face
     problem: str = ""
     """Why the annotation of this entry cannot be used; the frame is then recorded as failed."""
+    layout: Layout = Layout()
+    """What the landmarks are called, where the list says so."""
 
 
 def build_face(
@@ -110,3 +113,9 @@ def check_box(box: Box) -> Box:
             f"box {x1:g} {y1:g} {x2:g} {y2:g} has no area: boxes are x1 y1 x2 y2, not x y width height"
         )
     return box
+
+
+def split_frame(path: str) -> tuple[str, int | None]:
+    """`vid.avi#000001` is the first frame of vid.avi, number 0 here; other paths are stills."""
+    name, mark, digits = path.rpartition("#")
+    return (name, parse_frame(digits)) if mark and digits.isdigit() else (path, None)

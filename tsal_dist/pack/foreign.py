@@ -1,15 +1,18 @@
 """WebDataset tars of others, made readable in place: index, frame table, record and manifest beside them.
 
 The tars are not touched. A sample is an image with, perhaps, a JSON member of the same key; when that holds
-`points` and `box` as ours do, they are taken over. Every frame is a still: a foreign tar does not say which
-frames follow each other, unless its keys are those of this format.
+`points` and `box` as ours do, they are taken over; an NPY member may hold the points instead. A frame is a still, for a
+tar does not say which frames follow each other; unless its key is `<video>/<number>` or one of this format, and the
+numbers rise.
 """
 
 import hashlib
+import io
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import cv2
@@ -31,9 +34,13 @@ from tsal_dist.shards.manifest import (
     encode_manifest,
     encode_shard,
 )
+from tsal_dist.shards.names import FRAME_DIGITS
 from tsal_dist.shards.ustar import Member, walk
 
 _IMAGES = ("jpg", "jpeg", "png", "webp")
+_NUMBERED = re.compile(
+    rf"(?P<folder>.+)/(?P<frame>\d{{1,9}})|(?P<name>.+)-(?P<own>\d{{{FRAME_DIGITS}}})", re.DOTALL
+)
 FOREIGN = "foreign"
 """The plan of a folder that this packer did not pack."""
 
@@ -66,7 +73,8 @@ def _read_tar(url: str) -> Iterator[tuple[FrameRow, tuple[int, ...]]]:
             if image is None:
                 continue
             jpg, label = _bytes(tar, image), _bytes(tar, parts["json"]) if "json" in parts else b""
-            row = _build_row(key, jpg, label, url)
+            face = _read_points(_bytes(tar, parts["npy"])) if "npy" in parts else _read_face(label)
+            row = _build_row(key, jpg, face, url)
             offset = parts["json"].offset if label else 0
             yield row, (image.offset, offset, len(jpg), len(label), zlib.crc32(jpg), zlib.crc32(label))
 
@@ -81,16 +89,16 @@ def _bytes(tar: memoryview, member: Member) -> bytes:
     return bytes(tar[member.offset : member.offset + member.size])
 
 
-def _build_row(key: str, jpg: bytes, label: bytes, url: str) -> FrameRow:
+def _build_row(key: str, jpg: bytes, face: Face, url: str) -> FrameRow:
     image = cv2.imdecode(np.frombuffer(jpg, np.uint8), cv2.IMREAD_COLOR) if jpg else None
     if image is None:
         raise DataError(f"{url}: the image of {key!r} cannot be decoded. Take it out of the tar.")
     size = (image.shape[1], image.shape[0])
-    face = _read_face(label)
     x1, y1, x2, y2 = box = face.box or full_box(image)  # type: ignore[arg-type]
     face_px = ((x2 - x1) * (y2 - y1)) ** 0.5
+    video, frame = _place(key)
     return FrameRow(
-        key, 0, size_px=size, source_size_px=size, box=box, face_px=face_px, points_K2=face.points_K2,
+        video, frame, size_px=size, source_size_px=size, box=box, face_px=face_px, points_K2=face.points_K2,
         visible_K=face.visible_K,
     )  # fmt: skip
 
@@ -107,6 +115,33 @@ def _read_face(label: bytes) -> Face:
         return build_face(points_K2, visible_K, box)
     except (ValueError, TypeError, IndexError, OverflowError, DataError):
         return Face()
+
+
+def _read_points(data: bytes) -> Face:
+    """K x 2 points of an npy file, which must hold numbers: one with objects in it is not opened."""
+    try:
+        points_K2 = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64).reshape(-1, 2)
+        return build_face(points_K2, np.ones(len(points_K2), np.int64), None)
+    except (ValueError, TypeError, EOFError, OverflowError, DataError):
+        return Face()
+
+
+def _place(key: str) -> tuple[str, int]:
+    """Video and frame number, where a key has both; else the key itself is the name of a still."""
+    match = _NUMBERED.fullmatch(key)
+    return (match["folder"] or match["name"], int(match["frame"] or match["own"])) if match else (key, 0)
+
+
+def _stills(rows: Sequence[FrameRow]) -> frozenset[str]:
+    """Videos of one frame, and those whose frames do not follow each other."""
+    frames: dict[str, list[int]] = {}
+    for row in rows:
+        frames.setdefault(row.video, []).append(row.frame)
+    return frozenset(
+        video
+        for video, numbers in frames.items()
+        if len(numbers) == 1 or any(later <= earlier for earlier, later in pairwise(numbers))
+    )
 
 
 def _corners(sides: Any) -> Box:
@@ -131,7 +166,7 @@ def _write_shard(folder: str, name: str, read: list[tuple[FrameRow, tuple[int, .
         tar_sha256=tar_sha256,
         idx_sha256=hashlib.sha256(idx).hexdigest(),
         parquet_sha256=hashlib.sha256(parquet).hexdigest(),
-        segments=build_segments(rows, frozenset(row.video for row in rows)),
+        segments=build_segments(rows, _stills(rows)),
     )
     for extension, data in (("idx", idx), ("parquet", parquet), ("json", encode_shard(record))):
         files.put_bytes(f"{url}.{extension}", data)

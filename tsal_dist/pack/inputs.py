@@ -14,6 +14,7 @@ from typing import Literal
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.face import Box, Entry, Face
 from tsal_dist.pack.points import AFLW_POINTS, load_pts
+from tsal_dist.records import Layout
 
 VIDEO_EXTENSIONS = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
@@ -45,6 +46,8 @@ class Input:
     """How many frames the annotation promises; 0 when it need not cover them all."""
     box: Box | None = None
     """The face box of frames that have none of their own."""
+    layout: Layout = Layout()
+    """What the landmarks of its labels are called."""
     problem: tuple[str, str] | None = None
     """A status word and a reason why nothing of this file can be used."""
 
@@ -55,24 +58,30 @@ def inputs_from_entries(entries: Iterable[Entry], sequences: bool = False) -> li
     With `sequences`, images of one folder whose names end in a number are the frames of one video.
     """
     groups: dict[tuple[str, str], dict[int, Label]] = defaultdict(dict)
+    layouts: dict[str, Layout] = {}
     for entry in entries:
         path = os.path.abspath(entry.path)
+        layouts.setdefault(path, entry.layout)
         number = None if entry.frame is not None or not sequences else _image_number(path)
         if entry.frame is not None:
             _put(groups["video", path], entry.frame, Label(entry.face, entry.problem), path)
         elif number is not None:
             folder, frame = number
+            layouts.setdefault(folder, entry.layout)
             _put(groups["sequence", folder], frame, Label(entry.face, entry.problem, path), path)
         else:
             faces = groups["still", path]
             faces[len(faces)] = Label(entry.face, entry.problem)
-    return [Input(path, kind, labels=labels) for (kind, path), labels in groups.items()]  # type: ignore[arg-type]
+    return [
+        Input(path, kind, labels=labels, layout=layouts[path])  # type: ignore[arg-type]
+        for (kind, path), labels in groups.items()
+    ]
 
 
 def _put(labels: dict[int, Label], frame: int, label: Label, path: str) -> None:
     if frame in labels:
         raise ConfigError(
-            f"Frame {frame + 1} of {path} is listed with two different faces or boxes; a video holds one face. "
+            f"Frame {frame + 1} of {path} is listed with two different subjects or boxes; a video holds one. "
             "Keep one line per frame."
         )
     labels[frame] = label
@@ -160,7 +169,8 @@ def name_inputs(inputs: Sequence[Input], root: Path) -> list[Input]:
     for one, following in zip(named, named[1:], strict=False):
         if one.name == following.name:
             raise ConfigError(
-                f"{one.path} is given twice, as {one.kind} and as {following.kind}; give each file once."
+                f"{one.path} is given twice, as {one.kind} and as {following.kind}; give each file once. Labels of frames "
+                "within --videos are --labels."
             )
     return named
 

@@ -2,7 +2,7 @@
 
     TSAL and SBR    path annotation|None x1 y1 x2 y2 [face_size]
     WFLW            196 coordinates, x1 y1 x2 y2, 6 attributes, image name
-    .csv, .json     see `tables`
+    .csv, .json, .xml, .slp     of other tools: see `formats`
 
 A path is a still image, or `<video file>#<frame>` with frames counted from 1, as `%06d` files and 300VW's
 annotations are. Relative paths start at the folder of the list, or at the root that the caller names.
@@ -20,12 +20,12 @@ from tsal_dist.pack.face import (
     build_face,
     check_box,
     check_path,
-    parse_frame,
     parse_number,
     parse_size,
+    split_frame,
 )
+from tsal_dist.pack.formats.formats import format_of
 from tsal_dist.pack.points import AFLW_POINTS, load_pts
-from tsal_dist.pack.tables import read_coco, read_csv
 
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 _WFLW_FIELDS = 2 * 98 + 4 + len(WFLW_ATTRIBUTES) + 1
@@ -39,13 +39,12 @@ def read_list(path: Path, root: Path | None = None, points: int = AFLW_POINTS) -
     if not path.is_file():
         raise ConfigError(f"The list {path} does not exist. Check --lists.")
     root = root or path.parent
-    if path.suffix.lower() == ".json":
-        return read_coco(path, root)
-    if path.suffix.lower() == ".csv":
-        return read_csv(path, root)
+    named = format_of(path)
+    if named:
+        return named.read(path, root)
     entries = list(_read_lines(path, root, points))
     if not entries:
-        raise ConfigError(f"The list {path} names no frame. Give a list with one face per line.")
+        raise ConfigError(f"The list {path} names no frame. Give a list with one subject per line.")
     return entries
 
 
@@ -87,12 +86,6 @@ def _tsal_entry(words: list[str], root: Path, points: int) -> Entry:
     except DataError as error:
         return Entry(file, frame, Face(box=box, face_px=face_px), str(error))
     return Entry(file, frame, Face(read.points_K2, read.visible_K, box, face_px))
-
-
-def split_frame(path: str) -> tuple[str, int | None]:
-    """`vid.avi#000001` is the first frame of vid.avi, number 0 here; other paths are stills."""
-    name, mark, digits = path.rpartition("#")
-    return (name, parse_frame(digits)) if mark and digits.isdigit() else (path, None)
 
 
 def _wflw_entry(words: list[str], root: Path) -> Entry:

@@ -16,6 +16,7 @@ from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.face import Face, tight_box
 from tsal_dist.pack.inputs import Input, Label
 from tsal_dist.pack.video_facts import Probe
+from tsal_dist.records import Layout
 from tsal_dist.shards.frames import OK
 from tsal_dist.shards.manifest import FORMAT
 
@@ -86,6 +87,8 @@ class Plan:
     sources: tuple[tuple[Input, Probe], ...]
     """Every input with what probing found, the unusable ones included."""
     points: int
+    layout: Layout
+    """What the landmarks are called."""
     summary: dict[str, Any]
     """What the fingerprint covers, in a form that can be compared when it differs."""
 
@@ -112,7 +115,10 @@ def build_plan(
         causes = ", ".join(f"{one.name}: {seen.reason}" for one, seen in sources[:3])
         raise DataError(f"None of the {len(sources)} inputs can be packed ({causes}). Check the paths.")
     points = _count_points(one for one, _ in usable)
+    layout = _common_layout([one for one, _ in usable], points)
     wanted = [_wanted_frames(one, seen, options.stride) for one, seen in usable]
+    for (one, seen), frames in zip(usable, wanted, strict=True):
+        _check_labelled_frames(one, seen, frames, options.stride)
     labelled = [_with_frames(one, frames) for (one, _), frames in zip(usable, wanted, strict=True)]
     labelled = _keep_share([_check_points(one, points) for one in labelled], options)
     bins = _fill(labelled, wanted, options.shard_frames)
@@ -125,6 +131,7 @@ def build_plan(
         ),
         tuple(sources),
         points,
+        layout,
         {
             **{f"option {name}": value for name, value in asdict(options).items()},
             "format": FORMAT,
@@ -132,6 +139,8 @@ def build_plan(
             "inputs": len(sources),
             "content of the inputs": _digest(f"{one.name} {one.kind} {seen.digest}" for one, seen in sources),
             "annotations": _digest(_spell(one) for one, _ in sources),
+            **({"names": list(layout.names)} if layout.names else {}),
+            **({"skeleton": [list(pair) for pair in layout.skeleton]} if layout.skeleton else {}),
         },
     )
 
@@ -151,18 +160,46 @@ def _count_points(inputs: Iterable[Input]) -> int:
     return next((len(face.points_K2) for face in faces if face.points_K2 is not None), 0)
 
 
+def _common_layout(inputs: Sequence[Input], points: int) -> Layout:
+    """The names that the lists agree on. A list without names fits any: its points are told by their order."""
+    named = [one for one in inputs if len(one.layout.names) == points and points]
+    for one in named[1:]:
+        for ours, theirs in zip(named[0].layout.names, one.layout.names, strict=True):
+            if ours != theirs:
+                raise ConfigError(
+                    f"The labels of {named[0].name} call a landmark {ours!r} where those of {one.name} have {theirs!r}. "
+                    "Bring the lists into one order of landmarks, or pack them into folders of their own."
+                )
+    return named[0].layout if named else Layout()
+
+
 def _check_points(one: Input, points: int) -> Input:
     def check(label: Label) -> Label:
         found = label.face.points_K2
         if label.problem or found is None or len(found) == points:
             return label
-        return replace(label, problem=f"{len(found)} landmarks where the first face has {points}")
+        return replace(label, problem=f"{len(found)} landmarks where the first subject has {points}")
 
     return replace(one, labels={frame: check(label) for frame, label in one.labels.items()})
 
 
 def _wanted_frames(one: Input, seen: Probe, stride: int) -> Sequence[int]:
     return range(0, seen.frames, stride) if one.whole else sorted(one.labels)
+
+
+def _check_labelled_frames(one: Input, seen: Probe, frames: Sequence[int], stride: int) -> None:
+    """No label of a whole video is dropped in silence."""
+    strangers = sorted(set(one.labels) - set(frames)) if one.whole and not one.annotations else []
+    if strangers and strangers[-1] >= seen.frames:
+        raise ConfigError(
+            f"The labels name frame {strangers[-1] + 1} of {one.name}, which has {seen.frames}: frames are counted from 1. "
+            "Correct the labels."
+        )
+    if strangers:
+        raise ConfigError(
+            f"Frame {strangers[0] + 1} of {one.name} is labelled, and --stride {stride} leaves it out. Use a stride of 1, or "
+            "give the labels as --lists apart from the videos."
+        )
 
 
 def _with_frames(one: Input, frames: Sequence[int]) -> Input:

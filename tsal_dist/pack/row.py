@@ -38,7 +38,7 @@ def build_row(
         return failed("annotation", "every landmark is outside of the picture")
     box = _find_box(piece, face, source, options, detect)
     if box is None:
-        return failed("no_box", "no annotation, row of a box file or detection says where the face is")
+        return failed("no_box", "no annotation, row of a box file or detection says where the subject is")
     image = shrink(source, options.size_px)
     encoded, jpg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
     if not encoded:

@@ -45,7 +45,7 @@ def measure_costs(
     processes together, and one alone."""
     if not config.has_teacher:
         raise ConfigError(
-            f"train.recipe={config.train.recipe} has no teacher here, so there is nothing to split. Plan for tsal or "
+            f"method.name={config.method.name} has no teacher here, so there is nothing to split. Plan for tsal or "
             f"mean_teacher."
         )
     probe = [*overrides, *STEADY, "runtime.topology=inline", f"runtime.weights.publish_every={PUBLISH_EVERY}"]

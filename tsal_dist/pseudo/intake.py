@@ -1,7 +1,7 @@
 """From logs to rows: finds producers, polls them, opens their segments in turn and hands out what may be trained on.
 
 Rows of one producer come in order and without gaps; producers take turns, a segment each. Every row that is committed
-is delivered, trimmed or quarantined exactly once, and counted. Nothing here knows of steps, ranks or replays.
+is delivered, trimmed or quarantined exactly once, and counted. Nothing here knows of steps, ranks or reuse.
 """
 
 import logging

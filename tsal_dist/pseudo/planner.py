@@ -2,8 +2,8 @@
 
 It turns the rows of all producers into plans of equal counts, one per step. Everything that decides what is trained on
 is its state; kept in the checkpoint beside the model, the rows after it are planned again with the model that forgot
-them. A plan that lacks rows says so and says why: whether to replay, to go on with labelled data or to wait is for the
-training loop to decide.
+them. A plan that lacks rows says so and says why: whether to use rows again, to go on with labelled data or to wait is
+for the training loop to decide.
 """
 
 import logging
@@ -17,7 +17,7 @@ import numpy as np
 from tsal_dist.errors import CheckpointError, ConfigError, ExchangeError
 from tsal_dist.pseudo.cursor import Cursor, save_cursor
 from tsal_dist.pseudo.intake import Intake, lowest
-from tsal_dist.pseudo.replay import ReplayPool
+from tsal_dist.pseudo.reuse_pool import ReusePool
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange, cut, merge_ranges, split_ranges
 from tsal_dist.pseudo.topic import Topic
@@ -52,7 +52,7 @@ class Planner:
         self.intake = Intake(topic, staleness, dedupe_units, max_bad_share, threads)
         self._staleness = staleness
         self._unit = topic.schema.unit
-        self._pool = ReplayPool(max_reuse, pool_rows, self._unit)
+        self._pool = ReusePool(max_reuse, pool_rows, self._unit)
         self._planned: dict[int, Plan] = {}
         """Plans that are not trained yet; ranks may be prefetching them."""
         self._seed = seed
@@ -84,9 +84,9 @@ class Planner:
         return self.intake.poll()
 
     def plan(
-        self, step: int, rows_per_rank: int, world: int, now_step: int | None = None, replay: bool = True
+        self, step: int, rows_per_rank: int, world: int, now_step: int | None = None, *, reuse: bool = True
     ) -> Plan:
-        """The rows of `step`: fresh ones first, then replays, equally many for each of `world` ranks.
+        """The rows of `step`: fresh ones first, then some again, equally many for each of `world` ranks.
 
         `now_step` is the student's step when these rows will be trained on, by which they are judged stale; it is
         `step` unless given. Asking again for a step that is not trained yet gives the same plan again.
@@ -102,19 +102,19 @@ class Planner:
         now = step if now_step is None else now_step
         lost_before = self.intake.lost_rows()
         parts = self.intake.draw(rows_per_rank * world, now)
-        if replay:
+        if reuse:
             self._pool.drop(lambda part: self._staleness.admits(now, part.teacher_step))
-        have = _rows(parts) + (len(self._pool) if replay else 0)
+        have = _rows(parts) + (len(self._pool) if reuse else 0)
         share = min(rows_per_rank, have // (world * self._unit) * self._unit)
         parts, surplus = _cut_after(parts, share * world)
         self.intake.put_back(surplus)
         missing = share * world - _rows(parts)
-        replays = self._pool.draw(missing, np.random.default_rng([self._seed, step])) if missing else []
+        reused = self._pool.draw(missing, np.random.default_rng([self._seed, step])) if missing else []
         self._pool.add([part for part in parts if part.use == 1])
         plan = Plan(
             step,
             now,
-            split_ranges(merge_ranges(parts + replays), share, world),
+            split_ranges(merge_ranges(parts + reused), share, world),
             rows_per_rank - share,
             dict(self.intake.lost_rows() - lost_before),
         )
@@ -186,8 +186,26 @@ class Planner:
         return self._staleness.bound_steps
 
     @property
-    def replayable_rows(self) -> int:
+    def reusable_rows(self) -> int:
+        """Rows that were trained on and may be trained on again."""
         return len(self._pool)
+
+    def take_verified(self, producer: str, seq: int) -> bytes | None:
+        """A segment that was read and verified here already, once; None where it has to be read."""
+        return self.intake.take_verified(producer, seq)
+
+    def numbers(self, step: int) -> dict[str, float]:
+        """The queue as it is seen at a student step, for the metrics."""
+        counts = self.counts().values()
+        names = ("committed", "delivered", "trimmed", "quarantined", "pending")
+        totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
+        lost = self.intake.lost_rows()
+        totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
+        totals["queue/unread"] = float(len(self.intake.unread))
+        oldest = self.intake.oldest_step()
+        if oldest is not None:
+            totals["queue/age_steps"] = float(max(0, step - oldest))
+        return totals | {"queue/reusable": float(self.reusable_rows)}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain JSON. `intake.feeds.<producer>.offset` is the offset vector."""

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import field as default
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -161,23 +162,54 @@ class Schema:
                 )
 
 
+@dataclass(frozen=True)
+class SourceColumns:
+    """What one source says of each point beside where it is, how sure, and whether at all."""
+
+    name: str
+    adds: str = ""
+    """One of ADDED: the rest of its column's name; "" adds nothing."""
+    dtype: str = "uint8"
+    shape: tuple[int, ...] = ()
+    """Of what it adds, for one point."""
+    states_error: bool = False
+    """Whether the error in source pixels that the score stands for comes with it."""
+
+
+ADDED = ("candidates", "patch", "feature")
+
+
 def labels_schema(
-    points: int, sources: Sequence[str] = SOURCES, dtype: str = "float32", unit: int = 1, minor: int = 0
+    points: int,
+    sources: Sequence[str | SourceColumns] = SOURCES,
+    dtype: str = "float32",
+    unit: int = 1,
+    minor: int = 0,
 ) -> Schema:
     """teacher → student: where each source of the teacher sees each point, in source pixels.
 
-    `float16` halves the file and rounds coordinates to half a pixel from 512 on and to a whole one from 1024 on.
+    `float16` halves the file and rounds coordinates to half a pixel from 512 on and to a whole one from 1024 on. A patch
+    comes with `cell`: source pixels per cell of it, along its columns and rows.
     """
     if dtype not in {"float32", "float16"}:
         raise ConfigError(f"Labels are stored as float32 or float16, not {dtype!r}.")
+    declared = [source if isinstance(source, SourceColumns) else SourceColumns(source) for source in sources]
     fields = [Field("box", "float32", (4,)), Field("fb_error", dtype, (points,))]
-    for source in sources:
+    for source in declared:
         fields += [
-            Field(f"{source}_xy", dtype, (points, 2)),
-            Field(f"{source}_score", dtype, (points,)),
-            Field(f"{source}_valid", BITS, (points,)),
+            Field(f"{source.name}_xy", dtype, (points, 2)),
+            Field(f"{source.name}_score", dtype, (points,)),
+            Field(f"{source.name}_valid", BITS, (points,)),
         ]
-    return Schema("labels", tuple(fields), unit, minor, points=points, sources=tuple(sources))
+        if source.states_error:
+            fields.append(Field(f"{source.name}_error", dtype, (points,)))
+        if source.adds:
+            fields.append(Field(f"{source.name}_{source.adds}", source.dtype, (points, *source.shape)))
+    if any(source.adds == "patch" for source in declared):
+        fields.append(Field("cell", "float32", (2, 2)))
+    more = any(source.adds or source.states_error for source in declared)
+    names = tuple(source.name for source in declared)
+    return Schema("labels", tuple(fields), unit, max(minor, int(more)), points=points, sources=names)
 
 
 def feedback_schema(minor: int = 0) -> Schema:
@@ -199,6 +231,12 @@ class LabelBatch:
     score_NK: Mapping[str, NDArray[Any]]
     valid_NK: Mapping[str, NDArray[np.bool_]]
     fb_error_NK: NDArray[Any]
+    error_NK: Mapping[str, NDArray[Any]] = default(default_factory=dict)
+    """Source pixels, of the sources that state their errors."""
+    more: Mapping[str, NDArray[Any]] = default(default_factory=dict)
+    """What sources add, by the name of its column."""
+    cell_N22: NDArray[np.float32] | None = None
+    """With patches: source pixels per cell of one, along its columns and rows."""
 
     def __len__(self) -> int:
         return len(self.frame_N)
@@ -209,7 +247,8 @@ class LabelBatch:
             out[f"{source}_xy"] = self.xy_NK2[source]
             out[f"{source}_score"] = self.score_NK[source]
             out[f"{source}_valid"] = self.valid_NK[source]
-        return out
+        out |= {f"{source}_error": error_NK for source, error_NK in self.error_NK.items()}
+        return out | dict(self.more) | ({} if self.cell_N22 is None else {"cell": self.cell_N22})
 
     @staticmethod
     def from_columns(columns: Mapping[str, Any], sources: Sequence[str]) -> "LabelBatch":
@@ -224,6 +263,14 @@ class LabelBatch:
             {source: columns[f"{source}_score"] for source in sources},
             {source: columns[f"{source}_valid"] for source in sources},
             columns["fb_error"],
+            {source: columns[f"{source}_error"] for source in sources if f"{source}_error" in columns},
+            {
+                name: columns[name]
+                for source in sources
+                for added in ADDED
+                if (name := f"{source}_{added}") in columns
+            },
+            columns.get("cell"),
         )
 
 

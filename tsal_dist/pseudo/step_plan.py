@@ -57,7 +57,7 @@ class Plan:
         return sum(len(part) for part in self.ranges() if part.use == 1)
 
     @property
-    def replayed_rows(self) -> int:
+    def reused_rows(self) -> int:
         return sum(len(part) for part in self.ranges() if part.use > 1)
 
     def ranges(self) -> Iterator[RowRange]:

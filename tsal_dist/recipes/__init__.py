@@ -1,20 +1,8 @@
-"""Methods. A method is one file over the few seams of `api`: who publishes which weights, what a teacher does
-with them, which sources it computes, and how the student turns those into a target with weights.
+"""Methods. A method is one file: a class of settings, and a function `recipe` that composes parts.
 
-The table is a plain dict: a new method is a file and a line here.
+`api` says what the parts are, `find` gets a method by its name, anybody's file included; `python -m tsal_dist.recipes`
+lists what there is. The parts that several methods share have a file each: `averaging` and `following` (what a net of the
+panel does with the student's weights), `fusion`, `weighers` and `labelling` (from nets to labels), `mixing` (harder views),
+`terms` (what is minimised), `students` (twins and the like), `tracking` (a teacher's own lesson). docs/recipes.md is the
+page that takes a reader from nothing to a method of her own.
 """
-
-from collections.abc import Callable
-
-from tsal_dist.config.model import ModelConfig
-from tsal_dist.config.train import TrainConfig
-from tsal_dist.recipes import mean_teacher, supervised, tsal
-from tsal_dist.recipes.api import Recipe
-
-RECIPES: dict[str, Callable[[TrainConfig, ModelConfig], Recipe]] = {
-    "supervised": supervised.build_recipe,
-    "mean_teacher": mean_teacher.build_recipe,
-    "tsal": tsal.build_recipe,
-}
-
-__all__ = ["RECIPES", "Recipe"]

@@ -18,10 +18,15 @@ from torch import Tensor, nn
 
 Tensors = Mapping[str, Tensor]
 Buffers = Literal["average", "copy", "keep"]
+NOTHING: Tensors = {}
+STEPS = "average.steps"
+"""Beside the averaged tensors: over how many steps."""
 
 
 class RecursiveAverage:
     """What a teacher does with each student snapshot, once and in order."""
+
+    every_version = True
 
     def __init__(self, keep: float, queue: int, buffers: Buffers = "average") -> None:
         self._keep = keep
@@ -29,13 +34,13 @@ class RecursiveAverage:
         self._recent: deque[dict[str, Tensor]] = deque(maxlen=queue)
 
     @torch.no_grad()
-    def absorb(self, model: nn.Module, snapshot: Tensors) -> None:
+    def absorb(self, model: nn.Module, snapshot: Tensors, extra: Tensors = NOTHING) -> None:
         """Pull `model` towards the mean of the last snapshots, this one included."""
         self._recent.append({name: value.detach().clone() for name, value in snapshot.items()})
         pull(model, self._mean(), 1 - self._keep, self._buffers)
 
     @torch.no_grad()
-    def follow(self, model: nn.Module, snapshot: Tensors) -> None:
+    def follow(self, model: nn.Module, snapshot: Tensors, extra: Tensors = NOTHING) -> None:
         """Become the snapshot: what a teacher does while the student only learns from labels."""
         self._recent.clear()
         self._recent.append({name: value.detach().clone() for name, value in snapshot.items()})
@@ -106,11 +111,11 @@ class StepAverage:
             torch._foreach_lerp_(mine, theirs, share)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {**self.tensors, "average.steps": torch.tensor(self._steps)}
+        return {**self.tensors, STEPS: torch.tensor(self._steps)}
 
     def load_state_dict(self, state: Tensors) -> None:
         """The inverse of `state_dict`."""
-        self._steps = int(state["average.steps"])
+        self._steps = int(state[STEPS])
         for name, value in self.tensors.items():
             value.copy_(state[name])
 

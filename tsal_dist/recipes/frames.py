@@ -1,10 +1,13 @@
 """What a step computes on: frames, frames with what was said of them, and a teacher's answers.
 
-Axes: B clips, T frames, N = B T frames, S sources, K points.
+Axes: B clips, T frames, N = B T frames, P pairs of neighbour frames, S sources, K points.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from tsal_dist.recipes.target import Evidence
@@ -29,6 +32,34 @@ class Frames:
     def __len__(self) -> int:
         return len(self.image_NHWC)
 
+    def piece(self, place: int, pieces: int) -> "Frames":
+        """One of `pieces` equal parts, of whole clips."""
+        if pieces == 1:
+            return self
+        frames = slice(place * len(self) // pieces, (place + 1) * len(self) // pieces)
+        clips = slice(frames.start // self.clip_frames, frames.stop // self.clip_frames)
+        return replace(
+            self,
+            image_NHWC=self.image_NHWC[frames],
+            points_NK2=self.points_NK2[frames],
+            visible_NK=self.visible_NK[frames],
+            labelled_N=self.labelled_N[frames],
+            face_px_B=self.face_px_B[clips],
+        )
+
+
+class Pairs(NamedTuple):
+    """Neighbours within the clips of a flat batch: frame before_P and frame after_P."""
+
+    before_P: Tensor
+    after_P: Tensor
+
+
+def neighbours(frames: Frames) -> Pairs:
+    """Every pair of consecutive frames of one clip; none across clips."""
+    index_BT = torch.arange(len(frames), device=frames.image_NHWC.device).view(-1, frames.clip_frames)
+    return Pairs(index_BT[:, :-1].flatten(), index_BT[:, 1:].flatten())
+
 
 @dataclass(frozen=True)
 class PseudoFrames:
@@ -46,3 +77,7 @@ class Answers:
     score_NSK: Tensor
     valid_NSK: Tensor
     fb_error_NK: Tensor
+    more: Mapping[str, Tensor]
+    """What a source adds to its points, by its name: N x K x ..."""
+    error_NSK: Tensor | None = None
+    """The error in pixels that each score stands for; not a number where nothing is known of it."""

@@ -1,28 +1,36 @@
-"""What a teacher says of unlabelled clips: one forward pass per frame and view, one flow per pair of neighbours.
+"""What a panel says of unlabelled clips: one forward pass per net, frame and view, one flow per pair of neighbours.
 
-heatmap   each map's peak and its height, averaged over the views
-center    the best-scored face of the centre map and its offsets. Its score alone decides, not its distance to
-          the heatmap's points: agreement that was chosen for proves nothing.
-track     the heatmap's points of the frame before, and of the frame after, carried here by flow. Where both
-          arrive they are averaged by trust, so a clip's first and last frame have a track too.
-
-Axes: B clips, T frames, N = B T, S sources, K points, P pairs of neighbours.
+heatmap     the highest peak, and its height
+center      the points of the best centre and its offsets, and the centre's score
+track       the neighbours' peaks carried here by flow: from before and from after, by how well each flow undoes
+            itself; with the carried points' score. A frame without a trusted way from either side is not valid.
+candidates  peaks, and the points of the best centres
+patch       peaks, and the map around each, in eight bits
+feature     peaks, and the net's embedding at each
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tsal_dist.geometry.center import decode_center
 from tsal_dist.geometry.heatmap import decode_heatmap
+from tsal_dist.metrics.calibration import Calibration
+from tsal_dist.models.embedding import EmbeddingTap, sample_at
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
-from tsal_dist.recipes.frames import Answers, Frames
+from tsal_dist.recipes.api import Source
+from tsal_dist.recipes.frames import Answers, Frames, Pairs, neighbours
+from tsal_dist.recipes.patches import cut_patches
+from tsal_dist.recipes.study import find_flow
 from tsal_dist.recipes.views import Turn, turn_back, turn_image, turns
 from tsal_dist.trackers.carry import Carried, carry_points
 from tsal_dist.trackers.flow import Flow, Tracker
+
+Forward = Callable[[Tensor], DetectorOutput]
 
 
 class Limits(NamedTuple):
@@ -32,68 +40,119 @@ class Limits(NamedTuple):
     max_move_px: float
 
 
-class Pairs(NamedTuple):
-    """Neighbours within the clips of a flat batch: frame before_P and frame after_P."""
+class Found(NamedTuple):
+    """One source's answer."""
 
-    before_P: Tensor
-    after_P: Tensor
-
-
-def neighbours(frames: Frames) -> Pairs:
-    """Every pair of consecutive frames of one clip; none across clips."""
-    index_BT = torch.arange(len(frames), device=frames.image_NHWC.device).view(-1, frames.clip_frames)
-    return Pairs(index_BT[:, :-1].flatten(), index_BT[:, 1:].flatten())
-
-
-def find_flow(tracker: Tracker, frames: Frames, pairs: Pairs) -> Flow:
-    """The flow of all pairs at once, from the frame before to the frame after."""
-    return tracker(frames.image_NHWC[pairs.before_P], frames.image_NHWC[pairs.after_P])
+    points_NK2: Tensor
+    score_NK: Tensor
+    valid_NK: Tensor
+    more: Tensor | None = None
 
 
 @torch.no_grad()
 def label(
-    forward: Callable[[Tensor], DetectorOutput],
+    panel: Mapping[str, nn.Module],
     tracker: Tracker,
     frames: Frames,
-    sources: tuple[str, ...],
+    sources: Sequence[Source],
     *,
     stride: int,
     radius: int,
-    views: int,
     limits: Limits,
 ) -> Answers:
-    """The chosen sources' answers for every frame and point."""
-    output = forward(normalize(frames.image_NHWC))
-    points_NK2, score_NK = decode_heatmap(output.points_heat_NKhw, stride, radius)
-    if views > 1:
-        more = [
-            _seen_turned(forward, frames.image_NHWC, turn, stride, radius)
-            for turn in turns(views - 1, points_NK2.shape[1])
-        ]
-        points_NK2, score_NK = _average([(points_NK2, score_NK), *more])
-    everywhere_NK = torch.ones_like(score_NK, dtype=torch.bool)
-    found: dict[str, tuple[Tensor, Tensor, Tensor]] = {"heatmap": (points_NK2, score_NK, everywhere_NK)}
-    if "center" in sources:
-        faces_NCK2, face_score_NC = decode_center(output.center_N1hw, output.offset_N2Khw, stride)
-        found["center"] = (faces_NCK2[:, 0], face_score_NC[:, :1].expand_as(score_NK), everywhere_NK)
-    error_NK = torch.zeros_like(score_NK)
-    if "track" in sources:
-        pairs = neighbours(frames)
+    """The sources' answers for every frame and point."""
+    asked = _Asked(panel, frames, stride, radius)
+    flow, pairs = None, neighbours(frames)
+    if any(source.reading == "track" for source in sources):
         flow = find_flow(tracker, frames, pairs)
-        *track, error_NK = _track(flow, pairs, points_NK2, score_NK, limits)
-        found["track"] = (track[0], track[1], track[2])
+    found: dict[str, Found] = {}
+    error_NK: Tensor | None = None
+    for source in sources:
+        if source.reading == "track":
+            assert flow is not None, "computed above"
+            points_NK2, score_NK = asked.peaks(source.member, source.views)
+            found[source.name], error_NK = _track(flow, pairs, points_NK2, score_NK, limits)
+        else:
+            found[source.name] = asked.read(source)
+    score_NSK = torch.stack([one.score_NK for one in found.values()], 1)
     return Answers(
-        points_NSK2=torch.stack([found[source][0] for source in sources], 1),
-        score_NSK=torch.stack([found[source][1] for source in sources], 1),
-        valid_NSK=torch.stack([found[source][2] for source in sources], 1),
-        fb_error_NK=error_NK,
+        points_NSK2=torch.stack([one.points_NK2 for one in found.values()], 1),
+        score_NSK=score_NSK,
+        valid_NSK=torch.stack([one.valid_NK for one in found.values()], 1),
+        fb_error_NK=torch.zeros_like(score_NSK[:, 0]) if error_NK is None else error_NK,
+        more={name: one.more for name, one in found.items() if one.more is not None},
     )
+
+
+class _Asked:
+    """The panel's outputs for some frames, each computed once."""
+
+    def __init__(self, panel: Mapping[str, nn.Module], frames: Frames, stride: int, radius: int) -> None:
+        self._panel, self._image_NHWC = panel, frames.image_NHWC
+        self._stride, self._radius = stride, radius
+        self._outputs: dict[str, DetectorOutput] = {}
+        self._embeddings: dict[str, Tensor] = {}
+        self._peaks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+
+    def read(self, source: Source) -> Found:
+        output = self._output(source.member, source.reading == "feature")
+        if source.reading == "center":
+            faces_NCK2, face_score_NC = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride)
+            score_NK = face_score_NC[:, :1].expand(faces_NCK2.shape[0], faces_NCK2.shape[2])
+            return Found(faces_NCK2[:, 0], score_NK, torch.ones_like(score_NK, dtype=torch.bool))
+        points_NK2, score_NK = self.peaks(source.member, source.views)
+        more = None
+        if source.reading == "candidates":
+            faces_NCK2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride)
+            more = faces_NCK2[:, : source.size].transpose(1, 2)
+        elif source.reading == "patch":
+            more = cut_patches(output.points_heat_NKhw, points_NK2, source.size, self._stride)
+        elif source.reading == "feature":
+            more = sample_at(self._embeddings[source.member], points_NK2, self._image_NHWC.shape[1]).half()
+        return Found(points_NK2, score_NK, torch.ones_like(score_NK, dtype=torch.bool), more)
+
+    def peaks(self, member: str, views: int) -> tuple[Tensor, Tensor]:
+        """Points and scores of the heatmaps, averaged over the views."""
+        if (member, views) not in self._peaks:
+            output = self._output(member)
+            seen = [decode_heatmap(output.points_heat_NKhw, self._stride, self._radius)]
+            seen += [
+                _seen_turned(self._panel[member], self._image_NHWC, turn, self._stride, self._radius)
+                for turn in turns(views - 1, seen[0][1].shape[1])
+            ]
+            self._peaks[member, views] = _average(seen) if views > 1 else seen[0]
+        return self._peaks[member, views]
+
+    def _output(self, member: str, with_embedding: bool = False) -> DetectorOutput:
+        if member not in self._outputs or (with_embedding and member not in self._embeddings):
+            net = self._panel[member]
+            if with_embedding:
+                with EmbeddingTap(net) as tap:
+                    self._outputs[member] = net(normalize(self._image_NHWC))
+                self._embeddings[member] = tap.taken
+            else:
+                self._outputs[member] = net(normalize(self._image_NHWC))
+        return self._outputs[member]
+
+
+def state_errors(answers: Answers, sources: Sequence[Source], known: Calibration | None) -> Answers:
+    """The same answers with the error in pixels that each score stands for, where a source is to state it.
+
+    The calibration is of the first net's peaks: of other readings, and before there is one, nothing is known.
+    """
+    if not any(source.states_error for source in sources):
+        return answers
+    error_NSK = torch.full_like(answers.score_NSK, torch.nan)
+    for place, source in enumerate(sources):
+        if known is not None and source.states_error:
+            error_NSK[:, place] = known.expected_px(answers.score_NSK[:, place]).to(error_NSK)
+    return replace(answers, error_NSK=error_NSK)
 
 
 def _track(
     flow: Flow, pairs: Pairs, points_NK2: Tensor, score_NK: Tensor, limits: Limits
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Points, score, validity and forward-backward error of the track source."""
+) -> tuple[Found, Tensor]:
+    """The track source, and its forward-backward error."""
     sum_NK3 = torch.zeros(*score_NK.shape, 3, device=score_NK.device)
     trust_NK = torch.zeros_like(score_NK)
     error_NK = torch.full_like(score_NK, torch.inf)
@@ -109,11 +168,11 @@ def _track(
         error_NK[end_P] = torch.minimum(error_NK[end_P], usable_PK)
     valid_NK = trust_NK > 0
     mean_NK3 = sum_NK3 / trust_NK.clamp_min(1e-12).unsqueeze(-1)
-    return mean_NK3[..., :2], mean_NK3[..., 2], valid_NK, torch.where(valid_NK, error_NK, 0.0)
+    return Found(mean_NK3[..., :2], mean_NK3[..., 2], valid_NK), torch.where(valid_NK, error_NK, 0.0)
 
 
 def _seen_turned(
-    forward: Callable[[Tensor], DetectorOutput], image_NHWC: Tensor, turn: Turn, stride: int, radius: int
+    forward: Forward, image_NHWC: Tensor, turn: Turn, stride: int, radius: int
 ) -> tuple[Tensor, Tensor]:
     """Points and scores of another view, brought back to the first."""
     turned_NHWC = turn_image(image_NHWC, turn)

@@ -6,13 +6,31 @@ source, the heatmap's peak; how much a point counts is its score against what is
 
 from collections.abc import Mapping
 
+from pydantic import Field
 from torch import Tensor
 
-from tsal_dist.config.model import ModelConfig
-from tsal_dist.config.train import TrainConfig
+from tsal_dist.config.section import Section
 from tsal_dist.recipes import weighers
-from tsal_dist.recipes.api import Newest, Recipe
+from tsal_dist.recipes.api import Member, Recipe, Source, Task
+from tsal_dist.recipes.following import Newest
 from tsal_dist.recipes.target import Evidence, Target
+from tsal_dist.recipes.terms import TargetCoordinates, TargetHeatmaps
+
+
+class Settings(Section):
+    """The average is `train.average`."""
+
+    views: int = Field(1, ge=1)
+    """Augmented views per frame that the teacher averages: a heavier, better teacher."""
+
+    score_warmup: int = Field(50, ge=0)
+    """Batches of score statistics to see before scores weigh anything."""
+
+    heat: float = Field(1.0, ge=0)
+    """Share of the heatmaps in what unlabelled frames teach."""
+
+    coordinate: float = Field(0.0, ge=0)
+    """Share of the decoded points."""
 
 
 class PeakLabeller:
@@ -30,7 +48,7 @@ class PeakLabeller:
     def __call__(self, evidence: Evidence) -> Target:
         peak = evidence.source("heatmap")
         score_NK = self._score(evidence.score_NSK[:, peak])
-        fresh_N1 = weighers.staleness(evidence.lag_rho_N).unsqueeze(-1)
+        fresh_N1 = evidence.fresh_N.unsqueeze(-1)
         weight_NK = score_NK * fresh_N1 * evidence.valid_NSK[:, peak]
         return Target(
             evidence.points_NSK2[:, peak],
@@ -45,15 +63,11 @@ class PeakLabeller:
         self._score.load_state_dict(dict(state))
 
 
-def build_recipe(train: TrainConfig, model: ModelConfig) -> Recipe:
+def recipe(settings: Settings, task: Task) -> Recipe:
     """The student's average labels."""
     return Recipe(
-        name="mean_teacher",
-        has_teacher=True,
-        publishes="average",
-        teacher_learns=False,
-        sources=("heatmap",),
-        rho_per_step=1 - train.teacher.average,
-        build_update=Newest,
-        build_labeller=lambda: PeakLabeller(model.num_points, train.sources.score_warmup),
+        label=PeakLabeller(task.points, settings.score_warmup),
+        sources=(Source("heatmap", views=settings.views),),
+        terms=(TargetHeatmaps(settings.heat), TargetCoordinates(settings.coordinate)),
+        panel={"teacher": Member(Newest())},
     )

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from tsal_dist.config.model import ModelConfig
-from tsal_dist.config.train import TrainConfig
-from tsal_dist.recipes.api import Newest, Recipe
+from tsal_dist.config.section import Section
+from tsal_dist.recipes.api import Member, Recipe, Source, Task
+from tsal_dist.recipes.following import Newest
 from tsal_dist.recipes.target import Evidence, Target
+
+
+class Settings(Section):
+    """It has none."""
 
 
 class NoLabels:
@@ -22,7 +26,7 @@ class NoLabels:
 
     def __call__(self, evidence: Evidence) -> Target:
         points_NK2 = evidence.points_NSK2[:, 0]
-        return Target(points_NK2, torch.zeros_like(points_NK2[..., 0]), {})
+        return Target(points_NK2, torch.zeros_like(points_NK2[..., 0]))
 
     def state_dict(self) -> Mapping[str, Tensor]:
         return {}
@@ -31,15 +35,8 @@ class NoLabels:
         """Nothing is remembered."""
 
 
-def build_recipe(train: TrainConfig, model: ModelConfig) -> Recipe:
-    """No teacher, no pseudo-labels."""
+def recipe(settings: Settings, task: Task) -> Recipe:
+    """No pseudo-labels: no teacher is ever started for it."""
     return Recipe(
-        name="supervised",
-        has_teacher=False,
-        publishes="student",
-        teacher_learns=False,
-        sources=(),
-        rho_per_step=0.0,
-        build_update=Newest,
-        build_labeller=NoLabels,
+        label=NoLabels(), sources=(Source("heatmap"),), terms=(), panel={"teacher": Member(Newest())}
     )

@@ -1,11 +1,13 @@
-"""What several sources say of a frame's landmarks, and the one target with weights that comes of it.
+"""What several sources say of a frame's landmarks, and the target with weights that comes of it.
 
-Axes: N frames, S sources, K points. Coordinates are pixels of the crop the student is about to see.
+Axes: N frames, S sources, K points, h w cells. Coordinates are pixels of the crop the student is about to see.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 
@@ -17,13 +19,20 @@ class Evidence:
     """Their names, in the order of axis S."""
     points_NSK2: Tensor
     score_NSK: Tensor
-    """Heatmap: height of the peak. Center: score of the face. Track: score of the point that was carried."""
+    """Heatmap: height of the peak. Center: score of the subject. Track: score of the point that was carried."""
     valid_NSK: Tensor
-    """False where a source has nothing to say, such as a track whose two flows do not undo each other."""
+    """False where a source has nothing to say, such as a track whose two flows do not undo each other, or a frame that
+    could not be read."""
     fb_error_NK: Tensor
     """By how many pixels the track's two flows fail to undo each other, in the teacher's crop."""
-    lag_rho_N: Tensor
-    """How far, as a share, an averaging teacher has moved since the label was made."""
+    fresh_N: Tensor
+    """How much of an averaging teacher is still what it was when the label was made: 1 for a new label."""
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    """What a source adds to its points, by its name: N x K x ..."""
+    cell_N22: Tensor | None = None
+    """The student's pixels per cell of a patch, along its columns and rows."""
+    error_NSK: Tensor | None = None
+    """The error in pixels of the student's crop that each score stands for; not a number where that is not known."""
 
     def source(self, name: str) -> int:
         """Position of a source on axis S."""
@@ -37,5 +46,60 @@ class Target:
     points_NK2: Tensor
     weight_NK: Tensor
     """In [0, 1]; 0 teaches nothing."""
-    notes: Mapping[str, Tensor]
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
     """The factors of the weight, for the metrics: each N x K."""
+    heat_NKhw: Tensor | None = None
+    """Soft maps, where the target is more than a point; None is a gaussian at the point."""
+    soft_N: Tensor | None = None
+    """Frames whose soft maps count, the others have gaussians; None is all of them."""
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else a term of the method compares with, by name: N x K x ..."""
+
+    def weighed(self, factor_NK: Tensor) -> "Target":
+        """The same target, each point counting so much of what it counted."""
+        return replace(self, weight_NK=self.weight_NK * factor_NK)
+
+    def piece(self, place: int, pieces: int) -> "Target":
+        """One of `pieces` equal parts of its frames."""
+        if pieces == 1:
+            return self
+        count = len(self.weight_NK)
+        part = slice(place * count // pieces, (place + 1) * count // pieces)
+        return Target(
+            self.points_NK2[part],
+            self.weight_NK[part],
+            {name: note[part] for name, note in self.notes.items()},
+            None if self.heat_NKhw is None else self.heat_NKhw[part],
+            None if self.soft_N is None else self.soft_N[part],
+            {name: value[part] for name, value in self.more.items()},
+        )
+
+
+Targets: TypeAlias = Mapping[str, Target]
+TEACHER = "teacher"
+"""The name of a target that is the only one."""
+
+
+def named(target: Target | Targets) -> Targets:
+    """Several targets, or the only one under its usual name."""
+    return {TEACHER: target} if isinstance(target, Target) else target
+
+
+def truth_first(targets: Targets, points_NK2: Tensor, visible_NK: Tensor, labelled_N: Tensor) -> Targets:
+    """The same targets, with the truth instead where a frame has one: nothing that a teacher says outvotes a label.
+
+    Of a labelled frame the points that have no label teach nothing.
+    """
+    known_N1 = labelled_N.unsqueeze(-1)
+    truth_NK = visible_NK.to(points_NK2.dtype)
+    return {
+        name: replace(
+            target,
+            points_NK2=torch.where(known_N1.unsqueeze(-1), points_NK2, target.points_NK2),
+            weight_NK=torch.where(known_N1, truth_NK.to(target.weight_NK.dtype), target.weight_NK),
+            soft_N=None
+            if target.heat_NKhw is None
+            else ~labelled_N & (True if target.soft_N is None else target.soft_N),
+        )
+        for name, target in targets.items()
+    }

@@ -9,35 +9,89 @@ learns what several sources of the teacher agree on, and only where they do.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 
-from tsal_dist.config.model import ModelConfig
-from tsal_dist.config.train import SourcesConfig, TrainConfig
+from tsal_dist.config.section import Section
 from tsal_dist.recipes import weighers
-from tsal_dist.recipes.api import Recipe
+from tsal_dist.recipes.api import Member, Recipe, Source, Task
 from tsal_dist.recipes.averaging import RecursiveAverage
 from tsal_dist.recipes.fusion import fuse_median, fuse_nearest
 from tsal_dist.recipes.target import Evidence, Target
+from tsal_dist.recipes.terms import Structure, TargetCoordinates, TargetHeatmaps
+from tsal_dist.recipes.tracking import RebuiltFrames
 
 
-class Absorbing(RecursiveAverage):
-    """Recursive average filtering over every published version, once and in order."""
+class Settings(Section):
+    """The paper's choices, where it makes them."""
 
-    every_version = True
+    use: tuple[Literal["heatmap", "center", "track"], ...] = ("heatmap", "center", "track")
+    """Sources the teacher computes."""
+
+    views: int = Field(1, ge=1)
+    """Augmented views per frame that the teacher averages: a heavier, better teacher."""
+
+    track_share: float = Field(0.5, ge=0, le=1)
+    """Weight of the tracked point in the fusion of a track with its nearest detection."""
+
+    max_disagreement: float = Field(1.67, gt=0)
+    """Distance between sources, in sigmas, beyond which a point teaches nothing. Past 2*sqrt(ln 2) a wrong
+    target is worse than none."""
+
+    score_warmup: int = Field(50, ge=0)
+    """Batches of score statistics to see before scores weigh anything."""
+
+    absorb: Literal["queue", "ema"] = "queue"
+    """`queue` averages the last `queue` student snapshots, `ema` takes only the newest."""
+
+    keep: float = Field(0.7, ge=0, le=1)
+    """Share of its own weights the teacher keeps when it absorbs: lambda."""
+
+    queue: int = Field(4, ge=1)
+    """Snapshots in the average: Q."""
+
+    buffers: Literal["average", "copy", "keep"] = "average"
+    """What absorbing does to norm statistics."""
+
+    own_steps: int = Field(1, ge=0)
+    """Gradient steps of its own per version."""
+
+    own_lr_share: float = Field(0.2, gt=0)
+    """The teacher's rate as a share of the student's: it is the calm one."""
+
+    tracking: float = Field(0.1, ge=0)
+    """Final weight of the teacher's own source: agreement with the frame rebuilt from its neighbour."""
+
+    structure: float = Field(0.01, ge=0)
+    """Weight of the structure-invariant constraint on clips."""
+
+    heat: float = Field(1.0, ge=0)
+    """Share of the heatmaps in what unlabelled frames teach."""
+
+    coordinate: float = Field(0.0, ge=0)
+    """Share of the decoded points."""
+
+    @field_validator("use")
+    @classmethod
+    def _detects(cls, use: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"heatmap", "center"} & set(use):
+            raise ValueError(
+                "it names no source of detections, and a tracker only carries what was detected: add heatmap"
+            )
+        return use
 
 
 class ConsistencyLabeller:
     """The fusion of the sources, weighed by how far they agree."""
 
-    def __init__(
-        self, sources: SourcesConfig, num_points: int, sigma_px: float, max_fb_error_px: float
-    ) -> None:
-        self._sources = sources
-        self._sigma_px = sigma_px
-        self._max_fb_error_px = max_fb_error_px
-        self._score = weighers.SoftScore(num_points, warmup=sources.score_warmup)
+    def __init__(self, settings: Settings, task: Task) -> None:
+        self._settings = settings
+        self._sigma_px = task.sigma_px
+        self._max_fb_error_px = task.max_fb_error_px
+        self._score = weighers.SoftScore(task.points, warmup=settings.score_warmup)
 
     def moments(self, evidence: Evidence) -> Tensor:
         return weighers.SoftScore.moments(evidence.score_NSK[:, self._detection(evidence)])
@@ -47,9 +101,9 @@ class ConsistencyLabeller:
 
     def __call__(self, evidence: Evidence) -> Target:
         points_NK2, distance_NK = self._fuse(evidence)
-        agreement_NK = weighers.agreement(distance_NK, self._sigma_px, self._sources.max_disagreement)
+        agreement_NK = weighers.agreement(distance_NK, self._sigma_px, self._settings.max_disagreement)
         score_NK = self._score(evidence.score_NSK[:, self._detection(evidence)])
-        fresh_N1 = weighers.staleness(evidence.lag_rho_N).unsqueeze(-1)
+        fresh_N1 = evidence.fresh_N.unsqueeze(-1)
         return Target(
             points_NK2,
             agreement_NK * score_NK * fresh_N1,
@@ -69,7 +123,7 @@ class ConsistencyLabeller:
             points_NK2, distance_NK = fuse_nearest(
                 evidence.points_NSK2[:, track],
                 evidence.points_NSK2[:, [1 - track]],
-                self._sources.track_share,
+                self._settings.track_share,
             )
             return points_NK2, torch.where(evidence.valid_NSK.all(1), distance_NK, torch.inf)
         trust_NK = weighers.fb_error(evidence.fb_error_NK, self._max_fb_error_px)
@@ -87,34 +141,23 @@ class ConsistencyLabeller:
         self._score.load_state_dict(dict(state))
 
 
-class Elastic(Absorbing):
-    """The released code's two-way averaging: the teacher absorbs the newest student, and the student is
-    pulled back by the same share (the student's loop does that half). The pair behaves like one net that is
-    tied by a spring; it is here to be compared with, not to be recommended."""
-
-    def __init__(self, keep: float) -> None:
-        super().__init__(keep, queue=1)
-
-
-def build_update(train: TrainConfig) -> Absorbing:
-    """The teacher's half of the chosen averaging."""
-    teacher = train.teacher
-    if teacher.absorb == "legacy":
-        return Elastic(teacher.keep)
-    return Absorbing(teacher.keep, teacher.queue if teacher.absorb == "queue" else 1, teacher.buffers)
-
-
-def build_recipe(train: TrainConfig, model: ModelConfig) -> Recipe:
+def recipe(settings: Settings, task: Task) -> Recipe:
     """The paper's method, repaired."""
+    absorbing = RecursiveAverage(
+        settings.keep, settings.queue if settings.absorb == "queue" else 1, settings.buffers
+    )
+    lessons = RebuiltFrames(
+        task, settings.tracking, settings.structure, settings.own_steps, settings.own_lr_share
+    )
     return Recipe(
-        name="tsal",
-        has_teacher=True,
-        publishes="student",
-        teacher_learns=train.teacher.own_steps > 0,
-        sources=train.sources.use,
-        rho_per_step=1 - train.teacher.average,
-        build_update=lambda: build_update(train),
-        build_labeller=lambda: ConsistencyLabeller(
-            train.sources, model.num_points, train.loss.sigma_px, model.tracker.max_fb_error_px
+        label=ConsistencyLabeller(settings, task),
+        sources=tuple(Source(name, reading=name, views=settings.views) for name in settings.use),
+        terms=(
+            TargetHeatmaps(settings.heat),
+            TargetCoordinates(settings.coordinate),
+            Structure(settings.structure),
         ),
+        panel={"teacher": Member(absorbing)},
+        publishes="student",
+        learn=lessons if settings.own_steps else None,
     )

@@ -33,7 +33,7 @@ def turns(count: int, num_points: int) -> list[Turn]:
     views = (*_LIST, *_MORE)
     if count > len(views):
         raise ConfigError(
-            f"train.sources.views is {count + 1}; there are {len(views) + 1} different views. Use at most that many."
+            f"method.views is {count + 1}; there are {len(views) + 1} different views. Use at most that many."
         )
     try:
         order = tuple(flip_order(num_points))

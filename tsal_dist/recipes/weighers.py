@@ -6,7 +6,6 @@ agreement   e^(-d^2 / 4 sigma^2), the overlap of two gaussians at distance d; 0 
 SoftScore   1 at or above a landmark's mean score, a gaussian's flank below it. Jaw points peak lower than eye
             corners: a common threshold would train on the easy points only.
 fb_error    e^(-(e / limit)^2 / 2): trust in a track falls as its two flows fail to undo each other.
-staleness   1 - rho.
 """
 
 import torch
@@ -22,11 +21,6 @@ def agreement(distance_NK: Tensor, sigma_px: float, cutoff: float) -> Tensor:
 def fb_error(error_NK: Tensor, limit_px: float) -> Tensor:
     """e^(-(e / limit)^2 / 2)."""
     return torch.exp(-(error_NK / limit_px).square() / 2)
-
-
-def staleness(lag_rho_N: Tensor) -> Tensor:
-    """1 - rho: the share of the teacher that is still what it was."""
-    return 1 - lag_rho_N
 
 
 class SoftScore:

@@ -4,17 +4,16 @@ Labels travel in pixels of the source frame, so every reader may crop as it like
 view, and here a teacher's view is undone. Axes: B clips, T frames, N = B T frames, S sources, K points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsal_dist.data.stream import collate
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import flip_order
 from tsal_dist.pseudo.schema import LabelBatch, Strings
+from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, PseudoFrames
 from tsal_dist.recipes.target import Evidence
 from tsal_dist.records import Clip
@@ -22,21 +21,22 @@ from tsal_dist.records import Clip
 
 def stack_frames(clips: Sequence[Clip], device: torch.device) -> Frames:
     """Clips as one flat batch of frames."""
-    batch = collate(list(clips))
-    counts_B1 = ~batch["pad_B"][:, None]
-    labelled_BT = batch["labelled_BT"] & counts_B1
-    visible_BTK = batch["visible_BTK"] & labelled_BT[..., None]
+    counts_B1 = np.array([[not clip.pad] for clip in clips])
+    labelled_BT = np.stack([clip.labelled_T for clip in clips]) & counts_B1
+    visible_BTK = np.stack([clip.visible_TK for clip in clips]) & labelled_BT[..., None]
 
     def flat(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(device, non_blocking=True)
 
     return Frames(
-        image_NHWC=flat(batch["image_BTHWC"]),
-        points_NK2=flat(batch["points_BTK2"]),
+        image_NHWC=flat(np.stack([clip.image_THWC for clip in clips])),
+        points_NK2=flat(np.stack([clip.points_TK2 for clip in clips])),
         visible_NK=flat(visible_BTK),
         labelled_N=flat(labelled_BT),
-        face_px_B=torch.from_numpy(batch["face_px_B"]).to(device, non_blocking=True),
-        clip_frames=batch["image_BTHWC"].shape[1],
+        face_px_B=torch.from_numpy(np.array([clip.face_px for clip in clips], np.float32)).to(
+            device, non_blocking=True
+        ),
+        clip_frames=len(clips[0].image_THWC),
     )
 
 
@@ -44,33 +44,58 @@ def enter_view(
     rows: LabelBatch,
     clips: Sequence[Clip],
     sources: Sequence[str],
-    lag_rho_N: NDArray[np.float32],
+    fresh_N: NDArray[np.float32],
     device: torch.device,
 ) -> PseudoFrames:
     """Label rows of whole clips, and the clips as the student sees them, as one batch.
 
-    The clips' own annotations are not looked at: an unlabelled video may have some.
+    A frame that is not fresh at all was damaged or could not be read: its sources have nothing to say, whatever a method
+    makes of freshness.
     """
     points = np.stack([rows.xy_NK2[source] for source in sources], 1).astype(np.float64)
     score = np.stack([rows.score_NK[source] for source in sources], 1).astype(np.float32)
-    valid = np.stack([rows.valid_NK[source] for source in sources], 1)
+    valid = np.stack([rows.valid_NK[source] for source in sources], 1) & (fresh_N > 0)[:, None, None]
     fb_error = rows.fb_error_NK.astype(np.float32)
-    _move([clip.to_crop_23 for clip in clips], points, score, valid, fb_error)
+    error = _errors(rows, sources)
+    matrices = [clip.to_crop_23 for clip in clips]
+    axes = [
+        1,
+        1,
+        1,
+        0,
+        1,
+    ]  # which of each array's axes after the frames is the landmarks', to be renamed by a mirror
+    more = {name: np.array(value) for name, value in rows.more.items()}
+    _move(
+        clips,
+        matrices,
+        points,
+        (points, score, valid, fb_error, error, *more.values()),
+        [*axes, *([0] * len(more))],
+    )
+    _scale(matrices, error)
     crop_px = clips[0].image_THWC.shape[1]
     inside = ((points >= -0.5) & (points <= crop_px - 0.5)).all(-1)
-    frames = stack_frames(clips, device)
+    cell = None
+    if rows.cell_N22 is not None:  # a lost row holds zeros, which could not be undone
+        cell = np.where(
+            (fresh_N > 0)[:, None, None], _turn(matrices, rows.cell_N22), np.eye(2, dtype=np.float32)
+        )
     evidence = Evidence(
         sources=tuple(sources),
         points_NSK2=torch.from_numpy(points.astype(np.float32)).to(device),
         score_NSK=torch.from_numpy(score).to(device),
         valid_NSK=torch.from_numpy(valid & inside).to(device),
         fb_error_NK=torch.from_numpy(fb_error).to(device),
-        lag_rho_N=torch.from_numpy(lag_rho_N.astype(np.float32)).to(device),
+        fresh_N=torch.from_numpy(fresh_N.astype(np.float32)).to(device),
+        more={name.rpartition("_")[0]: torch.from_numpy(value).to(device) for name, value in more.items()},
+        cell_N22=None if cell is None else torch.from_numpy(cell).to(device),
+        error_NSK=torch.from_numpy(error).to(device) if rows.error_NK else None,
     )
-    return PseudoFrames(frames, evidence)
+    return PseudoFrames(stack_frames(clips, device), evidence)
 
 
-def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[str]) -> LabelBatch:
+def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[Source], stride: int) -> LabelBatch:
     """A teacher's answers about clips, as rows in source pixels, the frames of a clip side by side."""
     clip_frames = len(clips[0].image_THWC)
     # Copies, for what is on the CPU already would be changed under its owner's hands.
@@ -78,8 +103,22 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[str]) 
     score = answers.score_NSK.float().cpu().numpy().copy()
     valid = answers.valid_NSK.cpu().numpy().copy()
     fb_error = answers.fb_error_NK.float().cpu().numpy().copy()
-    _move([affine.invert(clip.to_crop_23) for clip in clips], points, score, valid, fb_error)
-    per_source: Mapping[str, int] = {source: place for place, source in enumerate(sources)}
+    error = np.full_like(score, np.nan)
+    if answers.error_NSK is not None:
+        error[:] = answers.error_NSK.float().cpu().numpy()
+    more = {name: value.cpu().numpy().copy() for name, value in answers.more.items()}
+    matrices = [affine.invert(clip.to_crop_23) for clip in clips]
+    _move(
+        clips,
+        matrices,
+        points,
+        (points, score, valid, fb_error, error, *more.values()),
+        [1, 1, 1, 0, 1, *([0] * len(more))],
+    )
+    _scale(matrices, error)
+    cells = np.tile(np.eye(2, dtype=np.float32) * stride, (len(points), 1, 1))
+    patches = any(source.reading == "patch" for source in sources)
+    reading = {source.name: source.reading for source in sources}
     return LabelBatch(
         video=Strings.of([clip.video for clip in clips for _ in range(clip_frames)]),
         frame_N=np.concatenate([clip.frames_T for clip in clips]).astype(np.int32),
@@ -89,31 +128,59 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[str]) 
         shard_N=np.repeat(np.array([clip.ref.shard for clip in clips], np.int32), clip_frames),
         index_N=np.concatenate([_positions(clip) for clip in clips]).astype(np.int32),
         box_N4=np.repeat(np.stack([clip.box_4 for clip in clips]), clip_frames, axis=0).astype(np.float32),
-        xy_NK2={source: points[:, place].astype(np.float32) for source, place in per_source.items()},
-        score_NK={source: score[:, place] for source, place in per_source.items()},
-        valid_NK={source: valid[:, place] for source, place in per_source.items()},
+        xy_NK2={source.name: points[:, place].astype(np.float32) for place, source in enumerate(sources)},
+        score_NK={source.name: score[:, place] for place, source in enumerate(sources)},
+        valid_NK={source.name: valid[:, place] for place, source in enumerate(sources)},
         fb_error_NK=fb_error,
+        error_NK={
+            source.name: error[:, place] for place, source in enumerate(sources) if source.states_error
+        },
+        more={f"{name}_{reading[name]}": value for name, value in more.items()},
+        cell_N22=_turn(matrices, cells) if patches else None,
     )
 
 
+def _errors(rows: LabelBatch, sources: Sequence[str]) -> NDArray[np.float32]:
+    """Errors_NSK in source pixels; not a number where none is stated, or in a column from before it was."""
+    blank = np.full(rows.fb_error_NK.shape, np.nan, np.float32)
+    error = np.stack([rows.error_NK.get(source, blank) for source in sources], 1).astype(np.float32)
+    return np.where(error > 0, error, np.float32(np.nan))
+
+
 def _move(
+    clips: Sequence[Clip],
     matrices: Sequence[affine.Matrix],
     points_NSK2: NDArray[np.float64],
-    score_NSK: NDArray[np.float32],
-    valid_NSK: NDArray[np.bool_],
-    fb_error_NK: NDArray[np.float32],
+    arrays: Sequence[NDArray[np.generic]],
+    landmark_axes: Sequence[int],
 ) -> None:
-    """Take each clip's points through its matrix, in place. A mirror renames all that belongs to a landmark."""
+    """Take each clip's points through its matrix, in place. A mirror renames all that belongs to a landmark.
+
+    `arrays` are these points and whatever else belongs to landmarks, along the given axis after the frames'.
+    """
     clip_frames = len(points_NSK2) // len(matrices)
-    for place, matrix_23 in enumerate(matrices):
+    for place, (clip, matrix_23) in enumerate(zip(clips, matrices, strict=True)):
         mine = slice(place * clip_frames, (place + 1) * clip_frames)
         points_NSK2[mine] = affine.apply(matrix_23, points_NSK2[mine])
-        if affine.mirrors(matrix_23):
-            order = list(flip_order(points_NSK2.shape[2]))
-            points_NSK2[mine] = points_NSK2[mine][:, :, order]
-            score_NSK[mine] = score_NSK[mine][..., order]
-            valid_NSK[mine] = valid_NSK[mine][..., order]
-            fb_error_NK[mine] = fb_error_NK[mine][..., order]
+        if clip.mirror_K:
+            order = list(clip.mirror_K)
+            for array, axis in zip(arrays, landmark_axes, strict=True):
+                array[mine] = array[mine].take(order, axis=axis + 1)
+
+
+def _scale(matrices: Sequence[affine.Matrix], error_NSK: NDArray[np.float32]) -> None:
+    """Lengths in pixels through each clip's matrix, in place."""
+    clip_frames = len(error_NSK) // len(matrices)
+    for place, matrix_23 in enumerate(matrices):
+        scale = np.sqrt(abs(np.linalg.det(matrix_23[:, :2])))
+        error_NSK[place * clip_frames : (place + 1) * clip_frames] *= np.float32(scale)
+
+
+def _turn(matrices: Sequence[affine.Matrix], cell_N22: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The pixels of one cell of a patch, through each clip's matrix."""
+    clip_frames = len(cell_N22) // len(matrices)
+    turned = [matrix_23[:, :2] for matrix_23 in matrices for _ in range(clip_frames)]
+    return (np.stack(turned) @ cell_N22).astype(np.float32)
 
 
 def _positions(clip: Clip) -> NDArray[np.int64]:

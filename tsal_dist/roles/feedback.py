@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tsal_dist.data.pool import InProcess, Workers
 from tsal_dist.data.request import ClipRequest, Unreadable
@@ -26,7 +25,6 @@ from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import FeedbackBatch, LabelBatch, Strings
-from tsal_dist.recipes.target import Target
 from tsal_dist.records import Clip
 
 log = logging.getLogger(__name__)
@@ -34,17 +32,6 @@ log = logging.getLogger(__name__)
 GROUP = "teacher"
 Note = tuple[int, int, float]
 """The student's step, a clip, and how far the student is from its label."""
-
-
-def disagreement(
-    points_NK2: Tensor, target: Target, sigma_px: float, clip_frames: int
-) -> NDArray[np.float32]:
-    """Per clip the weighted mean distance between points and target, in sigmas; nan where the target has no weight."""
-    gap_NK = (points_NK2.detach() - target.points_NK2).norm(dim=-1) / sigma_px
-    weight_B = target.weight_NK.reshape(-1, clip_frames * gap_NK.shape[1]).sum(1)
-    total_B = (gap_NK * target.weight_NK).reshape(-1, clip_frames * gap_NK.shape[1]).sum(1)
-    found: NDArray[np.float32] = (total_B / weight_B).cpu().numpy().astype(np.float32)
-    return found
 
 
 class Notes:
@@ -123,7 +110,7 @@ class Wishes:
         if not waiting:
             return []
         self._reads += 1
-        plan = self._reader.plan(self._reads, waiting, 1, replay=False)
+        plan = self._reader.plan(self._reads, waiting, 1, reuse=False)
         found = self._consumer.fetch(plan)
         self._reader.trained(self._reads)
         notes = FeedbackBatch.from_columns(found.columns)

@@ -20,9 +20,9 @@ from tsal_dist.geometry.warp import warp
 from tsal_dist.losses.term import Term
 from tsal_dist.losses.tracking import census_loss, smoothness_loss
 from tsal_dist.models.input import normalize
-from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.labelling import Pairs, find_flow
-from tsal_dist.recipes.steps import Forward
+from tsal_dist.recipes.api import Forward
+from tsal_dist.recipes.frames import Frames, Pairs
+from tsal_dist.recipes.study import find_flow
 from tsal_dist.trackers.flow import Flow, Tracker
 
 SMOOTHNESS = 0.05

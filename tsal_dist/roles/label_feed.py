@@ -91,7 +91,7 @@ class LabelFeed:
             elif weight_N[start] > 0:  # else the row itself is lost, and says nothing
                 require_same_frames(rows, start, clip)
             clips.append(clip)
-        pseudo = enter_view(rows, clips, self._sources, 1 - weight_N, self._device)
+        pseudo = enter_view(rows, clips, self._sources, weight_N, self._device)
         return Delivered(pseudo, rows, delivery.lag_steps_N, delivery.use_N)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ class LabelUsage:
     """Rows of the plans that were trained on since this process started."""
 
     staleness: Staleness
-    replayed: int = 0
+    reused: int = 0
     missing: int = 0
     by_lag: Counter[int] = field(default_factory=Counter)
     """Rows by how many student steps their teacher was behind."""
@@ -29,11 +29,11 @@ class LabelUsage:
         self.missing += plan.short_rows * len(plan.ranks)
         for part in plan.ranges():
             self.by_lag[self.staleness.lag_steps(plan.now_step, part.teacher_step)] += len(part)
-            self.replayed += len(part) if part.use > 1 else 0
+            self.reused += len(part) if part.use > 1 else 0
 
     def numbers(self) -> dict[str, float]:
         """For the metrics; the histograms once there is something to show."""
-        found = {"queue/replayed": float(self.replayed), "queue/missing": float(self.missing)}
+        found = {"queue/reused": float(self.reused), "queue/missing": float(self.missing)}
         if self.by_lag:
             rows, rho = self.by_lag.items(), self.staleness.rho
             for edge in STEPS:

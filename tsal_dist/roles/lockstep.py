@@ -12,16 +12,16 @@ computes what `inline` does, to the bit where both use equally many threads, and
 import json
 import logging
 import secrets
-import time
 from typing import Any
 
+from tsal_dist.clock import Clock
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost
 from tsal_dist.exchange.beat import DONE, NAMES, Watch
 from tsal_dist.exchange.store import Store, ensure
-from tsal_dist.roles.student_loop import STUDENT_PEER, Peers
+from tsal_dist.roles.peers import STUDENT_PEER, Peers
 from tsal_dist.roles.teacher_loop import IDLE_S, TeacherLinks
 
 log = logging.getLogger(__name__)
@@ -69,13 +69,17 @@ def take_turn(links: TeacherLinks, step: int) -> None:
 
 
 class Caller:
-    """The student's side, on rank 0. Make it before the roles meet: what an earlier attempt asked is forgotten then."""
+    """The student's side, on rank 0: its schedule. Make it before the roles meet: what an earlier attempt asked is
+    forgotten then."""
 
-    def __init__(self, store: Store, config: RunConfig, peers: Peers, stop: StopFlag) -> None:
-        self._store, self._config, self._company, self._stop = store, config, peers, stop
+    def __init__(self, store: Store, config: RunConfig, peers: Peers, clock: Clock, stop: StopFlag) -> None:
+        self._store, self._config, self._peers, self._clock, self._stop = store, config, peers, clock, stop
         self._name = secrets.token_hex(8)
         store.replace(ASKED, b"")
         ensure(store, ANSWERED)
+
+    def resume(self, step: int | None) -> None:
+        """The teacher finds by itself where the student goes on."""
 
     def before_step(self, step: int) -> None:
         """Return when the teacher has taken its turn, or when this process is asked to stop."""
@@ -87,17 +91,23 @@ class Caller:
         if saves_after(self._config, step):
             self._ask(SAVE, step)
 
+    def save(self, step: int) -> None:
+        """The teacher saves by itself when it finds that the student has left."""
+
+    def end(self) -> None:
+        """The teacher finds the reason why the run ends."""
+
     def _ask(self, what: str, step: int) -> None:
         words = json.dumps({"what": what, "step": step, "by": self._name}).encode()
         self._store.replace(ASKED, words)
         while self._store.get(ANSWERED) != words and not self._stop.requested:
-            self._company.tick("wait for the teacher", step)
-            if self._company.has_lost_teacher():
+            self._peers.tick("wait for the teacher", step)
+            if self._peers.has_lost_teacher():
                 raise PeerLost(
                     f"At step {step} the student waits for the teacher to {what}, as runtime.lockstep demands: "
-                    f"{self._company.whereabouts()}. Look at its log, then resume both."
+                    f"{self._peers.whereabouts()}. Look at its log, then resume both."
                 )
-            time.sleep(IDLE_S)
+            self._clock.sleep(IDLE_S)
 
 
 def run_lockstep_teacher(links: TeacherLinks, store: Store, stop: StopFlag) -> ExitCode:
@@ -115,7 +125,7 @@ def run_lockstep_teacher(links: TeacherLinks, store: Store, stop: StopFlag) -> E
         if not words or words == done:
             links.tick("wait for the student")
             with teacher.pace.phase("unwanted"):
-                time.sleep(IDLE_S)
+                links.clock.sleep(IDLE_S)
             continue
         links.tick(words["what"])
         if words["what"] == SAVE:
@@ -144,14 +154,14 @@ def _labels(config: RunConfig, step: int) -> bool:
 def _versions(links: TeacherLinks, step: int) -> list[int]:
     """What is there to absorb. The version of this step is on disk, but a listing over a network may come late."""
     limits = links.teacher.config.runtime.deadlines
-    deadline = time.monotonic() + limits.silent_s
+    deadline_s = links.clock.now_s() + limits.silent_s
     while step not in (found := links.new_versions()) and links.teacher.version < step:
-        if time.monotonic() > deadline:
+        if links.clock.now_s() > deadline_s:
             raise ExchangeError(
                 f"The student's version of step {step} is not to be seen {limits.silent_s:g} s after it was published. "
                 f"Raise runtime.weights.keep if it was collected; else look at the filesystem."
             )
-        time.sleep(IDLE_S)
+        links.clock.sleep(IDLE_S)
     return found
 
 

@@ -1,6 +1,9 @@
 """The plans of another run, step by step: whoever is trained by them gets the same weights."""
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +25,50 @@ class Replay:
         self._log = own_log
         self._verified: set[tuple[str, int]] = set()
 
-    def plan(self, step: int, rows_per_rank: int, world: int) -> Plan:
-        """The plan that the other run made for this step, its segments verified."""
+    @property
+    def pending_rows(self) -> int:
+        """As many as any step wants: its plans are made already, those without rows as well."""
+        return sys.maxsize
+
+    @property
+    def reusable_rows(self) -> int:
+        return 0
+
+    @property
+    def committed_rows(self) -> int:
+        return 0
+
+    @property
+    def bound_steps(self) -> float:
+        """What is too old was left out by the other run."""
+        return math.inf
+
+    def tick(self) -> int:
+        return 0
+
+    def plan(self, step: int, rows_per_rank: int, world: int, *, reuse: bool) -> Plan:
+        """The plan that the other run made for this step, its segments verified; rows used again are in it."""
         plan = self._plans.plan(step, rows_per_rank, world)
         for part in plan.ranges():
             if (part.producer, part.seq) not in self._verified:
                 self._verify(part)
         self._log.write(plan)
-        return plan
+        return replace(plan, reasons={})  # what the other run lost on the way is no loss of this one
 
     def trained(self, step: int) -> None:
         """Nothing waits for room here."""
+
+    def condemn(self, producer: str, seq: int, fault: str) -> None:
+        raise DataError(f"Segment {seq} of {producer} was lost during the replay: {fault}")
+
+    def commit(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """The labels are another run's to keep or to delete."""
+
+    def take_verified(self, producer: str, seq: int) -> None:
+        """A run is replayed at leisure: its segments are read again."""
+
+    def numbers(self, step: int) -> dict[str, float]:
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"replay_of": self.topic.run_id}

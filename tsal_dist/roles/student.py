@@ -5,42 +5,49 @@ One step, in order:
     plan        rank 0 says which label rows each rank trains on, and whether to stop      (one broadcast);
                 a step ahead where reader processes can use the time
     gather      labelled frames from the stream, pseudo-labelled ones from the feed
-    target      sources -> points and weights, by what is usual over all ranks
-    learn       one forward pass, one optimiser step, counts summed over ranks
+    target      sources -> targets with weights, by what is usual over all ranks; a frame that has a truth is taught that
+    mix         the harder views in which they are learnt
+    learn       forward and backward, piece by piece where memory is short; one optimiser step, counts summed over ranks
     average     the copy kept beside the student moves along
     pass on     weights for the teacher, now and then
 
-A late teacher costs fresh labels, not steps; unless steps without labels would make all that it makes too old (`run_ahead`).
+A late teacher costs fresh labels, not steps; unless steps without labels would make all that it makes too old (`run_ahead_limit`).
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tsal_dist.config import RunConfig
+from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.stream import ClipStream
-from tsal_dist.dist.collectives import broadcast_json, sum_tensors
+from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.api import Engine
-from tsal_dist.losses.ramp import ramp
+from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
 from tsal_dist.observe.meters import Pace
-from tsal_dist.pseudo.planner import Planner
+from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.step_plan import Plan
-from tsal_dist.recipes.api import Labeller, Recipe
+from tsal_dist.recipes.api import Lesson, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.averaging import StepAverage
-from tsal_dist.recipes.steps import Predictions, Scale, Terms, student_terms, term_weights, total_loss
-from tsal_dist.recipes.target import Target
+from tsal_dist.recipes.frames import Frames
+from tsal_dist.recipes.steps import Predictions, add_terms, student_terms, term_weights, total_loss
+from tsal_dist.recipes.students import part_of
+from tsal_dist.recipes.target import Target, Targets, named, truth_first
 from tsal_dist.roles.batches import stack_frames
-from tsal_dist.roles.elastic import Elastic
-from tsal_dist.roles.feedback import Notes, disagreement
+from tsal_dist.roles.feedback import Notes
 from tsal_dist.roles.label_feed import Delivered, LabelFeed
 from tsal_dist.roles.label_usage import LabelUsage
-from tsal_dist.roles.replay import Replay
 
 log = logging.getLogger(__name__)
+
+MIX_WORD = 3
+"""Tells what a method draws from the readers' own draws, under one seed."""
 
 
 @dataclass
@@ -52,18 +59,15 @@ class Student:
     rank: int
     world: int
     engine: Engine
-    scale: Scale
+    task: Task
     stream: ClipStream
-    labeller: Labeller
     average: StepAverage | None
-    """Kept for a method that publishes it."""
+    """Moves along at every step; None where the config keeps none."""
     gauge: CollapseGauge
     feed: LabelFeed | None
-    planner: Planner | Replay | None
+    planner: PlanSource | None
     usage: LabelUsage | None = None
     """Rank 0's: what all ranks were given of the queue."""
-    elastic: Elastic | None = None
-    """For averaging in both directions: what pulls the student back."""
     notes: Notes | None = None
     """For the teacher, of the labels it disagrees with; where they are asked for."""
     pace: Pace = field(default_factory=Pace)
@@ -96,30 +100,71 @@ class Student:
         if self.feed:
             self.feed.expect(plan)
 
+    @property
+    def progress(self) -> Progress:
+        """Where it stands, and what unlabelled frames count there."""
+        return Progress.at(self.step_number, self.config.train)
+
     def step(self) -> None:
         """Take one step with the rows that its plan gives; without any it is a step on labels alone."""
-        plan = self.coming.pop(self.step_number, None)
+        step = self.step_number
+        plan = self.coming.pop(step, None)
         device = next(self.engine.model.parameters()).device
         with self.pace.phase("data"):
             labelled = stack_frames(next(self.stream), device)
             delivered = self.feed.take(plan) if self.feed and plan else None
-        target = self._target(delivered, plan)
-        unlabelled = delivered.pseudo.frames if delivered else None
-        terms, seen = student_terms(self.engine.forward, labelled, unlabelled, target, self.scale)
-        weights = term_weights(self.config.train.loss, self._unlabelled_weight())
-        counts = sum_tensors({name: term.count for name, term in terms.items()})
-        loss = total_loss(terms, counts, weights, self.world)
-        norm = self.engine.step(loss)
+        targets = self._targets(delivered, plan)
+        lessons: Sequence[Lesson] = ()
+        if delivered and targets:
+            rng = generator_for(self.config.train.seed, MIX_WORD, step, self.rank)
+            lessons = self.recipe.mix(Lesson(delivered.pseudo.frames, targets), rng)
+        weights = term_weights(self.recipe.terms, self.progress, self.config.train.loss)
+        found, losses, norm, seen = self._learn(labelled, lessons, weights)
+        self.recipe.after(self.engine.model, self.step_number)
         if self.average:
             self.average.update(self.engine.model)
         self.pace.count("steps")
-        self.pace.count("frames", len(labelled) + (len(unlabelled) if unlabelled else 0))
-        self._measure(terms, loss, norm, seen, target, delivered)
+        self.pace.count("frames", len(labelled) + sum(len(lesson.frames) for lesson in lessons))
+        first = next(iter(targets.values())) if targets else None
+        self._measure(found, losses, norm, seen, first, delivered)
+
+    def _learn(
+        self, labelled: Frames, lessons: Sequence[Lesson], weights: Mapping[str, float]
+    ) -> tuple[Terms, Tensor, Tensor | None, Predictions | None]:
+        """Forward and backward over the whole batch, in as many pieces as the engine is to add up, and one step."""
+        pieces = self.config.runtime.student.accumulate
+        all_terms, all_seen, loss, norm = [], [], torch.zeros(()), None
+        for place in range(pieces):
+            part = [
+                Lesson(
+                    lesson.frames.piece(place, pieces),
+                    {name: target.piece(place, pieces) for name, target in lesson.targets.items()},
+                )
+                for lesson in lessons
+            ]
+            # Entered here and left before the update: whatever it does to the weights is undone by then.
+            with ExitStack() as around:
+                around.enter_context(self.recipe.around(self.engine.model))
+                terms, seen = student_terms(
+                    self.engine.forward,
+                    self.recipe.student,
+                    labelled.piece(place, pieces),
+                    part,
+                    self.recipe.terms,
+                    self.task,
+                )
+                counts = sum_tensors({name: term.count for name, term in terms.items()})
+                piece_loss = total_loss(terms, counts, weights, self.world)
+                norm = self.engine.step(piece_loss, around.close)
+            all_terms.append({name: Term(term.total.detach(), term.count) for name, term in terms.items()})
+            loss = loss.to(piece_loss.device) + piece_loss.detach() / pieces
+            all_seen += [seen] if seen else []
+        return add_terms(all_terms), loss, norm, _joined(all_seen)
 
     def steps_to_plan(self) -> list[int]:
         """This step and those ahead, as far as they want labels and have no plan yet."""
         train = self.config.train
-        if self.feed is None or train.loss.unlabelled == 0:
+        if self.feed is None:
             return []
         first, last = (
             max(self.step_number, train.burn_in_steps),
@@ -134,10 +179,26 @@ class Student:
 
     def weights_to_publish(self) -> dict[str, Tensor]:
         """What the teacher is sent, complete, on the CPU. Collective."""
-        if self.elastic and self.step_number > self.config.train.burn_in_steps:
-            self.elastic.pull(self.engine)
-        if self.average is None:
-            return self.engine.full_weights()
+        if self.recipe.publishes == "average":
+            assert self.average is not None, "checked when the student was built"
+            return self._averaged()
+        return self.engine.full_weights()
+
+    def extra_to_publish(self) -> dict[str, Tensor]:
+        """What rides with a version."""
+        return {name: value.detach().cpu().clone() for name, value in self.recipe.extra().items()}
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """The detector's weights as they are evaluated: averaged over the last steps, if an average is kept. Collective."""
+        weights = self._averaged() if self.average else self.engine.full_weights()
+        return part_of(weights, self.recipe.student.detector)
+
+    def own_weights(self) -> dict[str, Tensor]:
+        """The detector's weights of this very step: what the gate compares. Collective."""
+        return part_of(self.engine.full_weights(), self.recipe.student.detector)
+
+    def _averaged(self) -> dict[str, Tensor]:
+        assert self.average is not None, "asked where it is kept"
         return {name: value.detach().cpu().clone() for name, value in self.average.tensors.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -145,7 +206,8 @@ class Student:
         return {
             "engine": self.engine.state_dict(),
             "average": self.average.state_dict() if self.average else {},
-            "labeller": dict(self.labeller.state_dict()),
+            "method": self.recipe.student_state(),
+            "detector": self.recipe.student.detector,
             "gauge": self.gauge.state_dict(),
             "stream": self.stream.state_dict(),
             "planner": self.planner.state_dict() if self.planner else None,
@@ -155,9 +217,9 @@ class Student:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`, for any number of ranks."""
         self.engine.load_state_dict(state["engine"])
-        if self.average:
+        if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
-        self.labeller.load_state_dict(state["labeller"])
+        self.recipe.load_student_state(state["method"])
         self.gauge.load_state_dict(state["gauge"])
         self.stream.load_state_dict(state["stream"])
         if self.planner and state["planner"] is not None:
@@ -172,21 +234,19 @@ class Student:
         if self.planner:
             self.planner.close()
 
-    def _unlabelled_weight(self) -> float:
-        """u * w(t), t counted from the end of burn-in."""
-        train = self.config.train
-        total = train.steps - train.burn_in_steps
-        up, down = round(train.loss.ramp_up * total), round(train.loss.ramp_down * total)
-        return train.loss.unlabelled * ramp(self.step_number - train.burn_in_steps, up, down, total)
-
-    def _target(self, delivered: Delivered | None, plan: Plan | None) -> Target | None:
+    def _targets(self, delivered: Delivered | None, plan: Plan | None) -> Targets | None:
         """Points and weights; every rank calls this alike, since what is usual is counted over all of them."""
         if plan is None or plan.rows_per_rank == 0 or delivered is None:
             return None
-        evidence = delivered.pseudo.evidence
-        moments = self.labeller.moments(evidence)
-        self.labeller.observe(sum_tensors({"moments": moments})["moments"])
-        return self.labeller(evidence)
+        evidence, frames = delivered.pseudo.evidence, delivered.pseudo.frames
+        moments = self.recipe.label.moments(evidence)
+        self.recipe.label.observe(sum_tensors({"moments": moments})["moments"])
+        # A frame that nobody could read is black, and its labels are of a picture that is not there.
+        read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
+        targets = {
+            name: target.weighed(read_N1) for name, target in named(self.recipe.label(evidence)).items()
+        }
+        return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
 
     def _measure(
         self,
@@ -200,7 +260,7 @@ class Student:
         """Watch what has to be watched at every step; the rest, for which a GPU would wait, only where it is due."""
         if self.numbers_due:
             found = {f"loss/{name}": float(term.mean().detach()) for name, term in terms.items()}
-            found |= {"loss/total": float(loss.detach()) / self.world, "train/lr": self.engine.lr}
+            found |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
             if norm is not None:
                 found["train/grad_norm"] = float(norm)
             self.metrics = found
@@ -209,10 +269,7 @@ class Student:
         if self.numbers_due:
             self.metrics |= _look_at(seen, target, delivered)
         if self.notes:
-            frames = delivered.pseudo.frames.clip_frames
-            self.notes.take(
-                delivered.rows, disagreement(seen.points_NK2, target, self.scale.sigma_px, frames)
-            )
+            self.notes.take(delivered.rows, self.recipe.note(seen.points_NK2, target, self.task))
         # Of all ranks, so that they agree on whether to go on, and on what a checkpoint remembers.
         peak = sum_tensors({"peak": seen.peak_NK.mean().double()})["peak"]
         self.gauge.observe(float(peak) / self.world)
@@ -229,33 +286,14 @@ def _look_at(seen: Predictions, target: Target, delivered: Delivered) -> dict[st
     return found | {
         "weight/point": float(weight_NK.mean()),
         "staleness/steps": float(delivered.lag_steps_N.mean()),
-        "staleness/rho": float(delivered.pseudo.evidence.lag_rho_N.mean()),
+        "staleness/rho": float(1 - delivered.pseudo.evidence.fresh_N.mean()),
         "labels/use": float(delivered.use_N.mean()),
     }
 
 
-@dataclass(frozen=True)
-class StepMessage:
-    """What rank 0 tells the others before a step: one small message."""
-
-    plans: tuple[Plan, ...]
-    """Those that they have not heard yet."""
-    stop: str
-    """Why to stop instead of stepping; empty to go on."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"plans": [plan.to_json() for plan in self.plans], "stop": self.stop}
-
-    @staticmethod
-    def from_json(text: Mapping[str, Any]) -> "StepMessage":
-        return StepMessage(tuple(Plan.from_json(plan) for plan in text["plans"]), text["stop"])
-
-
-def agree_on_step(student: Student, stop: str, find_plan: Callable[[int], Plan | None]) -> StepMessage:
-    """Rank 0 decides, every rank hears. Collective. `find_plan` is asked on rank 0, step by step; of steps ahead it may
-    know nothing yet."""
-    mine = None
-    if student.rank == 0:
-        found = map(find_plan, [] if stop else student.steps_to_plan())
-        mine = StepMessage(tuple(plan for plan in found if plan), stop).to_json()
-    return StepMessage.from_json(broadcast_json(mine))
+def _joined(seen: Sequence[Predictions]) -> Predictions | None:
+    if not seen:
+        return None
+    return Predictions(
+        *(torch.cat(parts) for parts in zip(*((one.points_NK2, one.peak_NK) for one in seen), strict=True))
+    )

@@ -14,13 +14,14 @@ from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.dist.collectives import reduce_scalars
 from tsal_dist.errors import TrainingError
-from tsal_dist.inference.evaluation import Evaluation, Evaluator, sum_over_ranks
+from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
+from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
 from tsal_dist.pseudo.collect import try_to_collect
-from tsal_dist.pseudo.planner import Planner
 from tsal_dist.roles.student import Student
+from tsal_dist.weights.format import EXTRA
 from tsal_dist.weights.publish import WeightPublisher
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class StudentUpkeep:
     sink: Sink | None
     validation: Evaluator | None
     """All held-out frames."""
-    gate: Evaluator
+    gate: KeptFrames
     """The few frames on which teacher and student are compared."""
     wait_for_disk: bool = False
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
@@ -52,7 +53,7 @@ class StudentUpkeep:
         """Publish, where it is time: version 0 first, so that a broken channel fails at the start."""
         student = self.student
         step, train = student.step_number, student.config.train
-        if step == train.burn_in_steps and student.recipe.has_teacher:
+        if step == train.burn_in_steps and student.feed:
             student.end_burn_in()
         if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
             if student.notes:
@@ -79,17 +80,20 @@ class StudentUpkeep:
         after_burn_in = student.step_number >= student.config.train.burn_in_steps
         nme = None
         if student.config.train.gate.enabled and after_burn_in:
-            # The gate compares the student itself, which is what most methods publish: gather it once.
-            itself = weights if student.average is None else student.engine.full_weights()
-            nme = self._measure(self.gate, itself).errors.nme
+            self._judge_these(student.own_weights())
+            nme = sum_over_ranks(self.gate.run(self.judged, between=self._show_life)).errors.nme
         if self.publisher:
-            self.publisher.offer(student.step_number, weights, nme)
+            extra = {f"{EXTRA}{name}": value for name, value in student.extra_to_publish().items()}
+            self.publisher.offer(student.step_number, weights | extra, nme)
             if self.wait_for_disk:
                 self.publisher.flush(student.config.runtime.deadlines.silent_s)
 
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
-        found = self._measure(evaluator, self.student.engine.full_weights())
+        student = self.student
+        self._judge_these(student.trained_weights())
+        mine = evaluator.run(self.judged, student.rank, student.world, between=self._show_life)
+        found = sum_over_ranks(mine)
         if self.sink:
             numbers = {name: value for name, value in found.summary().items() if isinstance(value, float)}
             self.sink.write(
@@ -112,7 +116,7 @@ class StudentUpkeep:
         if student.rank == 0:
             if nme is not None:
                 self.checkpoints.record_score(step, nme)
-            if isinstance(student.planner, Planner):
+            if student.planner:
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
                 student.planner.commit(self.checkpoints.peek_all("planner"))
                 queue = student.config.runtime.queue
@@ -147,8 +151,8 @@ class StudentUpkeep:
         numbers["speed/frames_per_s"] = student.world * numbers.get("speed/frames_per_s", 0.0)
         numbers |= read_memory()
         numbers["checkpoint/age_steps"] = student.step_number - self._saved_step
-        if isinstance(student.planner, Planner):
-            numbers |= queue_numbers(student.planner, student.step_number)
+        if student.planner:
+            numbers |= student.planner.numbers(student.step_number)
         if student.usage:
             numbers |= student.usage.numbers()
         if self.publisher:
@@ -169,13 +173,12 @@ class StudentUpkeep:
                 "or look at the frames that it was taught with."
             )
 
-    def _measure(self, evaluator: Evaluator, weights: Mapping[str, Tensor]) -> Evaluation:
+    def _judge_these(self, weights: Mapping[str, Tensor]) -> None:
         self.judged.load_state_dict(weights)
         self.judged.eval()
-        found = evaluator.run(
-            self.judged, self.student.rank, self.student.world, between=lambda: self.sign_of_life("evaluate")
-        )
-        return sum_over_ranks(found)
+
+    def _show_life(self) -> None:
+        self.sign_of_life("evaluate")
 
     def close(self) -> None:
         if self.publisher:
@@ -186,17 +189,3 @@ class StudentUpkeep:
 
 def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:
     return [name for name, value in weights.items() if not bool(value.isfinite().all())]
-
-
-def queue_numbers(planner: Planner, step: int) -> dict[str, float]:
-    """The label queue as the planner sees it at a student step."""
-    counts = planner.counts().values()
-    names = ("committed", "delivered", "trimmed", "quarantined", "pending")
-    totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
-    lost = planner.intake.lost_rows()
-    totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
-    totals["queue/unread"] = float(len(planner.intake.unread))
-    oldest = planner.intake.oldest_step()
-    if oldest is not None:
-        totals["queue/age_steps"] = float(max(0, step - oldest))
-    return totals | {"queue/replayable": float(planner.replayable_rows)}

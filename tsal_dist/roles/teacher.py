@@ -18,24 +18,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.api import Engine
-from tsal_dist.losses.ramp import ramp
+from tsal_dist.losses.term import Term
+from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.observe.meters import Pace
 from tsal_dist.pseudo.producer import Producer
-from tsal_dist.recipes.api import Recipe, TeacherUpdate
-from tsal_dist.recipes.labelling import Limits, find_flow, label, neighbours
-from tsal_dist.recipes.steps import Scale, teacher_terms, term_weights, total_loss
+from tsal_dist.recipes.api import Member, OwnLessons, Progress, Recipe, Task, Terms
+from tsal_dist.recipes.frames import neighbours
+from tsal_dist.recipes.labelling import Limits, label, state_errors
+from tsal_dist.recipes.steps import add_terms, supervised_terms, supervised_weights, total_loss
+from tsal_dist.recipes.students import part_of
+from tsal_dist.recipes.study import Study
 from tsal_dist.roles.batches import leave_view, stack_frames
 from tsal_dist.roles.feedback import WishedClips, Wishes
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.trackers.flow import Tracker
-from tsal_dist.weights.publish import WeightPublisher
+from tsal_dist.weights.format import EXTRA
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +53,10 @@ class Teacher:
     rank: int
     world: int
     engine: Engine
-    scale: Scale
+    task: Task
     tracker: Tracker
-    update: TeacherUpdate
+    panel: Mapping[str, nn.Module]
+    """The nets that are asked, by name. The first one is the engine's."""
     labelled: ClipStream
     study: ClipStream
     """Unlabelled clips to learn from."""
@@ -59,10 +64,8 @@ class Teacher:
     """Unlabelled clips to label, each once per epoch over all ranks; with feedback, what the student asks for too."""
     producer: Producer
     gate: ReadinessGate
-    elastic: bool = False
-    """Whether the student is pulled back, and so needs this role's weights."""
-    publisher: WeightPublisher | None = None
-    """Rank 0's, where they are needed."""
+    calibration: Calibration | None = None
+    """What a score means in pixels, as far as frames with a truth have told; see `calibrate`."""
     flow: FlowTrainer | None = None
     """For a tracker that is a network: what trains it."""
     version: int = -1
@@ -77,27 +80,33 @@ class Teacher:
     def absorb(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Take in one published version, and learn from it on. Collective."""
         # One that comes late, or whose past was lost, has nothing of its own to keep either.
-        if step <= self.config.train.burn_in_steps or self.version < 0:
-            self.update.follow(self.engine.model, weights)
-        else:
-            self.update.absorb(self.engine.model, weights)
+        young = step <= self.config.train.burn_in_steps or self.version < 0
+        extra = part_of(weights, EXTRA)
+        weights = {name: value for name, value in weights.items() if not name.startswith(EXTRA)}
+        for name, member in self.recipe.panel.items():
+            take = member.follow.follow if young else member.follow.absorb
+            take(self.panel[name], self._part(member, weights), extra)
         self.version = step
         if self.flow:
             self._learn_flow(self.flow)
-        if self.recipe.teacher_learns and step > self.config.train.burn_in_steps:
-            for _ in range(self.config.train.teacher.own_steps):
-                self._learn()
-        if self.elastic:
-            weights = self.engine.full_weights()
-            if self.publisher:
-                self.publisher.offer(step, weights)
-                self.publisher.flush(self.config.runtime.deadlines.silent_s)
+        if self.recipe.learn and step > self.config.train.burn_in_steps:
+            for _ in range(self.recipe.learn.steps):
+                self._learn(self.recipe.learn)
+
+    def _part(self, member: Member, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a member takes of a version: its part, or else what the student's detector is."""
+        return part_of(weights, member.part or self.recipe.student.detector)
 
     @property
     def may_label(self) -> bool:
         """Whether its labels are wanted at all: after burn-in, and with the gate open."""
         ready = self.version >= self.config.train.burn_in_steps
         return ready and (self.gate.is_open or not self.config.train.gate.enabled)
+
+    @property
+    def progress(self) -> Progress:
+        """Where the version it has absorbed stands."""
+        return Progress.at(self.version, self.config.train)
 
     @property
     def wishes(self) -> Wishes | None:
@@ -109,33 +118,41 @@ class Teacher:
         model, settings = self.engine.model, self.config.model
         clips = next(self.clips)
         device = next(model.parameters()).device
-        model.eval()
+        for net in self.panel.values():
+            net.eval()
         answers = label(
-            model,
+            self.panel,
             self.tracker,
             stack_frames(clips, device),
             self.recipe.sources,
-            stride=self.scale.stride,
-            radius=self.scale.radius,
-            views=self.config.train.sources.views,
+            stride=self.task.stride,
+            radius=self.task.radius,
             limits=Limits(settings.tracker.max_fb_error_px, settings.tracker.max_move * settings.crop_px),
         )
         model.train()
-        rows = leave_view(answers, clips, self.recipe.sources)
+        answers = state_errors(answers, self.recipe.sources, self.calibration)
+        rows = leave_view(answers, clips, self.recipe.sources, self.task.stride)
         self.producer.publish(rows, self.version)
         self.labelled_rows += len(rows)
         self.pace.count("labels", len(rows))
         self.metrics |= {
-            f"labels/valid_{source}": float(rows.valid_NK[source].mean()) for source in self.recipe.sources
+            f"labels/valid_{source}": float(valid_NK.mean()) for source, valid_NK in rows.valid_NK.items()
         }
-        self.metrics["labels/peak"] = float(np.mean(rows.score_NK[self.recipe.sources[0]]))
+        self.metrics["labels/peak"] = float(np.mean(rows.score_NK[self.recipe.sources[0].name]))
         return len(rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the role needs to go on. Collective."""
         return {
             "engine": self.engine.state_dict(),
-            "update": {place: dict(tensors) for place, tensors in self.update.state_dict().items()},
+            "panel": {
+                name: {
+                    "follow": dict(member.follow.state_dict()),
+                    "weights": {} if net is self.engine.model else dict(net.state_dict()),
+                }
+                for (name, member), net in zip(self.recipe.panel.items(), self.panel.values(), strict=True)
+            },
+            "calibration": self.calibration.to_tensors() if self.calibration else {},
             "gate": self.gate.state_dict(),
             "labelled": self.labelled.state_dict(),
             "study": self.study.state_dict(),
@@ -148,7 +165,12 @@ class Teacher:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`, for any number of ranks."""
         self.engine.load_state_dict(state["engine"])
-        self.update.load_state_dict(state["update"])
+        for name, member in self.recipe.panel.items():
+            member.follow.load_state_dict(state["panel"][name]["follow"])
+            if self.panel[name] is not self.engine.model:
+                self.panel[name].load_state_dict(state["panel"][name]["weights"])
+        known = state["calibration"]
+        self.calibration = Calibration.from_tensors(known) if known else None
         self.gate.load_state_dict(state["gate"])
         self.labelled.load_state_dict(state["labelled"])
         self.study.load_state_dict(state["study"])
@@ -161,8 +183,6 @@ class Teacher:
     def close(self) -> None:
         self.labelled.close()
         self.study.close()
-        if self.publisher:
-            self.publisher.close()
         self.clips.close()
 
     def _learn_flow(self, flow: FlowTrainer) -> None:
@@ -172,26 +192,29 @@ class Teacher:
             frames = stack_frames(next(self.study), device)
             self.metrics |= flow.step(frames, neighbours(frames), self.engine.model)
 
-    def _learn(self) -> None:
-        """One step of its own: labels, and agreement with the frame rebuilt from its neighbour."""
-        train = self.config.train
+    def _learn(self, lessons: OwnLessons) -> None:
+        """One step of its own: labels, and what the method has it learn from clips."""
+        train, pieces = self.config.train, self.config.runtime.teacher.accumulate
         device = next(self.engine.model.parameters()).device
         labelled = stack_frames(next(self.labelled), device)
         unlabelled = stack_frames(next(self.study), device)
-        pairs = neighbours(unlabelled)
-        with torch.no_grad():
-            flow = find_flow(self.tracker, unlabelled, pairs)
-        terms = teacher_terms(
-            self.engine.forward, self.engine.model, labelled, unlabelled, pairs, flow, self.scale
-        )
-        total = train.steps - train.burn_in_steps
-        up, down = round(train.loss.ramp_up * total), round(train.loss.ramp_down * total)
-        share = ramp(self.version - train.burn_in_steps, up, down, total)
-        weights = term_weights(train.loss, train.loss.tracking * share)
-        counts = sum_tensors({name: term.count for name, term in terms.items()})
-        loss = total_loss(terms, counts, weights, self.world)
-        norm = self.engine.step(loss)
-        self.metrics |= {f"loss/{name}": float(term.mean().detach()) for name, term in terms.items()}
-        self.metrics |= {"loss/total": float(loss.detach()) / self.world, "train/lr": self.engine.lr}
+        weights = {**supervised_weights(train.loss), **lessons.weights(self.progress)}
+        all_terms: list[Terms] = []
+        loss, norm = torch.zeros((), device=device), None
+        for place in range(pieces):
+            mine = labelled.piece(place, pieces)
+            study = Study(
+                self.engine.forward, self.engine.model, mine, unlabelled.piece(place, pieces), self.tracker
+            )
+            output, further = lessons(study)
+            terms = supervised_terms(output, mine, self.task) | further
+            counts = sum_tensors({name: term.count for name, term in terms.items()})
+            piece_loss = total_loss(terms, counts, weights, self.world)
+            norm = self.engine.step(piece_loss)
+            all_terms.append({name: Term(term.total.detach(), term.count) for name, term in terms.items()})
+            loss = loss + piece_loss.detach() / pieces
+        found = add_terms(all_terms)
+        self.metrics |= {f"loss/{name}": float(term.mean()) for name, term in found.items()}
+        self.metrics |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
         if norm is not None:
             self.metrics["train/grad_norm"] = float(norm)

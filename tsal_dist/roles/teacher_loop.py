@@ -5,7 +5,6 @@ and has its own credit.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,18 @@ from torch import nn
 
 from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.clock import Clock
 from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
-from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.fence import Handshake, RunEnd
-from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
+from tsal_dist.inference.evaluation import sum_over_ranks
+from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
 from tsal_dist.roles.feedback import Note
-from tsal_dist.roles.student_loop import STUDENT_PEER
+from tsal_dist.roles.peers import STUDENT_PEER, SignOfLife
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.weights.fetch import Fetched, WeightReader
 
@@ -40,24 +40,23 @@ class TeacherLinks:
 
     teacher: Teacher
     judged: nn.Module
-    gate: Evaluator
+    gate: KeptFrames
     weights: WeightReader
     checkpoints: Checkpoints
-    heart: Heart
+    clock: Clock
+    life: SignOfLife
     require_current: Callable[[], None]
     """Raises StaleRun where a successor of this process has started."""
     handshake: Handshake | None
     end: RunEnd | None
     sink: Sink | None
-    beat_s: float = 1.0
     progress: Progress | None = None
     """What a person watches, where the student does not share this terminal."""
     superseded: int = 0
     """Versions that were gone before they could be absorbed."""
     stuck: bool = False
     """Whether the queue's disk refuses labels: no more are made until it takes those that are there."""
-    _beaten: float = -1e9
-    _orphaned_since: float | None = None
+    _orphaned_since_s: float | None = None
 
     def absorb_new(self, steps: list[int]) -> None:
         """Absorb these versions in order, and compare with the student after each. Collective."""
@@ -75,7 +74,7 @@ class TeacherLinks:
     def new_versions(self) -> list[int]:
         """What is there to absorb, as the method wants it: every version, or the newest."""
         steps = self.weights.versions_since(self.teacher.version)
-        return steps if self.teacher.update.every_version else steps[-1:]
+        return steps if self.teacher.recipe.every_version else steps[-1:]
 
     def student_went_back(self) -> int | None:
         """The newest version, where it is older than the one absorbed last: the others are of a lost history."""
@@ -120,18 +119,7 @@ class TeacherLinks:
         """A sign of life, for the student and for whoever watches; answer a student that came back."""
         if self.progress:
             self.progress.update()
-        now = time.monotonic()
-        if now - self._beaten >= self.beat_s:
-            self._beaten = now
-            try:
-                self.require_current()
-                self.heart.beat(phase, self.teacher.version)
-                if self.handshake:
-                    self.handshake.answer([STUDENT_PEER])
-            except StaleRun:
-                raise
-            except ExchangeError as error:
-                log.debug("no sign of life: %s", error)  # what keeps labels from being sent is said with them
+        self.life.show(phase, self.teacher.version, self._answer)
 
     def write_down(self) -> None:
         if self.sink and self.teacher.version >= 0:
@@ -150,14 +138,19 @@ class TeacherLinks:
         try:
             ready = producer.ready()
         except PeerLost as lost:
-            now = time.monotonic()
-            self._orphaned_since = self._orphaned_since or now
-            if now - self._orphaned_since > limits.grace_s:
+            now_s = self.clock.now_s()
+            if self._orphaned_since_s is None:
+                self._orphaned_since_s = now_s
+            if now_s - self._orphaned_since_s > limits.grace_s:
                 raise
             log.debug("parked: %s", lost)
             return False
-        self._orphaned_since = None
+        self._orphaned_since_s = None
         return ready
+
+    def _answer(self) -> None:
+        if self.handshake:
+            self.handshake.answer([STUDENT_PEER])
 
     def _fetch(self, step: int) -> Fetched | None:
         """A version that every rank could read, or None on every rank."""
@@ -174,7 +167,7 @@ class TeacherLinks:
             return
         self.judged.load_state_dict(teacher.engine.full_weights())
         self.judged.eval()
-        found = sum_over_ranks(self.gate.run(self.judged, teacher.rank, teacher.world))
+        found = sum_over_ranks(self.gate.run(self.judged, between=lambda: self.tick("absorb")))
         was_open = teacher.gate.is_open
         teacher.gate.observe_teacher(found.errors.nme)
         teacher.gate.observe_student(student_nme)
@@ -191,37 +184,48 @@ class TeacherLinks:
 
 def run_teacher(links: TeacherLinks, stop: StopFlag) -> ExitCode:
     """Teach until the student says that the run ends (DONE), or until asked to leave (REQUEUE)."""
+    while (code := go_round(links, stop)) is None:
+        pass
+    return code
+
+
+def go_round(links: TeacherLinks, stop: StopFlag) -> ExitCode | None:
+    """Absorb what is new, label once or rest a little; None where that goes on. Collective."""
     teacher = links.teacher
-    while True:
-        asked = stop.agreed()
-        message = broadcast_json(_decide(links) if teacher.rank == 0 else None)
-        if message["end"] or asked:
-            break
-        if message["back"] is not None:
-            links.go_back(message["back"])
-            continue
-        if message["absorb"]:
-            links.tick("absorb")
-            with teacher.pace.phase("absorb"):
-                links.absorb_new(message["absorb"])
-            links.write_down()
-        if teacher.wishes:
-            teacher.wishes.hear(message["notes"], teacher.version)
-        wanted = teacher.may_label
-        if wanted and not links.stuck and links.may_publish():
-            links.tick("label")
-            with teacher.pace.phase("label"):
-                _send(links, teacher.label)
-        else:
-            links.tick("parked" if wanted else "wait for the student")
-            with teacher.pace.phase("parked" if wanted else "unwanted"):
-                time.sleep(IDLE_S)
-        _send(links, teacher.producer.tick)
-    if message["end"]:
-        log.info("the run has ended: %s", message["end"])
+    asked = stop.agreed()
+    message = broadcast_json(_decide(links) if teacher.rank == 0 else None)
+    if message["end"] or asked:
+        return _leave(links, message["end"])
+    if message["back"] is not None:
+        links.go_back(message["back"])
+        return None
+    if message["absorb"]:
+        links.tick("absorb")
+        with teacher.pace.phase("absorb"):
+            links.absorb_new(message["absorb"])
+        links.write_down()
+    if teacher.wishes:
+        teacher.wishes.hear(message["notes"], teacher.version)
+    wanted = teacher.may_label
+    if wanted and not links.stuck and links.may_publish():
+        links.tick("label")
+        with teacher.pace.phase("label"):
+            _send(links, teacher.label)
+    else:
+        links.tick("parked" if wanted else "wait for the student")
+        with teacher.pace.phase("parked" if wanted else "unwanted"):
+            links.clock.sleep(IDLE_S)
+    _send(links, teacher.producer.tick)
+    return None
+
+
+def _leave(links: TeacherLinks, end: str) -> ExitCode:
+    """Save; the run has ended where there is a reason for it."""
+    if end:
+        log.info("the run has ended: %s", end)
     links.save()
-    _close_producer(teacher)
-    return ExitCode.DONE if message["end"] else ExitCode.REQUEUE
+    _close_producer(links.teacher)
+    return ExitCode.DONE if end else ExitCode.REQUEUE
 
 
 def _decide(links: TeacherLinks) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def _send(links: TeacherLinks, act: Callable[[], object]) -> None:
         if not links.stuck:
             log.warning("labels wait: %s", error)
         links.stuck = True
-        time.sleep(links.teacher.config.runtime.deadlines.poll_s)
+        links.clock.sleep(links.teacher.config.runtime.deadlines.poll_s)
     else:
         if links.stuck:
             log.info("labels are sent again")

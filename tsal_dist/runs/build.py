@@ -1,39 +1,44 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from tsal_dist.config import RunConfig
+from tsal_dist.config.method import MethodConfig
+from tsal_dist.config.train import TrainConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import build_reader_pool
 from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.data.stream import ClipStream
+from tsal_dist.engine.api import Engine
 from tsal_dist.engine.choose import build_engine
+from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
+from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits, check_limits
+from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
-from tsal_dist.pseudo.schema import Schema, labels_schema
+from tsal_dist.pseudo.schema import Schema, SourceColumns, labels_schema
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import PlanLog
 from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
-from tsal_dist.recipes import RECIPES
-from tsal_dist.recipes.api import Recipe
+from tsal_dist.recipes.api import Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
-from tsal_dist.recipes.steps import Scale
-from tsal_dist.roles.elastic import Elastic
-from tsal_dist.roles.feedback import WishedClips
+from tsal_dist.recipes.find import find_method
+from tsal_dist.roles.feedback import Notes, WishedClips
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.roles.label_feed import LabelFeed
 from tsal_dist.roles.label_usage import LabelUsage
@@ -45,12 +50,13 @@ from tsal_dist.runs.build_feedback import build_wished_clips
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
 from tsal_dist.trackers.choose import build_tracker
-from tsal_dist.weights.fetch import WeightReader
-from tsal_dist.weights.publish import WeightPublisher
 
 GROUP = "student"
 GATE_FRAMES = 64
 """Held-out frames that teacher and student are compared on: enough to tell them apart, few enough to be free."""
+
+USUAL_AVERAGE = TrainConfig.model_fields["average"].default
+"""Decay by which labels age where no average is kept."""
 
 # Words that keep the chances of different streams apart under one seed.
 STUDENT_LABELS, TEACHER_LABELS, TEACHER_STUDY, TEACHER_CLIPS = range(4)
@@ -65,34 +71,62 @@ class RoleRank:
     device: torch.device
 
 
-def build_model(config: RunConfig) -> nn.Module:
-    """The detector, with the same first weights in every process of a run."""
-    torch.manual_seed(config.train.seed)
+def settle_method(config: RunConfig) -> RunConfig:
+    """The same run with every setting of its method written out: what run.json keeps does not change with a default."""
+    settings = find_method(config.method.name).read(config.method.settings)
+    written = {"name": config.method.name} | settings.model_dump(mode="json")
+    return config.model_copy(update={"method": MethodConfig.model_validate(written)})
+
+
+def build_model(config: RunConfig, number: int = 0) -> nn.Module:
+    """The detector, with the same first weights in every process of a run; each `number` has weights of its own."""
+    torch.manual_seed(config.train.seed + number)
     return build_detector(config.model.detector, config.model.num_points, config.model.weights)
 
 
 def build_recipe(config: RunConfig) -> Recipe:
-    return RECIPES[config.train.recipe](config.train, config.model)
+    """The method's parts, made anew: what they remember is one role's."""
+    return find_method(config.method.name).build(config.method.settings, build_task(config))
+
+
+def build_task(config: RunConfig) -> Task:
+    model = config.model
+    return Task(
+        points=model.num_points,
+        crop_px=model.crop_px,
+        stride=stride_of(build_detector(model.detector, model.num_points)),
+        radius=model.decode_radius,
+        sigma_px=config.train.loss.sigma_px,
+        clip_frames=config.data.clip_frames,
+        max_fb_error_px=model.tracker.max_fb_error_px,
+        average=config.train.average,
+    )
+
+
+def build_student_net(config: RunConfig, recipe: Recipe) -> nn.Module:
+    """What the student trains: the detector, or what the method makes of detectors."""
+    numbers = count()
+    return recipe.student.build(lambda: build_model(config, next(numbers)))
 
 
 def build_student(
-    config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, incarnation: int = 0
+    config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None, incarnation: int
 ) -> Student:
     """One student rank; `incarnation` goes into the plan log."""
-    recipe, model = build_recipe(config), build_model(config)
-    scale = _scale(config, model)
+    recipe = build_recipe(config)
     feed, planner, usage = None, None, None
-    if recipe.has_teacher and shards.unlabelled:
-        staleness = build_staleness(config, recipe)
+    if config.uses_clips and shards.unlabelled:
+        staleness = build_staleness(config)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
         planner = _planner(config, run, topic, staleness, incarnation) if role_rank.rank == 0 else None
         # What the planner has read and verified in this process is not read again.
-        read = planner.intake.take_verified if isinstance(planner, Planner) else None
+        read = planner.take_verified if planner else None
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
-        feed = _feed(config, consumer, recipe, shards.unlabelled, role_rank)
+        feed = _feed(config, consumer, recipe, shards, role_rank)
         usage = LabelUsage(staleness) if planner else None
+    net = build_student_net(config, recipe)
     engine = build_engine(
-        model, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
+        net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
     return Student(
         config=config,
@@ -100,21 +134,30 @@ def build_student(
         rank=role_rank.rank,
         world=role_rank.world,
         engine=engine,
-        scale=scale,
+        task=build_task(config),
         stream=_labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
-        labeller=recipe.build_labeller(),
-        average=StepAverage(engine.model, config.train.teacher.average)
-        if recipe.publishes == "average"
-        else None,
+        average=_average(config, recipe, engine),
         gauge=CollapseGauge(),
         feed=feed,
         planner=planner,
         usage=usage,
+        notes=notes,
         ahead=1 if config.data.workers and not config.takes_turns else 0,
-        elastic=Elastic(WeightReader(run.dir.weights("teacher")), config.train.teacher.keep, role_rank.rank)
-        if _is_elastic(config)
-        else None,
     )
+
+
+def _average(config: RunConfig, recipe: Recipe, engine: Engine) -> StepAverage | None:
+    """The average beside the student; in ZeRO stage 3, which keeps weights in pieces, there can be none."""
+    whole = not (config.runtime.student.kind == "deepspeed" and config.runtime.student.zero_stage == 3)
+    if config.train.average and whole:
+        return StepAverage(engine.model, config.train.average)
+    if recipe.publishes == "average" and config.uses_clips:
+        raise ConfigError(
+            f"The method {config.method.name!r} publishes the student's average, and none is kept: train.average is "
+            f"{config.train.average:g}, runtime.student.zero_stage {config.runtime.student.zero_stage}. Set an average "
+            f"such as 0.99, and a stage of 0, 1 or 2."
+        )
+    return None
 
 
 def build_teacher(
@@ -127,20 +170,24 @@ def build_teacher(
     limited: bool,
 ) -> Teacher:
     """One teacher rank. Not `limited`, it labels as often as it is asked: inline asks for just enough."""
-    recipe, model = build_recipe(config), build_model(config)
-    assert shards.unlabelled is not None, "a recipe with a teacher has clips to label"
+    recipe, task = build_recipe(config), build_task(config)
+    assert shards.unlabelled is not None, "a method with a teacher has clips to label"
     train, data, queue = config.train, config.data, config.runtime.queue
     versions = max(1, train.steps // config.runtime.weights.publish_every)
+    own_steps, lr_share = (recipe.learn.steps, recipe.learn.lr_share) if recipe.learn else (0, 1.0)
     optim = train.optim.model_copy(
-        update={
-            "lr": train.optim.lr * train.teacher.own_lr_share,
-            "warmup_steps": min(train.optim.warmup_steps, 10),
-        }
+        update={"lr": train.optim.lr * lr_share, "warmup_steps": min(train.optim.warmup_steps, 10)}
     )
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
-    scale = _scale(config, model)
+    panel = {
+        name: member.build() if member.build else build_model(config) for name, member in recipe.panel.items()
+    }
     engine = build_engine(
-        model, config.runtime.teacher, optim, max(1, versions * train.teacher.own_steps), role_rank.device
+        next(iter(panel.values())),
+        config.runtime.teacher,
+        optim,
+        max(1, versions * own_steps),
+        role_rank.device,
     )
     credits = None
     if limited:
@@ -163,9 +210,14 @@ def build_teacher(
     flow = None
     if isinstance(tracker, nn.Module):
         tracker.to(role_rank.device)
-        flow = FlowTrainer(tracker, config.model.tracker.lr, scale.stride, role_rank.world)
+        flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
     easy = ViewSettings(
-        config.model.crop_px, data.box_expand, data.easy, labels=False, points=config.model.num_points
+        config.model.crop_px,
+        data.box_expand,
+        data.easy,
+        labels=False,
+        points=config.model.num_points,
+        mirror=_mirror(config),
     )
     return Teacher(
         config=config,
@@ -173,16 +225,13 @@ def build_teacher(
         rank=role_rank.rank,
         world=role_rank.world,
         engine=engine,
-        scale=scale,
+        task=task,
         tracker=tracker,
         flow=flow,
-        elastic=_is_elastic(config),
-        publisher=WeightPublisher(
-            run.dir.weights("teacher"), recipe.name, config.runtime.weights.keep, tenure
-        )
-        if _is_elastic(config) and role_rank.rank == 0
-        else None,
-        update=recipe.build_update(),
+        panel={
+            name: engine.model if place == 0 else net.to(role_rank.device)
+            for place, (name, net) in enumerate(panel.items())
+        },
         labelled=_labelled_stream(config, shards.labelled, role_rank, TEACHER_LABELS),
         study=_clip_stream(
             config,
@@ -227,9 +276,7 @@ def check_water(config: RunConfig, students: int, teachers: int) -> None:
     )
 
 
-def _planner(
-    config: RunConfig, run: Run, topic: Topic, staleness: Staleness, incarnation: int
-) -> Planner | Replay:
+def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness, incarnation: int) -> PlanSource:
     queue = config.runtime.queue
     keep_bytes = int(queue.keep_gb * 1e9) if queue.collect else None
     plan_log = PlanLog(run.dir.metrics("plan"), incarnation, keep_bytes)
@@ -239,7 +286,7 @@ def _planner(
         topic,
         GROUP,
         staleness,
-        max_reuse=queue.max_reuse if queue.on_starvation == "replay" else 1,
+        max_reuse=queue.max_reuse if queue.on_starvation == "reuse" else 1,
         pool_rows=queue.high_water_rows,
         seed=config.train.seed,
         plan_log=plan_log,
@@ -250,10 +297,22 @@ def _planner(
 
 
 def _feed(
-    config: RunConfig, consumer: Consumer, recipe: Recipe, clips: ShardSet, role_rank: RoleRank
+    config: RunConfig, consumer: Consumer, recipe: Recipe, shards: Shards, role_rank: RoleRank
 ) -> LabelFeed:
-    data, model = config.data, config.model
-    hard = ViewSettings(model.crop_px, data.box_expand, data.hard, labels=False, points=model.num_points)
+    data, model, clips = config.data, config.model, shards.unlabelled
+    assert clips is not None, "a student that reads labels has clips"
+    # Frames that are labelled in this very run are taught their truth; other annotations of these clips are no business
+    # of a student that is to learn without them.
+    known = clips.shared_with(shards.labelled)
+    hard = ViewSettings(
+        model.crop_px,
+        data.box_expand,
+        data.hard,
+        bool(known),
+        known,
+        points=model.num_points,
+        mirror=_mirror(config),
+    )
     pool = build_reader_pool(
         clips,
         hard,
@@ -264,7 +323,7 @@ def _feed(
     return LabelFeed(
         consumer,
         pool,
-        recipe.sources,
+        [source.name for source in recipe.sources],
         clip_frames=data.clip_frames,
         clip_stride=data.clip_stride,
         crop_px=model.crop_px,
@@ -274,7 +333,9 @@ def _feed(
 
 
 def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(config.model.crop_px, config.data.box_expand, config.data.hard)
+    view = ViewSettings(
+        config.model.crop_px, config.data.box_expand, config.data.hard, mirror=_mirror(config)
+    )
     return ClipStream(
         shards,
         view,
@@ -308,14 +369,25 @@ def _clips_to_label(
     config: RunConfig, run: Run, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, batch: int
 ) -> ClipStream | WishedClips:
     """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for."""
-    if not config.train.teacher.priority:
+    if not config.train.priority:
         return _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
     usual = _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
     return build_wished_clips(config, run, shards, view, usual, batch, role_rank.rank, role_rank.world)
 
 
 def _labels_schema(config: RunConfig, recipe: Recipe) -> Schema:
-    return labels_schema(config.model.num_points, recipe.sources, unit=config.data.clip_frames)
+    columns = [source_columns(source) for source in recipe.sources]
+    return labels_schema(config.model.num_points, columns, unit=config.data.clip_frames)
+
+
+def source_columns(source: Source) -> SourceColumns:
+    """What a source takes in a row."""
+    shapes = {"candidates": (source.size, 2), "patch": (source.size, source.size), "feature": (source.size,)}
+    kinds = {"candidates": "float32", "patch": "uint8", "feature": "float16"}
+    adds = source.reading if source.reading in shapes else ""
+    return SourceColumns(
+        source.name, adds, kinds.get(adds, "uint8"), shapes.get(adds, ()), source.states_error
+    )
 
 
 def _labels_topic(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:
@@ -336,19 +408,17 @@ def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet)
     return _labels_topic(config, run, recipe, clips)
 
 
-def build_staleness(config: RunConfig, recipe: Recipe) -> Staleness:
+def build_staleness(config: RunConfig) -> Staleness:
+    """How fast a label ages: as an average over the student's steps forgets."""
     if planned_by(config).runtime.offline:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue
-    return Staleness(1 - recipe.rho_per_step, queue.max_rho, queue.max_lag_steps)
+    return Staleness(config.train.average or USUAL_AVERAGE, queue.max_rho, queue.max_lag_steps)
 
 
-def _is_elastic(config: RunConfig) -> bool:
-    return config.train.recipe == "tsal" and config.train.teacher.absorb == "legacy"
-
-
-def _scale(config: RunConfig, model: nn.Module) -> Scale:
-    return Scale(stride_of(model), config.model.decode_radius, config.train.loss.sigma_px)
+def _mirror(config: RunConfig) -> tuple[int, ...]:
+    layout = config.model.layout
+    return mirror_order(layout.flip, layout.names, config.model.num_points)
 
 
 def _seed(config: RunConfig, word: int) -> int:

@@ -23,7 +23,7 @@ def build_notes(
     config: RunConfig, run: Run, clips: ShardSet | None, role: str, rank: int, incarnation: int
 ) -> Notes | None:
     """A student rank's end; `role` is what its incarnation was claimed for."""
-    if clips is None or not config.has_teacher or not config.train.teacher.priority:
+    if clips is None or not config.has_teacher or not config.train.priority:
         return None
     topic, queue, limits = _topic(config, run, clips), config.runtime.queue, config.runtime.deadlines
     name = producer_name(role, rank, incarnation)
@@ -55,7 +55,7 @@ def build_wished_clips(
         no_bound = Staleness(alpha=1.0)
         reader = Planner(topic, GROUP, no_bound, discover_s=pause_s, cursor_s=pause_s)
         consumer = Consumer(topic, 0, no_bound)
-    most = round(config.train.teacher.priority * batch)
+    most = round(config.train.priority * batch)
     pool = build_reader_pool(
         clips,
         view,

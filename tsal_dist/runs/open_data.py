@@ -1,13 +1,19 @@
 """The data of a run, opened: what the method needs, and nothing that does not fit together."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.errors import ConfigError
+from tsal_dist.pack.foreign import index_folder
 from tsal_dist.runs.overlap import refuse_overlap
 from tsal_dist.shards.files import is_local, local_path
+from tsal_dist.shards.manifest import MANIFEST
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,11 @@ def open_data(config: RunConfig) -> Shards:
             "data.labelled is empty: there is nothing to learn from. Name folders of shards, such as "
             "data.labelled=shards/demo-train; tools/shard_videos.py makes them."
         )
-    needs_clips = config.train.recipe != "supervised"
+    needs_clips = config.uses_clips
     if needs_clips and not data.unlabelled:
         raise ConfigError(
-            f"data.unlabelled is empty, and train.recipe={config.train.recipe} learns from unlabelled clips. Name "
-            f"folders of shards, or set train.recipe=supervised."
+            f"data.unlabelled is empty, and method.name={config.method.name} learns from unlabelled clips. Name "
+            f"folders of shards, or set method.name=supervised."
         )
     names = ("labelled", "unlabelled", "validation")
     opened = {
@@ -48,7 +54,7 @@ def open_data(config: RunConfig) -> Shards:
         found = opened[name]
         if found and found.points != config.model.num_points:
             raise ConfigError(
-                f"data.{name} has {found.points} landmarks per face and model.num_points is "
+                f"data.{name} has {found.points} landmarks and model.num_points is "
                 f"{config.model.num_points}. Set model.num_points={found.points}, or name other shards."
             )
     labelled, validation = opened["labelled"], opened["validation"]
@@ -60,10 +66,33 @@ def open_data(config: RunConfig) -> Shards:
 
 
 def open_named(key: str, urls: Sequence[str], config: RunConfig) -> ShardSet:
-    """Open shards that the user named under `key`: a folder that is not there is theirs to correct."""
+    """Open shards that the user named under `key`: a folder that is not there is theirs to correct.
+
+    A folder of WebDataset tars that were made elsewhere is indexed first. Processes that start together may all do it:
+    they write the same bytes.
+    """
     for url in urls:
-        if is_local(url) and not local_path(url).is_dir():
+        if not is_local(url):
+            continue
+        folder = local_path(url)
+        if not folder.is_dir():
             raise ConfigError(
                 f"{key} names {url!r}, which is no folder. Pack shards there (tools/shard_videos.py), or name others."
             )
+        if not (folder / MANIFEST).exists() and any(folder.glob("*.tar")):
+            _index(key, folder)
     return open_shards(urls, config.data.cache_dir, config.data.cache_gb)
+
+
+def _index(key: str, folder: Path) -> None:
+    try:
+        manifest = index_folder(str(folder))
+    except OSError as error:
+        raise ConfigError(
+            f"{key} names {str(folder)!r}, which holds tars without an index, and none can be written there ({error}). "
+            f"Copy the folder to where it can, or run tools/inspect_shards.py index on it."
+        ) from error
+    log.info(
+        "%s: indexed the tars of others in %s: %d frames, %d of them labelled",
+        key, folder, manifest.frames, manifest.labelled,
+    )  # fmt: skip

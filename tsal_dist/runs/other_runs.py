@@ -29,7 +29,7 @@ def check_sources(config: RunConfig, students: int) -> None:
             raise ConfigError(
                 f"{source} is the run to learn from and cannot be trained over. Choose another place (run.dir=...)."
             )
-        if load_run(source).config.train.recipe == "supervised":
+        if not load_run(source).config.uses_clips:
             raise ConfigError(f"{source} was trained without a teacher, so it holds no labels.")
     if config.runtime.replay:
         _check_replay(config, load_run(config.runtime.replay), students)
@@ -72,11 +72,6 @@ def _check_replay(config: RunConfig, other: Run, students: int) -> None:
             f"{other.dir.root} was trained with {key} = {theirs!r}, and the replay has {ours!r}. Leave --config and "
             f"this setting away: a replay takes them from the run."
         )
-    if config.train.recipe == "tsal" and config.train.teacher.absorb == "legacy":
-        raise ConfigError(
-            f"{other.dir.root} was trained with train.teacher.absorb = 'legacy', where the teacher's weights move the "
-            f"student. No log holds them, so it cannot be replayed; --offline learns from its labels."
-        )
     path = other.dir.metrics("plan")
     if not path.is_file():
         raise ConfigError(
@@ -114,7 +109,14 @@ def _check_labels(other: Run, schema: Schema, clips: ShardSet) -> None:
     if missing:
         raise ConfigError(
             f"The labels of {other.dir.root} have the sources {list(topic.schema.sources)}, and this recipe also reads "
-            f"{missing}. Set train.sources.use to what is there."
+            f"{missing}. Choose a method that reads what is there (method.name=..., method.use=...)."
+        )
+    there = {field.name for field in topic.schema.fields}
+    lacking = [field.name for field in schema.fields if field.name not in there]
+    if lacking:
+        raise ConfigError(
+            f"The labels of {other.dir.root} lack the columns {lacking}, which this method reads. Choose the method they "
+            f"were made for ({other.config.method.name}), or make new ones."
         )
     if topic.clips != clips.fingerprint:
         raise ConfigError(

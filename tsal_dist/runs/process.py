@@ -14,9 +14,10 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.clock import Clock, MonotonicClock
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.dist.environment import Environment
@@ -30,15 +31,23 @@ from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, begin_tenure
-from tsal_dist.inference.evaluation import Evaluator
+from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
-from tsal_dist.pseudo.planner import Planner
-from tsal_dist.roles.inline import run_inline
+from tsal_dist.roles.inline import Beside
 from tsal_dist.roles.lockstep import Caller, check_seats, run_lockstep_teacher
+from tsal_dist.roles.peers import (
+    STUDENT_PEER,
+    TEACHER_PEER,
+    NoTeacher,
+    Peers,
+    SignOfLife,
+    WatchedTeacher,
+)
+from tsal_dist.roles.plan_finder import PlanFinder
 from tsal_dist.roles.student import Student
-from tsal_dist.roles.student_loop import STUDENT_PEER, TEACHER_PEER, Peers, run_student
+from tsal_dist.roles.student_loop import OwnPace, Schedule, StudentLoop
 from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
@@ -52,8 +61,10 @@ from tsal_dist.runs.build import (
     build_student,
     build_teacher,
     check_water,
+    settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
+from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.open_data import Shards, open_data
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.weights.fetch import WeightReader
@@ -64,7 +75,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProcessContext:
-    """What every part of this process's story needs."""
+    """What every part of this process needs."""
 
     run: Run
     seat: Seat
@@ -73,6 +84,7 @@ class ProcessContext:
     store: PosixStore
     tenures: Mapping[str, Tenure]
     """This process's turn, by role; inline it plays both."""
+    clock: Clock
 
     @property
     def config(self) -> RunConfig:
@@ -83,16 +95,37 @@ class ProcessContext:
         """Whether this is rank 0 of its role."""
         return self.role_rank.rank == 0
 
+    @cached_property
+    def gate(self) -> KeptFrames:
+        """A few held-out frames, or training labels where none are held out; inline, both roles' own."""
+        shards: ShardSet = self.shards.validation or self.shards.labelled
+        few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
+        return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
+
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
         for tenure in self.tenures.values():
             tenure.require()
 
+    @property
+    def teller(self) -> int:
+        """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
+        return next(iter(self.tenures.values())).incarnation
+
+    def greet(self, role: str) -> Handshake:
+        """This process's hello to the other role."""
+        return when_there_is_room(
+            lambda: Handshake(self.store, role, 0, self.run.id, shards=self.shards.fingerprints),
+            self.config.runtime.deadlines,
+        )
+
 
 def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:
     """Play this process's part. The exit code says whether the run is done."""
+    config = settle_method(config)
     if environment.agent_store:
         die_with_parent()  # a worker whose torchrun was killed saves and leaves; nobody else would ever end it
+    config = follow_shards(config)
     seat = seats[environment.rank]
     if config.runtime.topology == "detached" and mode == "clean":
         raise ConfigError(
@@ -137,6 +170,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
 
 def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
     limits = run.config.runtime.deadlines
+    role_rank = RoleRank(group.rank, group.world, group.device)
     shards = open_data(run.config)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
@@ -145,83 +179,81 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
         role: when_there_is_room(partial(begin_tenure, store, role, seat.rank, run.id), limits)
         for role in roles
     }
-    return ProcessContext(run, seat, RoleRank(group.rank, group.world, group.device), shards, store, tenures)
+    return ProcessContext(run, seat, role_rank, shards, store, tenures, MonotonicClock())
 
 
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
     with ExitStack() as leaving:
         heart = Heart(
-            context.store, context.seat.role, context.seat.rank, _teller(context), socket.gethostname()
+            context.store, context.seat.role, context.seat.rank, context.teller, socket.gethostname()
         )
         limits = context.config.runtime.deadlines
         when_there_is_room(partial(heart.beat, "start", 0), limits)
-        end = RunEnd(context.store, limits)
-        has_teacher = context.config.has_teacher
-        if context.seat.role == "teacher":
-            handshake = _greet(context, "teacher") if context.leads else None
-            if handshake:
-                # Only a run that has ended has a reason to end, and then nobody may be there to be met.
-                _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
-            links = _teacher_links(context, heart, handshake, end, leaving)
-            links.resume(_student_step(context))
-            if context.config.runtime.lockstep:
-                code = run_lockstep_teacher(links, context.store, stop)
-            else:
-                code = run_teacher(links, stop)
-        else:
-            peers = Peers(heart, context.require_current, None, end if context.leads else None)
-            if has_teacher and context.leads and context.seat.role == "student":
-                _find_peers(context, peers, end, stop)
-            student, upkeep = _student(context, leaving)
-            upkeep.sign_of_life = partial(_show_life, peers, student)
-            if context.seat.role == "inline":
-                beside = _teacher_links(context, heart, None, end, leaving) if has_teacher else None
-                code = run_inline(student, upkeep, peers, beside, stop)
-            else:
-                code = run_student(student, upkeep, peers, stop)
+        life = SignOfLife(heart, context.require_current, context.clock)
+        act = _be_teacher if context.seat.role == "teacher" else _be_student
+        code = act(context, life, stop, leaving)
         when_there_is_room(partial(heart.beat, DONE, 0), limits)
         return code
 
 
-def _teller(context: ProcessContext) -> int:
-    """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
-    return next(iter(context.tenures.values())).incarnation
+def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leaving: ExitStack) -> ExitCode:
+    end = RunEnd(context.store, context.config.runtime.deadlines)
+    handshake = context.greet("teacher") if context.leads else None
+    if handshake:
+        # Only a run that has ended has a reason to end, and then nobody may be there to be met.
+        _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
+    links = _teacher_links(context, life, handshake, end if context.leads else None, leaving)
+    links.resume(_student_step(context))
+    if context.config.runtime.lockstep:
+        return run_lockstep_teacher(links, context.store, stop)
+    return run_teacher(links, stop)
+
+
+def _be_student(context: ProcessContext, life: SignOfLife, stop: StopFlag, leaving: ExitStack) -> ExitCode:
+    """Also inline, with the teacher beside it."""
+    end = RunEnd(context.store, context.config.runtime.deadlines) if context.leads else None
+    schedule: Schedule = OwnPace()
+    peers: Peers = NoTeacher(life, end)
+    has_teacher, inline = context.config.has_teacher, context.seat.role == "inline"
+    if has_teacher and not inline and end and (_student_step(context) or 0) < context.config.train.steps:
+        peers, schedule = _meet_teacher(context, life, end, stop)
+    student, upkeep = _student(context, peers, leaving)
+    if has_teacher and inline:
+        schedule = Beside(_teacher_links(context, life, None, None, leaving))
+    finder = None
+    if student.planner:
+        finder = PlanFinder(student.planner, context.config, student.world, peers, stop, clock=context.clock)
+    return StudentLoop(student, upkeep, peers, schedule, finder, stop).run()
+
+
+def _meet_teacher(
+    context: ProcessContext, life: SignOfLife, end: RunEnd, stop: StopFlag
+) -> tuple[Peers, Schedule]:
+    """Meet it before either side builds its parts: where something is compiled that takes minutes.
+
+    A run that had a teacher before goes on without: it may come back, or not.
+    """
+    end.announce("")
+    config, store = context.config, context.store
+    handshake = context.greet("student")
+    watch = Watch(store, [TEACHER_PEER], config.runtime.deadlines.silent_s)
+    peers = WatchedTeacher(life, end, handshake, watch)
+    lockstep = config.runtime.lockstep
+    schedule = Caller(store, config, peers, context.clock, stop) if lockstep else OwnPace()
+    try:
+        _meet(context, handshake, TEACHER_PEER, lambda: stop.requested)
+    except PeerLost as lost:
+        if _student_step(context) is None or lockstep or config.runtime.queue.on_starvation == "abort":
+            raise
+        log.warning("going on without a teacher: %s", lost)
+    return peers, schedule
 
 
 def _show_life(peers: Peers, student: Student, phase: str) -> None:
     """Beat, and move the queue's cursor: teachers park at one that stands still."""
     peers.tick(phase, student.step_number)
-    if isinstance(student.planner, Planner):
+    if student.planner:
         student.planner.tick()
-
-
-def _find_peers(context: ProcessContext, peers: Peers, end: RunEnd, stop: StopFlag) -> None:
-    """Meet the teacher, before either side builds its parts: where something is compiled that takes minutes.
-
-    A run that had a teacher before goes on without: it may come back, or not. One that has ended meets nobody.
-    """
-    saved = _student_step(context)
-    if (saved or 0) >= context.config.train.steps:
-        return
-    end.announce("")
-    peers.handshake = _greet(context, "student")
-    peers.watch = Watch(context.store, [TEACHER_PEER], context.config.runtime.deadlines.silent_s)
-    lockstep = context.config.runtime.lockstep
-    if lockstep:
-        peers.schedule = Caller(context.store, context.config, peers, stop)
-    try:
-        _meet(context, peers.handshake, TEACHER_PEER, lambda: stop.requested)
-    except PeerLost as lost:
-        if saved is None or lockstep or context.config.runtime.queue.on_starvation == "abort":
-            raise
-        log.warning("going on without a teacher: %s", lost)
-
-
-def _greet(context: ProcessContext, role: str) -> Handshake:
-    return when_there_is_room(
-        lambda: Handshake(context.store, role, 0, context.run.id, context.shards.fingerprints),
-        context.config.runtime.deadlines,
-    )
 
 
 def _meet(context: ProcessContext, handshake: Handshake, peer: Peer, give_up: Callable[[], bool]) -> None:
@@ -229,22 +261,21 @@ def _meet(context: ProcessContext, handshake: Handshake, peer: Peer, give_up: Ca
     handshake.meet([peer], limits.silent_s, limits.poll_s, give_up)
 
 
-def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, StudentUpkeep]:
+def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple[Student, StudentUpkeep]:
     """This rank of the student, with its upkeep."""
     config, run, role_rank = context.config, context.run, context.role_rank
-    student = build_student(config, run, context.shards, role_rank, context.tenures["student"].incarnation)
+    clips, turn = context.shards.unlabelled, context.tenures["student"]
+    notes = build_notes(config, run, clips, context.seat.role, role_rank.rank, context.teller)
+    student = build_student(config, run, context.shards, role_rank, notes, turn.incarnation)
     leaving.callback(student.close)
-    student.notes = build_notes(
-        config, run, context.shards.unlabelled, context.seat.role, role_rank.rank, _teller(context)
-    )
     checkpoints = _checkpoints(context, "student")
     publisher = None
     if config.has_teacher and context.leads:
         publisher = WeightPublisher(
             run.dir.weights("student"),
-            config.train.recipe,
+            config.method.name,
             config.runtime.weights.keep,
-            context.tenures["student"],
+            turn,
             config.runtime.deadlines,
         )
     upkeep = StudentUpkeep(
@@ -256,21 +287,25 @@ def _student(context: ProcessContext, leaving: ExitStack) -> tuple[Student, Stud
         validation=build_evaluator(config, context.shards.validation, role_rank.device)
         if context.shards.validation
         else None,
-        gate=_gate(context),
+        gate=context.gate,
         wait_for_disk=config.takes_turns,
         progress=leaving.enter_context(Progress(run.dir)) if context.leads else None,
+        sign_of_life=partial(_show_life, peers, student),
     )
     leaving.callback(upkeep.close)
     return student, upkeep
 
 
 def _teacher_links(
-    context: ProcessContext, heart: Heart, handshake: Handshake | None, end: RunEnd, leaving: ExitStack
+    context: ProcessContext,
+    life: SignOfLife,
+    handshake: Handshake | None,
+    end: RunEnd | None,
+    leaving: ExitStack,
 ) -> TeacherLinks:
     """This rank of the teacher, with its connections."""
     config, run, role_rank = context.config, context.run, context.role_rank
-    inline, alone = context.seat.role == "inline", config.runtime.topology == "detached"
-    in_turns = config.takes_turns
+    alone, in_turns = config.runtime.topology == "detached", config.takes_turns
     per_call = (
         config.train.unlabelled_batch * config.runtime.teacher_cycle
         if in_turns
@@ -289,28 +324,23 @@ def _teacher_links(
     return TeacherLinks(
         teacher=teacher,
         judged=build_model(config).to(role_rank.device),
-        gate=_gate(context),
+        gate=context.gate,
         weights=WeightReader(run.dir.weights("student")),
         checkpoints=_checkpoints(context, "teacher"),
-        heart=heart,
+        clock=context.clock,
+        life=life,
         require_current=context.require_current,
         handshake=handshake,
-        end=end if context.leads and not inline else None,
+        end=end,
         sink=_sink(context, "teacher"),
         progress=leaving.enter_context(Progress(run.dir)) if alone and context.leads else None,
     )
 
 
-def _gate(context: ProcessContext) -> Evaluator:
-    """A few held-out frames, or training labels where none are held out."""
-    shards: ShardSet = context.shards.validation or context.shards.labelled
-    return build_evaluator(context.config, shards, context.role_rank.device, GATE_FRAMES)
-
-
 def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
     config = context.config
     identity = {
-        "recipe": config.train.recipe,
+        "recipe": config.method.name,
         "detector": config.model.detector,
         "points": config.model.num_points,
         **context.shards.fingerprints,

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tsal_dist.errors import DataError
+from tsal_dist.records import UNNAMED, Layout
 from tsal_dist.shards.files import join, read_bytes
 
 MANIFEST = "manifest.json"
 FORMAT: Final = 1
+_ONLY_WHERE_SAID = ("names", "skeleton")
 _MOST_FRAMES = 2**31 - 1  # the frame table holds 32 bits
 
 
@@ -87,12 +89,31 @@ class Manifest(_Page):
     scheme: str
     """Name of the landmark layout, such as `300w-68`."""
     points: int = Field(ge=0)
-    """K, the landmarks of a face; 0 when nothing is labelled."""
+    """K, the landmarks of a subject; 0 when nothing is labelled."""
+    names: tuple[str, ...] = ()
+    """What the landmarks are called, in their order; () when the labels did not say. Absent from the file then."""
+    skeleton: tuple[tuple[int, int], ...] = ()
+    """Pairs of landmarks, counted from 0, that are drawn joined; () and absent when the labels did not say."""
     shards: tuple[Shard, ...]
     fingerprint: str = ""
     """sha256 over everything above."""
     url: str = Field("", exclude=True)
     """Where it was read; not part of the file."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Manifest":
+        """Names and lines that other parts index by."""
+        if self.names and (len(self.names) != self.points or len(set(self.names)) < len(self.names)):
+            raise ValueError(
+                f"{len(self.names)} names are not {self.points} different ones, one per landmark"
+            )
+        if any(not 0 <= end < self.points for pair in self.skeleton for end in pair):
+            raise ValueError(f"skeleton names a landmark that is none of {self.points}")
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.names, self.skeleton)
 
     @property
     def frames(self) -> int:
@@ -112,8 +133,18 @@ class Manifest(_Page):
         return join(self.url, f"{self.shards[shard].name}.parquet")
 
 
-def build_manifest(split: str, plan: str, scheme: str, points: int, shards: tuple[Shard, ...]) -> Manifest:
-    bare = Manifest(split=split, plan=plan, scheme=scheme, points=points, shards=shards)
+def build_manifest(
+    split: str, plan: str, scheme: str, points: int, shards: tuple[Shard, ...], layout: Layout = UNNAMED
+) -> Manifest:
+    bare = Manifest(
+        split=split,
+        plan=plan,
+        scheme=scheme,
+        points=points,
+        names=layout.names,
+        skeleton=layout.skeleton,
+        shards=shards,
+    )
     return bare.model_copy(update={"fingerprint": _fingerprint(bare)})
 
 
@@ -170,7 +201,11 @@ def parse_ranges(text: str) -> NDArray[np.int64]:
 
 
 def _canonical(page: _Page) -> bytes:
-    return json.dumps(page.model_dump(), sort_keys=True, indent=1).encode() + b"\n"
+    tree = page.model_dump()
+    for name in _ONLY_WHERE_SAID:  # a folder whose labels have no names keeps the bytes it always had
+        if name in tree and not tree[name]:
+            del tree[name]
+    return json.dumps(tree, sort_keys=True, indent=1).encode() + b"\n"
 
 
 def _fingerprint(manifest: Manifest) -> str:

@@ -18,6 +18,8 @@ from tsal_dist.json_object import read_sealed, write_sealed
 from tsal_dist.run_dir import sync_folder, write_whole
 
 MODEL, META, LATEST = "model.safetensors", "meta.json", "LATEST"
+EXTRA = "extra."
+"""What the names of tensors begin with that ride with a version and are no weights."""
 _NAME = re.compile(r"v(?P<step>[0-9]+)(-(?P<incarnation>[0-9]+))?")
 _MOST_LETTERS = 40
 

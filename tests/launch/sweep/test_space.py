@@ -69,9 +69,9 @@ def test_lists_survive_searchers_that_know_none(value):
     ("key", "value"),
     [
         ("train.optim.lr", 1e-5),
-        ("train.recipe", "tsal"),
+        ("method.name", "tsal"),
         ("train.gate.enabled", False),
-        ("train.sources.use", ["heatmap"]),
+        ("method.use", ["heatmap"]),
     ],
 )
 def test_a_value_reaches_the_config_as_it_is(key, value):

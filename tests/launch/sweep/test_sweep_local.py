@@ -115,7 +115,9 @@ def test_nothing_survives_a_sweep_that_is_killed(sweep):
 
 def test_optuna_chooses_from_every_kind_of_range(sweep):
     text = "trials = 3\n" + PLACE + '[search]\nmethod = "optuna"\nstartup_trials = 2\n'
-    space = 'train.sources.use = { choice = [["heatmap"], ["heatmap", "track"]] }\ntrain.teacher.queue = { randint = [2, 3] }'
+    space = (
+        'method.use = { choice = [["heatmap"], ["heatmap", "track"]] }\nmethod.queue = { randint = [2, 3] }'
+    )
     job = sweep(text, "train.optim.lr = { loguniform = [1e-3, 1e-2] }\n" + space)
     assert job.finish() == 0, job.output
     assert [trial["status"] for trial in job.trials()] == ["done"] * 3
@@ -123,8 +125,8 @@ def test_optuna_chooses_from_every_kind_of_range(sweep):
         config = json.loads((Path(trial["run"]) / "run.json").read_text())["config"]["train"]
         values = trial["values"]
         assert 1e-3 <= config["optim"]["lr"] == values["train.optim.lr"] <= 1e-2
-        assert config["sources"]["use"] == values["train.sources.use"]
-        assert config["teacher"]["queue"] == values["train.teacher.queue"] in (2, 3)
+        assert config["sources"]["use"] == values["method.use"]
+        assert config["teacher"]["queue"] == values["method.queue"] in (2, 3)
     assert len({trial["values"]["train.optim.lr"] for trial in job.trials()}) == 3
 
 

@@ -32,7 +32,6 @@ def plan(tmp_path, space=LR, text="", *words, **changes):
         ("train.optim = { choice = [1] }", "", "train.optim is a section|train.optim = "),
         ("train.optim.lr = { uniform = [0, 1] }", "", "train.optim.lr=0: train.optim.lr = 0 is not valid"),
         ("train.steps = { uniform = [200, 300] }", "", "train.steps=.* is not valid"),
-        ('train.recipe = { choice = ["tsal", "tsall"] }', "", "train.recipe = 'tsall' is not valid"),
         (
             "train.unlabelled_batch = { randint = [16, 20] }",
             "",
@@ -124,7 +123,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(capsys, monkeypatch):
     assert main([*words, "--dry-run"]) == 0
     page = capsys.readouterr().out
     assert "5 trials" in page
-    assert "train.teacher.queue: randint from 1 to 6" in page
+    assert "method.queue: randint from 1 to 6" in page
     assert "launch.crew" in page
     assert not (ROOT / "runs/sweeps/consistency").exists()
 

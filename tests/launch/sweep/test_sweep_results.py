@@ -15,17 +15,17 @@ from tsal_dist.config import load_config
 NME = Metric("validation/nme", "min")
 SPACE = """
 train.optim.lr = { loguniform = [1e-4, 1e-1] }
-train.teacher.absorb = { choice = ["queue", "ema"] }
-train.sources.use = { choice = [["heatmap"], ["heatmap", "track"]] }
+method.absorb = { choice = ["queue", "ema"] }
+method.use = { choice = [["heatmap"], ["heatmap", "track"]] }
 data.hard.flip_prob = { uniform = [0, 1] }
-train.sources.views = { randint = [1, 3] }
+method.views = { randint = [1, 3] }
 """
 VALUES = {
     "train.optim.lr": 1.2345678901234567e-4,
-    "train.teacher.absorb": "ema",
-    "train.sources.use": ["heatmap", "track"],
+    "method.absorb": "ema",
+    "method.use": ["heatmap", "track"],
     "data.hard.flip_prob": 0.0,
-    "train.sources.views": 2,
+    "method.views": 2,
 }
 
 

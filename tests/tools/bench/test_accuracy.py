@@ -54,11 +54,11 @@ def test_the_gap_is_between_the_baselines():
 def test_all_shares_are_of_the_same_videos_and_seeds():
     from tools.bench.accuracy import build_parser
 
-    argv = ["--seeds", "2", "--variant", "calm: train.teacher.keep=0.9", "model.crop_px=64"]
+    argv = ["--seeds", "2", "--variant", "calm: method.keep=0.9", "model.crop_px=64"]
     cells = list_cells(build_parser().parse_intermixed_args(argv), Path("data"))
     assert len({cell.name for cell in cells}) == len(cells) == 2 * 2 * (1 + 2 + 2)
     assert all("model.crop_px=64" in cell.words for cell in cells)
-    calm = [cell for cell in cells if "train.teacher.keep=0.9" in cell.words]
+    calm = [cell for cell in cells if "method.keep=0.9" in cell.words]
     assert {cell.method for cell in calm} == {"mean_teacher calm", "tsal calm"}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tsal_dist.pseudo.step_plan import RowRange, cut
 
 
-class ReplayPool:
+class ReusePool:
     """The last `limit_rows` rows that have uses left, clip by clip."""
 
     def __init__(self, max_reuse: int, limit_rows: int, unit: int) -> None:

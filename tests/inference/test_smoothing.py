@@ -1,0 +1,145 @@
+"""Smoothing: against a Kalman smoother in matrices, and on motion whose truth is known."""
+
+import numpy as np
+import pytest
+
+from tsal_dist.inference import smoothing
+from tsal_dist.inference.smoothing import MEAN_OF_GAUSSIAN, Motion, read_motion, smooth
+from tsal_dist.metrics.jitter import Jitter
+
+FRAMES, POINTS = 120, 6
+
+
+def paths(seed=0, speed=3.0):
+    """Points that sway: slow waves of their own phase."""
+    random = np.random.default_rng(seed)
+    time_T = np.arange(FRAMES)[:, None]
+    phase_K, period_K = random.uniform(0, 6, POINTS), random.uniform(40, 80, POINTS)
+    wave_TK = np.sin(2 * np.pi * time_T / period_K + phase_K)
+    return np.stack([100 + speed * 8 * wave_TK, 80 + speed * 5 * np.roll(wave_TK, 9, 0)], -1)
+
+
+def noisy(truth_TK2, sigma_px, seed=1):
+    return truth_TK2 + np.random.default_rng(seed).normal(0, sigma_px, truth_TK2.shape)
+
+
+def error_px(found_TK2, truth_TK2):
+    return float(np.linalg.norm(found_TK2 - truth_TK2, axis=-1).mean())
+
+
+def jitter(points_TK2):
+    gauge = Jitter()
+    gauge.add(points_TK2, np.ones(len(points_TK2)))
+    return gauge.mean
+
+
+def stated(sigma_px):
+    return np.full((FRAMES, POINTS), sigma_px * MEAN_OF_GAUSSIAN)
+
+
+@pytest.mark.parametrize(("causal", "jitter_share", "error_share"), [(False, 0.25, 0.75), (True, 0.55, 0.9)])
+def test_trembling_goes_and_truth_comes_nearer(causal, jitter_share, error_share):
+    truth_TK2 = paths()
+    raw_TK2 = noisy(truth_TK2, 2.0)
+    found_TK2 = smooth(raw_TK2, stated(2.0), causal=causal)
+    assert jitter(found_TK2) < jitter_share * jitter(raw_TK2)
+    assert error_px(found_TK2, truth_TK2) < error_share * error_px(raw_TK2, truth_TK2)
+
+
+def test_fast_motion_without_noise_is_left_alone():
+    truth_TK2 = paths(speed=10.0)
+    found_TK2 = smooth(noisy(truth_TK2, 0.05), stated(2.0))
+    assert error_px(found_TK2, truth_TK2) < 0.15
+
+
+def test_the_part_of_the_error_that_stays_is_not_taken_for_noise():
+    """A detector that is off by the same 4 px in every frame trembles by a tenth of that."""
+    truth_TK2 = paths()
+    raw_TK2 = noisy(truth_TK2, 0.4) + 4.0
+    found_TK2 = smooth(raw_TK2, stated(4.0))
+    assert error_px(found_TK2, truth_TK2 + 4.0) < error_px(raw_TK2, truth_TK2 + 4.0)
+
+
+def test_no_point_is_moved_by_more_than_it_claims():
+    raw_TK2 = noisy(paths(), 3.0)
+    raw_TK2[50] += 40  # a jump
+    expected_TK = stated(1.0)
+    moved_TK = np.linalg.norm(smooth(raw_TK2, expected_TK) - raw_TK2, axis=-1)
+    assert moved_TK.max() <= expected_TK.max() * (1 + 1e-9)
+    assert moved_TK.max() > 0.9 * expected_TK.max()
+
+
+def test_a_point_that_is_unsure_for_a_while_follows_the_sure_frames():
+    truth_TK2 = paths()
+    raw_TK2, expected_TK = noisy(truth_TK2, 0.5), stated(0.5)
+    raw_TK2[40:46, 0] += (5.0, -4.0)
+    expected_TK[40:46, 0] = 12.0
+    found_TK2 = smooth(raw_TK2, expected_TK)
+    assert error_px(found_TK2[40:46, 0], truth_TK2[40:46, 0]) < 0.6 * error_px(
+        raw_TK2[40:46, 0], truth_TK2[40:46, 0]
+    )
+    sure = np.r_[10:35, 55:110]
+    assert error_px(found_TK2[sure], truth_TK2[sure]) < error_px(raw_TK2[sure], truth_TK2[sure])
+
+
+def test_causally_the_future_changes_nothing():
+    raw_TK2 = noisy(paths(), 1.0)
+    later = raw_TK2.copy()
+    later[90:] += 7
+    motion = Motion(0.1, 0.4)
+    runs = [smoothing._filter(each, stated(1.0), np.ones(FRAMES), [motion])[0] for each in (raw_TK2, later)]
+    for one, other in zip(*(beliefs[:90] for beliefs in runs), strict=True):
+        assert np.array_equal(one.place_GK2, other.place_GK2)
+
+
+def test_two_frames_are_left_as_they_are():
+    raw_TK2 = noisy(paths(), 1.0)[:2]
+    assert np.array_equal(smooth(raw_TK2, stated(1.0)[:2]), raw_TK2)
+
+
+def by_matrices(points_T, noise_T, change, gaps_T):
+    """Kalman's filter and the smoother of Rauch, Tung and Striebel for one coordinate, as textbooks write them."""
+    usual2 = noise_T["usual"] ** 2
+    state, cover = np.array([points_T[0], 0.0]), np.diag([noise_T["noise"][0], usual2])
+    seen = np.array([[1.0, 0.0]])
+    states, covers, ahead, ahead_covers = [state], [cover], [state], [cover]
+    for point, noise, gap in zip(points_T[1:], noise_T["noise"][1:], gaps_T[1:], strict=True):
+        step = np.array([[1.0, gap], [0.0, 1.0]])
+        growth = change**2 * np.array([[gap**3 / 3, gap**2 / 2], [gap**2 / 2, gap]])
+        state, cover = step @ state, step @ cover @ step.T + growth
+        ahead.append(state)
+        ahead_covers.append(cover)
+        gain = cover @ seen.T / (seen @ cover @ seen.T + noise)
+        state, cover = state + (gain * (point - state[0])).ravel(), (np.eye(2) - gain @ seen) @ cover
+        states.append(state)
+        covers.append(cover)
+    for t in range(len(states) - 2, -1, -1):
+        step = np.array([[1.0, gaps_T[t + 1]], [0.0, 1.0]])
+        gain = covers[t] @ step.T @ np.linalg.inv(ahead_covers[t + 1])
+        states[t] = states[t] + gain @ (states[t + 1] - ahead[t + 1])
+    return np.array([state[0] for state in states])
+
+
+def test_it_is_the_smoother_of_the_textbooks():
+    """With uneven times between frames and errors that differ."""
+    random = np.random.default_rng(3)
+    raw_TK2 = noisy(paths(), 1.0)[:40]
+    expected_TK = random.uniform(0.5, 3.0, raw_TK2.shape[:2])
+    gaps_T = random.uniform(0.5, 2.0, 40)
+    motion = Motion(0.2, 0.4)
+    beliefs, forecasts, _ = smoothing._filter(raw_TK2, expected_TK, gaps_T, [motion])
+    found_TK2 = smoothing._look_back(beliefs, forecasts, gaps_T)
+    usual = float(np.median(expected_TK))
+    for point, axis in ((0, 0), (3, 1), (5, 0)):
+        noise = (motion.share * expected_TK[:, point] / MEAN_OF_GAUSSIAN) ** 2
+        expected = by_matrices(
+            raw_TK2[:, point, axis], {"noise": noise, "usual": usual}, motion.change * usual, gaps_T
+        )
+        np.testing.assert_allclose(found_TK2[:, point, axis], expected, atol=1e-6)
+
+
+def test_the_motion_is_read_off_the_video():
+    """Points that shake a lot and points that hardly do, at the same stated error."""
+    calm = read_motion(noisy(paths(speed=0.3), 0.2), stated(2.0), np.ones(FRAMES))
+    shaken = read_motion(noisy(paths(speed=0.3), 1.6), stated(2.0), np.ones(FRAMES))
+    assert calm.share <= 0.2 < shaken.share

@@ -1,0 +1,93 @@
+"""Which frames are suggested: doubtful, unlike each other, spread over videos; and the whole way from a run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.roles.short_runs import pack_faces, train
+from tsal_dist.data.shard_set import open_shards
+from tsal_dist.errors import ConfigError
+from tsal_dist.inference.suggestion import Guess, choose, doubt, explain, split_refs
+from tsal_dist.label.suggested import read_suggestions
+from tsal_dist.records import FrameRef
+
+ROOT = Path(__file__).parents[2]
+NONE = np.empty((0, 2))
+
+
+def guess(score=0.5, apart=0.1):
+    return Guess(FrameRef(0, 0), "v", 0, np.zeros((2, 2)), np.array([score, score / 2]), apart, np.zeros(2))
+
+
+def test_doubt_is_a_place_in_the_order():
+    found = doubt([guess(0.9, 0.0), guess(0.1, 0.4), guess(0.5, 0.2)])
+    assert found.tolist() == [0.0, 1.0, 0.5]
+    assert doubt([guess(), guess()]).tolist() == [0.0, 0.0]
+
+
+def test_the_most_doubtful_comes_first_and_then_what_is_unlike_it(rng):
+    thumb_ND = np.array([[0.0, 0], [0.01, 0], [5, 5], [-5, 5]])
+    order = [place for place, _ in choose(np.array([1.0, 0.99, 0.5, 0.4]), thumb_ND, list("aaaa"), NONE, 4)]
+    assert order == [0, 2, 3, 1], "the neighbour of a chosen frame waits"
+
+
+def test_what_looks_like_a_labelled_frame_waits():
+    thumb_ND = np.array([[0.0, 0], [5, 5]])
+    ((place, novelty),) = choose(np.array([1.0, 0.9]), thumb_ND, ["a", "b"], np.array([[0.0, 0.001]]), 1)
+    assert place == 1
+    assert novelty == 1.0
+
+
+def test_videos_take_turns(rng):
+    thumb_ND = rng.normal(size=(40, 12))
+    doubt_N = np.concatenate([np.linspace(0.9, 1, 30), np.linspace(0.5, 0.6, 10)])
+    videos = ["a"] * 30 + ["b"] * 10
+    chosen = [videos[place] for place, _ in choose(doubt_N, thumb_ND, videos, NONE, 6)]
+    assert chosen.count("b") >= 2
+    assert choose(doubt_N, thumb_ND, videos, NONE, 99)[39], "as many as there are"
+
+
+def test_the_reason_names_the_point():
+    guesses = [guess(0.9, 0.0), guess(0.1, 0.0), guess(0.9, 0.4)]
+    assert explain(1, guesses, 0.0, ("nose", "tail")).startswith("unsure of tail: peak 0.05")
+    assert explain(2, guesses, 0.0, ()) == "its two answers lie 40 % of the crop apart"
+    assert explain(0, guesses, 1.0, ()) == "looks like no labelled frame"
+    assert explain(0, guesses, 0.1, ()) == "another video's turn"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suggest")
+    faces = pack_faces(folder / "faces")
+    return faces, train(faces, folder / "run", "method.name=supervised")
+
+
+def test_from_a_run_to_a_sheet(run, tmp_path):
+    faces, folder = run
+    done = subprocess.run(
+        [sys.executable, "tools/suggest.py", folder, "--frames", "5", "--out", tmp_path, "--shards", faces.train],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shards = open_shards([faces.train])
+    kept = read_suggestions(tmp_path, shards.fingerprint)
+    assert len(kept) == 5
+    assert {one.ref for one in kept} <= set(split_refs(shards)[0]), "none of them is labelled"
+    assert len({one.video for one in kept}) >= 3
+    assert all(one.reason and len(one.points) == 68 for one in kept)
+    sheet = cv2.imread(str(tmp_path / "suggested.jpg"))
+    assert sheet.shape[1] == 4 * 288
+    assert sheet.std() > 20
+    assert read_suggestions(tmp_path, "other shards") == []
+
+
+def test_a_damaged_file_of_suggestions_is_named(tmp_path):
+    (tmp_path / "suggested.json").write_text(json.dumps({"shards": "x", "frames": [{"shard": 0}]}))
+    with pytest.raises(ConfigError, match="is damaged"):
+        read_suggestions(tmp_path, "x")
+    assert read_suggestions(tmp_path / "none", "x") == []

@@ -1,0 +1,159 @@
+"""What was measured of a detector holds on footage that it was not measured on: errors, and whether there is a subject."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.inference.squares import SIDE_PX, FlagDetector, draw_flag, finder_of, flag_points
+from tests.pack.packing import pack_all
+from tsal_dist.data.shard_set import open_shards
+from tsal_dist.errors import CheckpointError, DataError
+from tsal_dist.inference.pictures import Picture
+from tsal_dist.inference.prediction import follow
+from tsal_dist.inference.presence import FALSE_ALARMS, Belief, Presence, destroy, learn
+from tsal_dist.inference.trust import load_trust, measure_trust, save_trust
+
+OFF_PX, SIDE = 3, 48
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    """Stills of flags all over the picture, whose labels are OFF_PX to the right of where they belong."""
+    folder = tmp_path_factory.mktemp("flags")
+    lines = ["path,x1,y1,x2,y2," + ",".join(f"p{k}x,p{k}y" for k in range(4))]
+    random = np.random.default_rng(0)
+    for number in range(40):
+        middle = random.integers(50, 110, 2).tolist()
+        cv2.imwrite(str(folder / f"{number}.png"), draw_flag(middle, SIDE))
+        points_42 = flag_points(middle, SIDE)
+        box_4 = np.concatenate([points_42.min(0), points_42.max(0)])
+        lines.append(",".join(map(str, [f"{number}.png", *box_4, *(points_42 + [OFF_PX, 0]).ravel()])))
+    (folder / "labels.csv").write_text("\n".join(lines))
+    pack_all(folder, lists=[folder / "labels.csv"], split="held-out", quality=98)
+    return open_shards([str(folder / "held-out")])
+
+
+@pytest.fixture(scope="module")
+def finder():
+    return finder_of(FlagDetector())
+
+
+@pytest.fixture(scope="module")
+def trust(finder, flags):
+    return measure_trust(finder, flags, 64)
+
+
+def film(middles):
+    return [Picture("film", t, 40.0 * t, draw_flag(middle, SIDE)) for t, middle in enumerate(middles)]
+
+
+def found_in(finder, trust, pictures):
+    return [one for _, one in follow(finder, iter(pictures), trust=trust)]
+
+
+def test_the_expected_error_is_in_pixels_of_the_picture(finder, trust):
+    """The labels say that the detector is off by so much, at whatever size its crops are."""
+    for side in (SIDE, 2 * SIDE):
+        picture = Picture("one", None, 0.0, draw_flag((80, 80), side))
+        (one,) = found_in(finder, trust, [picture])
+        assert one.found
+        np.testing.assert_allclose(one.expected_px_K, OFF_PX * side / SIDE, rtol=0.35)
+
+
+def empty_pictures():
+    """Black, single pixels and blocks of the flag's own colours, and parts of flags."""
+    random = np.random.default_rng(4)
+    yield np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
+    for block in (1, 4, 16):
+        for _ in range(5):
+            colours = random.integers(0, 2, (SIDE_PX // block, SIDE_PX // block, 3)) * 255
+            yield np.kron(colours, np.ones((block, block, 1))).astype(np.uint8)
+    for half in (draw_flag((70, 80), SIDE), draw_flag((100, 60), SIDE)):
+        half[:, : 75 if half[80, 60].any() else 100] = 0
+        yield half
+
+
+def test_pictures_without_a_subject_are_said_to_hold_none(finder, trust):
+    pictures = [Picture(f"{number}", None, 0.0, image) for number, image in enumerate(empty_pictures())]
+    found = [one.found for one in found_in(finder, trust, pictures)]
+    assert sum(found) <= 1, found
+    with_one = [Picture(f"{x}", None, 0.0, draw_flag((x, 70), SIDE)) for x in range(50, 110, 6)]
+    assert all(one.found for one in found_in(finder, trust, with_one))
+
+
+def test_a_subject_that_leaves_is_said_to_be_gone_and_found_when_it_returns(finder, trust):
+    middles = [(60 + t, 70) for t in range(8)] + [None] * 6 + [(110, 60)] * 10
+    found = [one.found for one in found_in(finder, trust, film(middles))]
+    assert all(found[:8])
+    assert not any(found[9:14]), "one frame may pass before it is noticed"
+    assert all(found[-4:])
+
+
+def test_trust_comes_back_from_its_file(trust, tmp_path):
+    path = tmp_path / "new" / "t.safetensors"
+    save_trust(trust, path)
+    again = load_trust(path)
+    assert all(torch.equal(tensor, again.to_tensors()[name]) for name, tensor in trust.to_tensors().items())
+    assert load_trust(tmp_path / "none") is None
+    path.write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_trust(path)
+
+
+def evidence(middle, count, seed):
+    return np.random.default_rng(seed).normal(middle, 1.0, (count, 3))
+
+
+def test_few_destroyed_frames_pass_and_few_whole_ones_do_not():
+    presence = learn(evidence(2.0, 60, 0), evidence(-2.0, 120, 1))
+    passed = [presence.log_odds(one) > 0 for one in evidence(-2.0, 500, 2)]
+    missed = [presence.log_odds(one) <= 0 for one in evidence(2.0, 500, 3)]
+    assert np.mean(passed) < 0.05
+    assert np.mean(missed) < 0.05
+
+
+def test_where_nothing_tells_the_two_apart_few_pass_all_the_same():
+    """Said to be absent though it is there: a pity, but no lie."""
+    presence = learn(evidence(0.0, 60, 0), evidence(0.0, 120, 1))
+    assert np.mean([presence.log_odds(one) > 0 for one in evidence(0.0, 500, 2)]) < 3 * FALSE_ALARMS
+    assert presence.rates_2[0] <= FALSE_ALARMS
+    assert presence.rates_2[1] > 0.5
+
+
+def test_too_few_frames_to_learn_from_are_named():
+    with pytest.raises(DataError, match="at least two labelled frames"):
+        learn(evidence(0, 1, 0), evidence(0, 2, 0))
+
+
+def test_a_presence_without_a_part_is_refused():
+    tensors = learn(evidence(1, 9, 0), evidence(-1, 9, 0)).to_tensors()
+    del tensors["offset"]
+    with pytest.raises(CheckpointError, match="lacks offset"):
+        Presence.from_tensors(tensors)
+
+
+@pytest.mark.parametrize("cuts", [3, 5])
+def test_no_tile_of_a_destroyed_subject_stays(cuts):
+    image_HWC = np.random.default_rng(1).integers(0, 256, (120, 150, 3)).astype(np.uint8)
+    box_4 = np.array([40.0, 30, 100, 90])
+    torn_HWC = destroy(image_HWC, box_4, cuts, np.random.default_rng(0))
+    side = 60 // cuts
+    inside = [(y, x) for y in range(30, 90, side) for x in range(40, 100, side)]
+    same = [
+        (torn_HWC[y : y + side, x : x + side] == image_HWC[y : y + side, x : x + side]).mean() > 0.5
+        for y, x in inside
+    ]
+    assert len(same) == cuts**2
+    assert not any(same)
+
+
+def test_evidence_of_frames_adds_up_and_the_past_can_be_overcome():
+    belief = Belief()
+    first = belief.observe(1.0)
+    second = belief.observe(1.0)
+    assert 0.5 < first < second
+    for _ in range(100):
+        belief.observe(50.0)
+    gone = [belief.observe(-4.0) for _ in range(3)]
+    assert gone[-1] < 0.1

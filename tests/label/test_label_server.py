@@ -1,0 +1,140 @@
+"""Who may ask the labelling page's server what, and what it makes of a wrong answer."""
+
+import http.client
+import json
+import threading
+
+import pytest
+
+from tests.pack.footage import make_video
+from tests.pack.packing import pack_all
+from tsal_dist.data.shard_set import open_shards
+from tsal_dist.errors import ConfigError
+from tsal_dist.label.book import open_book
+from tsal_dist.label.server import HOST, Desk, DeskServer
+from tsal_dist.label.tasks import Pictures, Task
+from tsal_dist.records import FrameRef, Layout
+
+LAYOUT = Layout(("nose", "tail"))
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def server(tmp_path):
+    make_video(tmp_path / "videos" / "clip.avi", frames=3)
+    made = pack_all(tmp_path / "shards", [tmp_path / "videos"], split="clips", box="full")
+    shards = open_shards([made.manifest.url])
+    tasks = [Task(FrameRef(0, 1), "clip.avi", 1, "", ((1.0, 2.0), (3.0, 4.0)))]
+    server = DeskServer(Desk(tasks, open_book(tmp_path / "labels.csv", LAYOUT), Pictures(shards)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ask(server, path, method="GET", body=None, headers=None, token=None):
+    connection = http.client.HTTPConnection(HOST, server.server_address[1], timeout=20)
+    connection.request(method, f"/{server.token if token is None else token}/{path}", body, headers or {})
+    answer = connection.getresponse()
+    found = answer.status, answer.read(), answer.headers
+    connection.close()
+    return found
+
+
+def test_it_listens_on_this_machine_alone(server):
+    assert server.server_address[0] == "127.0.0.1"
+    assert server.url.startswith("http://127.0.0.1:")
+    assert len(server.token) >= 32
+
+
+def test_the_page_may_load_nothing_from_elsewhere(server):
+    status, body, headers = ask(server, "")
+    assert status == 200
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "{nonce}" not in body.decode()
+    assert f"'nonce-{body.decode().partition('nonce=')[2][1:].partition(chr(34))[0]}'" in policy
+    assert "://" not in body.decode().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_picture_is_the_stored_one(server):
+    status, body, headers = ask(server, "frame/0")
+    assert (status, headers["Content-Type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "frame/1",
+        "frame/-1",
+        "frame/",
+        "frame/x",
+        "../labels.csv",
+        "x",
+    ],
+)
+def test_other_paths_are_not_there(server, path):
+    assert ask(server, path)[0] == 404
+
+
+@pytest.mark.parametrize("path", ["", "tasks.json", "frame/0"])
+def test_without_the_token_there_is_nothing(server, path):
+    assert ask(server, path, token="x" * 32)[0] == 404
+    assert ask(server, path, token="")[0] == 404
+
+
+def test_another_sites_name_for_this_machine_is_refused(server):
+    port = server.server_address[1]
+    assert ask(server, "tasks.json", headers={"Host": f"evil.example:{port}"})[0] == 404
+    assert ask(server, "tasks.json", headers={"Host": f"localhost:{port}"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"frame": 1, "marks": [[1, 2, 1], [3, 4, 1]]},
+        {"frame": -1, "marks": [[1, 2, 1], [3, 4, 1]]},
+        {"frame": 0, "marks": [[1, 2, 1]]},
+        {"frame": 0, "marks": [[1, 2, 3], [3, 4, 1]]},
+        {"frame": 0, "marks": [["a", 2, 1], [3, 4, 1]]},
+        {"frame": 0, "marks": [[1e999, 2, 1], [3, 4, 1]]},
+        {"frame": 0},
+        [1],
+    ],
+)
+def test_a_wrong_answer_is_named_and_nothing_is_written(server, page):
+    status, body, _ = ask(server, "save", "POST", json.dumps(page), JSON)
+    assert status == 400
+    assert json.loads(body)["error"]
+    assert not server.desk.book.path.exists()
+
+
+def test_only_json_of_a_page_s_size_is_taken(server):
+    right = json.dumps({"frame": 0, "marks": [[1, 2, 1], [3, 4, 0]]})
+    assert ask(server, "save", "POST", right, {"Content-Type": "text/plain"})[0] == 404, (
+        "what a foreign form can send"
+    )
+    assert ask(server, "save", "POST", "x", {**JSON, "Content-Length": str(1 << 30)})[0] == 413
+    status, body, _ = ask(server, "save", "POST", right, JSON)
+    assert (status, json.loads(body)) == (200, {"kept": 1})
+    assert server.desk.book.path.read_text().splitlines()[1] == "clip.avi,2,,,,,1,2,1,,,0"
+    assert json.loads(ask(server, "tasks.json")[1])["frames"][0]["done"]
+
+
+def test_a_frame_without_any_point_is_kept_as_looked_at(server):
+    ask(server, "save", "POST", json.dumps({"frame": 0, "marks": [[0, 0, 0], [0, 0, 0]]}), JSON)
+    again = open_book(server.desk.book.path, LAYOUT)
+    assert again.marks("clip.avi", 1) == [(0.0, 0.0, 0)] * 2
+
+
+def test_a_table_of_other_points_is_not_gone_on_with(tmp_path):
+    open_book(tmp_path / "l.csv", LAYOUT).put("a.avi", 0, [(1, 2, 1), (3, 4, 1)])
+    with pytest.raises(ConfigError, match="holds labels of nose, tail"):
+        open_book(tmp_path / "l.csv", Layout(("nose", "ear")))
+
+
+def test_a_taken_port_is_said(server):
+    with pytest.raises(ConfigError, match="cannot be listened on"):
+        DeskServer(server.desk, server.server_address[1])

@@ -1,0 +1,148 @@
+"""Whole videos with a few labels in them, in one command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pack.footage import make_image, make_video
+from tsal_dist.errors import ConfigError
+from tsal_dist.pack.gather import gather_inputs
+from tsal_dist.pack.hold_out import hold_out
+from tsal_dist.pack.packing_plan import PackOptions, build_plan
+from tsal_dist.pack.video_facts import probe
+from tsal_dist.shards.frames import read_frames
+from tsal_dist.shards.manifest import open_manifest
+
+ROOT = Path(__file__).parents[2]
+HEAD = "path,frame,nose_x,nose_y,tail_x,tail_y\n"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    for seed, name in enumerate(("a", "b", "c/d")):
+        make_video(tmp_path / "videos" / f"{name}.avi", seed=seed)
+    return tmp_path
+
+
+def labels(folder, *lines, name="labels.csv"):
+    (folder / name).write_text(HEAD + "".join(f"{line},20,10,30,40\n" for line in lines))
+    return folder / name
+
+
+def gathered(folder, table, **more):
+    found = gather_inputs(videos=[folder / "videos"], labels=[table], **more)
+    return {Path(one.path).relative_to(folder).as_posix(): one for one in found}
+
+
+@pytest.mark.parametrize("spelling", ["videos/a.avi", "a.avi", "a", "somewhere/else/a.avi"])
+def test_a_label_finds_its_video_however_it_is_spelt(desk, spelling):
+    found = gathered(desk, labels(desk, f"{spelling},3"))
+    one = found["videos/a.avi"]
+    assert one.whole
+    assert list(one.labels) == [2]
+    assert one.layout.names == ("nose", "tail")
+    assert not found["videos/c/d.avi"].labels
+
+
+def test_deeplabcuts_pictures_are_frames_of_their_video(desk):
+    table = desk / "CollectedData.csv"
+    table.write_text("scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\nlabeled-data/d/img0004.png,1,2\n")
+    assert list(gathered(desk, table)["videos/c/d.avi"].labels) == [4], "they count from 0"
+
+
+def test_a_picture_that_no_video_holds_is_packed_as_a_picture(desk):
+    make_image(desk / "still.png")
+    (desk / "l.csv").write_text("path,nose_x,nose_y,tail_x,tail_y\nstill.png,1,2,3,4\n")
+    assert gathered(desk, desk / "l.csv")["still.png"].kind == "still"
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("z.avi,1", "none of the 3 videos"),
+        ("a.avi,", "names no frame"),
+        ("nothing.png,", "no file and no frame of a video"),
+    ],
+)
+def test_a_label_without_a_video_is_named(desk, line, rule):
+    with pytest.raises(ConfigError, match=rule):
+        gathered(desk, labels(desk, line))
+
+
+def test_two_videos_of_one_name_need_more_of_the_path(desk):
+    make_video(desk / "videos/c/a.avi", seed=9)
+    with pytest.raises(ConfigError, match="Write more of its path"):
+        gathered(desk, labels(desk, "a.avi,1"))
+    assert list(gathered(desk, labels(desk, "c/a.avi,1"))["videos/c/a.avi"].labels) == [0]
+
+
+def test_a_frame_is_labelled_once(desk):
+    with pytest.raises(ConfigError, match="Frame 1 of .* is labelled twice"):
+        gathered(desk, labels(desk, "a.avi,1", "a,1"))
+
+
+@pytest.mark.parametrize(("frame", "stride", "rule"), [(40, 1, "has 12"), (2, 2, "--stride 2 leaves it out")])
+def test_no_label_is_dropped_in_silence(desk, frame, stride, rule):
+    found = list(gathered(desk, labels(desk, f"a.avi,{frame}")).values())
+    with pytest.raises(ConfigError, match=rule):
+        build_plan(found, [probe(one) for one in found], PackOptions("train", stride=stride, box="full"))
+
+
+def test_lines_join_landmarks_by_name(desk):
+    found = gathered(desk, labels(desk, "a.avi,1"), skeleton=["tail:nose"])
+    assert found["videos/a.avi"].layout.skeleton == ((1, 0),)
+    with pytest.raises(ConfigError, match="no landmark is called 'ear'"):
+        gathered(desk, labels(desk, "a.avi,1"), skeleton=["ear:nose"])
+
+
+def test_whole_videos_are_held_out(desk):
+    found = list(gathered(desk, labels(desk, "a.avi,1", "a.avi,2", "b.avi,1")).values())
+    train, held_out = hold_out(found, 0.2, seed=0)
+    (one,) = held_out
+    assert one.name in ("a.avi", "b.avi")
+    assert not one.whole, "of it, frames without a label measure nothing"
+    assert {each.name for each in train} == {"a.avi", "b.avi", "c/d.avi"} - {one.name}
+    assert hold_out(found, 0.2, seed=0) == (train, held_out)
+    assert {hold_out(found, 0.2, seed)[1][0].name for seed in range(9)} == {"a.avi", "b.avi"}
+
+
+def test_the_only_labelled_video_is_not_held_out(desk):
+    found = list(gathered(desk, labels(desk, "a.avi,1")).values())
+    assert hold_out(found, 0.5, seed=0) == (found, [])
+    assert hold_out(found, 0.0, seed=0) == (found, [])
+    with pytest.raises(ConfigError, match="--validation is 1"):
+        hold_out(found, 1.0, seed=0)
+
+
+def test_pictures_of_one_folder_stay_together(tmp_path):
+    lines = []
+    for folder in ("one", "two", "three"):
+        for number in range(3):
+            make_image(tmp_path / folder / f"{number}.png", seed=len(lines))
+            lines.append(f"{folder}/{number}.png,1,2\n")
+    (tmp_path / "l.csv").write_text("path,nose_x,nose_y\n" + "".join(lines))
+    _, held_out = hold_out(gather_inputs([tmp_path / "l.csv"]), 0.2, seed=0)
+    assert len(held_out) == 3
+    assert len({one.name.split("/")[0] for one in held_out}) == 1
+
+
+def test_one_command_gives_both_folders(desk):
+    table = labels(desk, "a.avi,1", "a.avi,5", "b.avi,7")
+    command = ["tools/shard_videos.py", "--videos", desk / "videos", "--labels", table, "--out", desk / "out"]
+    for _ in range(2):  # and again, when all is there
+        done = subprocess.run(
+            [sys.executable, *map(str, command), "--workers", "1"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    train, held_out = (open_manifest(str(desk / "out" / split)) for split in ("train", "val"))
+    assert (train.frames, train.labelled + held_out.labelled) == (24, 3)
+    assert held_out.frames == held_out.labelled > 0
+    assert train.names == held_out.names == ("nose", "tail")
+    boxes = {tuple(box) for box in read_frames(train.parquet_url(0)).box_N4.tolist()}
+    assert len(boxes) == 1, "all frames are cropped alike"

@@ -1,0 +1,57 @@
+"""Which frames to label next: with the model's guesses and the reasons, as JSON and as a contact sheet.
+
+python tools/suggest.py runs/mine --frames 20
+"""
+
+import argparse
+from pathlib import Path
+
+from tsal_dist.cli import run_entry
+
+
+def main(argv: list[str]) -> int:
+    """Look, choose, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder: its best weights look")
+    parser.add_argument("--frames", type=int, default=20, metavar="N", help="how many to suggest (20)")
+    parser.add_argument(
+        "--shards",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="footage to choose from (the run's unlabelled shards)",
+    )
+    parser.add_argument(
+        "--role", choices=["student", "teacher"], default="student", help="whose weights (student)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where it goes (RUN/label)")
+    args = parser.parse_args(argv)
+
+    import cv2
+
+    from tsal_dist.inference.suggestion import suggest
+    from tsal_dist.inference.trained import load_trained, pick_device
+    from tsal_dist.insight.suggestion_sheet import draw_suggestions
+    from tsal_dist.label.suggested import write_suggestions
+    from tsal_dist.label.tasks import open_footage
+    from tsal_dist.records import Layout
+
+    trained = load_trained(args.run, args.role)
+    shards = open_footage(trained.config, args.shards)
+    found = suggest(trained, shards, args.frames, pick_device())
+    layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
+    out = args.out or args.run / "label"
+    out.mkdir(parents=True, exist_ok=True)
+    kept = write_suggestions(out, shards.fingerprint, found)
+    sheet = draw_suggestions(shards, found, trained.config.data.box_expand, layout)
+    cv2.imwrite(str(out / "suggested.jpg"), sheet)
+    for number, one in enumerate(found, 1):
+        print(f"{number:3}  {one.guess.video} frame {one.guess.frame + 1}: {one.reason}")
+    print(f"{kept}, {out / 'suggested.jpg'}; label them with: python tools/label.py {args.run}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))

@@ -1,0 +1,31 @@
+"""The few frames on which nets are compared again and again: decoded once, and kept where they are measured."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from tsal_dist.inference.evaluation import Evaluation, Evaluator, Forward, locate, to_device
+from tsal_dist.records import Clip
+
+
+class KeptFrames:
+    """One rank's share of the frames of `evaluator`, which names few. Read when they are first asked for."""
+
+    def __init__(self, evaluator: Evaluator, rank: int, world: int) -> None:
+        self._evaluator = evaluator
+        self._rank, self._world = rank, world
+        self._kept: list[tuple[list[Clip], Tensor]] | None = None
+
+    def run(self, forward: Forward, between: Callable[[], None] = lambda: None) -> Evaluation:
+        """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""
+        evaluator = self._evaluator
+        if self._kept is None:
+            self._kept = []
+            for clips in evaluator.batches(self._rank, self._world):
+                self._kept.append((clips, to_device(clips, evaluator.device)))
+                between()
+        found = evaluator.nothing_yet()
+        for clips, image_NHWC in self._kept:
+            evaluator.judge(found, clips, locate(forward, image_NHWC, evaluator.stride, evaluator.radius))
+            between()
+        return found

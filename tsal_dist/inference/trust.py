@@ -1,0 +1,143 @@
+"""How far a detector can be trusted: what its scores mean in pixels, and what it says where there is no subject.
+
+Measured on held-out labelled frames and kept beside the run, one file per role and step.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.stream import ClipStream
+from tsal_dist.errors import CheckpointError
+from tsal_dist.geometry import affine
+from tsal_dist.inference.finder import Box, Finder, tight_box
+from tsal_dist.inference.pictures import Image
+from tsal_dist.inference.presence import Presence, destroy, learn
+from tsal_dist.metrics.calibration import Calibration, Tally, fit_tally
+from tsal_dist.records import Clip
+from tsal_dist.run_dir import write_whole
+
+Floats = NDArray[np.float64]
+
+MOST_FRAMES = 300
+"""Held-out frames that scores are measured on, evenly spread over the set."""
+PRESENCE_FRAMES = 48
+"""Frames among them that are also looked at with their subject destroyed."""
+CUTS = (3, 5)
+"""Tiles along a side that a subject is cut into."""
+AROUND = 1.0
+"""Frames are shown so many sides of the box beyond it, on each side: room for a search to go astray in."""
+SHIFTS = 0.15
+"""Boxes are shifted and scaled by up to so much of their size, as a tracker's are."""
+
+CALIBRATION, PRESENCE = "trust.calibration.", "trust.presence."
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What was measured of one detector."""
+
+    calibration: Calibration
+    presence: Presence
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Both parts, by names that can lie beside a detector's own."""
+        tensors = {CALIBRATION + name: tensor for name, tensor in self.calibration.to_tensors().items()}
+        return tensors | {PRESENCE + name: tensor for name, tensor in self.presence.to_tensors().items()}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> "Trust":
+        """Undoes `to_tensors`; other names are left alone."""
+        parts = [
+            {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
+            for part in (CALIBRATION, PRESENCE)
+        ]
+        return Trust(Calibration.from_tensors(parts[0]), Presence.from_tensors(parts[1]))
+
+
+def measure_trust(
+    finder: Finder,
+    shards: ShardSet,
+    crop_px: int,
+    on_frame: Callable[[int, int], None] = lambda done, of: None,
+) -> Trust:
+    """Look at held-out frames through boxes like a tracker's, and at a part of them with the subject destroyed."""
+    random = np.random.default_rng(0)
+    tally = Tally(shards.points)
+    whole: list[Floats] = []
+    destroyed: list[Floats] = []
+    for number, count, clip in _held_out(shards, crop_px):
+        on_frame(number + 1, count)
+        image_HWC = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
+        true_box_4 = affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
+        box_4 = _shifted(true_box_4, random)
+        look = finder.look(image_HWC, [box_4])
+        error_K = np.linalg.norm(look.points_CK2[0] - clip.points_TK2[0], axis=-1) * look.zoom_C[0]
+        tally.add(look.score_CK, error_K[None], clip.visible_TK[:1].astype(bool))
+        if number % max(1, count // PRESENCE_FRAMES) == 0:
+            whole.append(finder.evidence(image_HWC, _settled(finder, image_HWC, box_4)))
+            torn_HWC = destroy(image_HWC, true_box_4, CUTS[len(whole) % len(CUTS)], random)
+            destroyed.append(finder.evidence(torn_HWC, finder.search(torn_HWC)))
+            destroyed.append(finder.evidence(torn_HWC, _settled(finder, torn_HWC, box_4)))
+    return Trust(fit_tally(tally, no_evidence_px=crop_px / 2), learn(np.array(whole), np.array(destroyed)))
+
+
+def save_trust(trust: Trust, path: Path) -> None:
+    """Whole or not at all."""
+    write_whole(path, save(trust.to_tensors()))
+
+
+def load_trust(path: Path) -> Trust | None:
+    """What `save_trust` wrote, or what lies beside exported weights; None where nothing was measured."""
+    try:
+        tensors = load(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it, and it is measured again.") from None
+    return Trust.from_tensors(tensors) if any(name.startswith(CALIBRATION) for name in tensors) else None
+
+
+def _held_out(shards: ShardSet, crop_px: int) -> Iterator[tuple[int, int, Clip]]:
+    """Labelled frames with much around their subject: their number, how many there are, and the frame."""
+    view = ViewSettings(round((1 + 2 * AROUND) * crop_px), AROUND)
+    with ClipStream(
+        shards,
+        view,
+        select="labelled",
+        batch=8,
+        rank=0,
+        world=1,
+        seed=0,
+        shuffle=False,
+        epochs=1,
+        read_ahead=ReadAhead(workers=0),
+    ) as stream:
+        every = max(1, stream.samples // MOST_FRAMES)
+        count = -(-stream.samples // every)
+        wanted = (clip for clips in stream for clip in clips if not clip.pad and clip.sample_id % every == 0)
+        for number, clip in enumerate(wanted):
+            yield number, count, clip
+
+
+def _settled(finder: Finder, image_HWC: Image, box_4: Box) -> Box:
+    """The box after two frames of a tracker."""
+    for _ in range(2):
+        box_4 = tight_box(finder.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
+    return box_4
+
+
+def _shifted(box_4: Box, random: np.random.Generator) -> Box:
+    middle_2, half_2 = (box_4[:2] + box_4[2:]) / 2, (box_4[2:] - box_4[:2]) / 2
+    middle_2 = middle_2 + random.uniform(-SHIFTS, SHIFTS, 2) * half_2
+    half_2 = half_2 * np.exp(random.uniform(-SHIFTS, SHIFTS))
+    return np.concatenate([middle_2 - half_2, middle_2 + half_2])

@@ -1,0 +1,126 @@
+"""The models of a run, measured on held-out frames, and what they must be better than."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.errors import ConfigError
+from tsal_dist.geometry.flip import mirror_order
+from tsal_dist.inference.evaluation import Evaluation, ScoredFrame
+from tsal_dist.inference.trained import Role, load_trained, pick_device
+from tsal_dist.insight.contours import Lines, contours
+from tsal_dist.insight.gallery import Judge, mean_shape
+from tsal_dist.metrics.face_errors import FaceErrors
+from tsal_dist.run import Run
+from tsal_dist.runs.build import build_evaluator
+
+KEPT = 8
+PER_VIDEO = 24
+"""Frames of one video that may stand before the next video's among the worst: neighbours look alike."""
+SHAPES = 64
+
+
+@dataclass(frozen=True)
+class Model:
+    """One role of one run, measured."""
+
+    run: str
+    role: str
+    name: str
+    step: int
+    last_step: int
+    found: Evaluation
+    judge: Judge
+    names: tuple[str, ...]
+    """One per landmark."""
+    lines: Lines
+    mirror_K: tuple[int, ...]
+
+
+def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
+    """Every role of a run that has a checkpoint."""
+    config = run.config
+    if shards.points != config.model.num_points:
+        raise ConfigError(
+            f"The shards have {shards.points} landmarks and {name} was trained for "
+            f"{config.model.num_points}. Name shards of the same layout with --shards."
+        )
+    evaluator = build_evaluator(config, shards, pick_device())
+    layout = config.model.layout
+    roles: list[Role] = ["student", "teacher"]
+    models = []
+    for role in roles:
+        checkpoints = Checkpoints(run.dir.checkpoints(role), None, keep=1)
+        steps = checkpoints.committed()
+        if not steps:
+            continue
+        trained = load_trained(run.dir.root, role)
+        trained.model.to(evaluator.device)
+        best = checkpoints.best()
+        models.append(
+            Model(
+                name,
+                role,
+                f"{name} {role}",
+                steps[-1] if best is None else best,
+                steps[-1],
+                evaluator.run(trained.model, keep=KEPT * PER_VIDEO),
+                Judge(trained.model, evaluator),
+                layout.names or tuple(f"landmark {number}" for number in range(shards.points)),
+                contours(config.model),
+                mirror_order(layout.flip, layout.names, shards.points),
+            )
+        )
+    return models
+
+
+def some_frames(model: Model, count: int) -> list[ScoredFrame]:
+    """Held-out frames, evenly spread."""
+    return replace(model.judge.evaluator, most_frames=count).run(model.judge.forward, keep=count).best
+
+
+def upright(model: Model) -> NDArray[np.float64] | None:
+    """The mean true shape of some held-out frames, as upright as the crops are."""
+    few = some_frames(model, SHAPES)
+    return mean_shape(
+        np.stack([one.truth_K2 for one in few]), np.stack([one.visible_K for one in few]), model.mirror_K
+    )
+
+
+def blind_error(model: Model) -> float | None:
+    """The error of whoever puts the average shape into every box and never looks: what any model must beat.
+
+    The average is that of the same frames, which is kind to it. None where some landmark is never visible.
+    """
+    few = some_frames(model, SHAPES)
+    truth_NK2 = np.stack([one.truth_K2 for one in few])
+    visible_NK = np.stack([one.visible_K for one in few])
+    box_N4 = np.stack([one.box_4 for one in few])
+    corner_N12, side_N12 = box_N4[:, None, :2], box_N4[:, None, 2:] - box_N4[:, None, :2]
+    share_NK2 = np.where(visible_NK[..., None], (truth_NK2 - corner_N12) / side_N12, np.nan)
+    if not visible_NK.any(0).all():
+        return None
+    guess_NK2 = np.nanmean(share_NK2, axis=0) * side_N12 + corner_N12
+    errors = FaceErrors(truth_NK2.shape[1], model.judge.evaluator.normalizer)
+    errors.add(guess_NK2, truth_NK2, visible_NK, box_N4)
+    return errors.nme if errors.faces else None
+
+
+def spread(found: Evaluation) -> float:
+    """Standard error of the mean over videos: frames of one video are no independent witnesses."""
+    by_video = list(video_errors(found).values())
+    if len(by_video) < 2:
+        return float("nan")
+    means = np.array([np.mean(errors) for errors in by_video])
+    return float(means.std(ddof=1) / np.sqrt(len(means)))
+
+
+def video_errors(found: Evaluation) -> dict[str, list[float]]:
+    """Every video's frames, in order."""
+    by_video: dict[str, list[float]] = {}
+    for score in found.scores:
+        by_video.setdefault(score.video, []).append(score.nme)
+    return by_video

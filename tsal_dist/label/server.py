@@ -1,0 +1,171 @@
+"""Answers the labelling page: on the loopback interface, to whoever knows the token in the address, and to nobody else.
+
+A request for another host name is refused, so that no other site's page can reach this one by a name that it points
+here; the page itself may load nothing from anywhere else.
+"""
+
+import html
+import json
+import secrets
+import threading
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from typing import Any
+
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.json_object import read_object
+from tsal_dist.label.book import Book, Mark
+from tsal_dist.label.tasks import Pictures, Task
+
+HOST = "127.0.0.1"
+MOST_BYTES = 1 << 20
+"""Of a request: a frame's points take some hundred."""
+
+
+class Desk:
+    """What is shown and what is kept; one request at a time touches it."""
+
+    def __init__(self, tasks: Sequence[Task], book: Book, pictures: Pictures) -> None:
+        self.tasks, self.book, self._pictures = list(tasks), book, pictures
+        self._lock = threading.Lock()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything the page needs but the pictures."""
+        layout = self.book.layout
+        with self._lock:
+            return {
+                "names": layout.names,
+                "skeleton": layout.skeleton,
+                "table": str(self.book.path),
+                "frames": [self._describe(task) for task in self.tasks],
+            }
+
+    def _describe(self, task: Task) -> dict[str, Any]:
+        marks = self.book.marks(task.video, task.frame)
+        return {
+            "title": task.video if task.frame is None else f"{task.video} frame {task.frame + 1}",
+            "reason": task.reason,
+            "size": self._pictures.size_px(task.ref),
+            "marks": task.first_marks(len(self.book.layout.names)) if marks is None else marks,
+            "done": marks is not None,
+        }
+
+    def jpeg(self, number: int) -> bytes:
+        with self._lock:
+            return self._pictures.jpeg(self.tasks[number].ref)
+
+    def save(self, number: int, marks: Sequence[Mark]) -> int:
+        """Keep a frame's marks; how many frames are kept."""
+        task = self.tasks[number]
+        with self._lock:
+            self.book.put(task.video, task.frame, marks)
+            return len(self.book.entries)
+
+
+class DeskServer(ThreadingHTTPServer):
+    """Listens on a port of this machine."""
+
+    daemon_threads = True
+
+    def __init__(self, desk: Desk, port: int = 0) -> None:
+        self.desk, self.token = desk, secrets.token_urlsafe(24)
+        try:
+            super().__init__((HOST, port), _Handler)
+        except OSError as error:
+            raise ConfigError(
+                f"Port {port} cannot be listened on: {error.strerror}. Name another --port."
+            ) from error
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_address[1]}/{self.token}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: DeskServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = self._path()
+        desk = self.server.desk
+        if path == "":
+            self._page()
+        elif path == "tasks.json":
+            self._send(json.dumps(desk.describe()).encode(), "application/json")
+        elif path is not None and path.startswith("frame/"):
+            digits = path.removeprefix("frame/")
+            if digits.isascii() and digits.isdigit() and int(digits[:9]) < len(desk.tasks):
+                self._send(desk.jpeg(int(digits)), "image/jpeg")
+            else:
+                self._refuse(HTTPStatus.NOT_FOUND)
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if self._path() != "save" or self.headers.get("Content-Type") != "application/json":
+            self._refuse(HTTPStatus.NOT_FOUND)
+        elif not length.isdigit() or int(length) > MOST_BYTES:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            self._save(self.rfile.read(int(length)))
+
+    def _save(self, body: bytes) -> None:
+        try:
+            page = read_object(body)
+            number = int(page["frame"])
+            if not 0 <= number < len(self.server.desk.tasks):
+                raise DataError(f"there is no frame {number}")
+            marks = [(float(x), float(y), int(seen)) for x, y, seen in page["marks"]]
+            kept = self.server.desk.save(number, marks)
+        except (ValueError, LookupError, TypeError, OverflowError, DataError) as error:
+            self._send(json.dumps({"error": str(error)}).encode(), "application/json", HTTPStatus.BAD_REQUEST)
+        except OSError as error:
+            text = f"the table cannot be written: {error.strerror}"
+            self._send(
+                json.dumps({"error": text}).encode(), "application/json", HTTPStatus.INSUFFICIENT_STORAGE
+            )
+        else:
+            self._send(json.dumps({"kept": kept}).encode(), "application/json")
+
+    def _path(self) -> str | None:
+        """What is asked for below the token; None where host or token are not ours."""
+        port = self.server.server_address[1]
+        if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+            return None
+        token, slash, rest = self.path.lstrip("/").partition("/")
+        return rest if slash and secrets.compare_digest(token.encode(), self.server.token.encode()) else None
+
+    def _page(self) -> None:
+        nonce = secrets.token_urlsafe(12)
+        text = resources.files("tsal_dist.label").joinpath("page.html").read_text("utf-8")
+        policy = f"default-src 'none'; img-src 'self' data:; connect-src 'self'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+        self._send(
+            text.replace("{nonce}", html.escape(nonce)).encode(),
+            "text/html; charset=utf-8",
+            headers={"Content-Security-Policy": policy},
+        )
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.close_connection = True  # what it was going to send is not read
+        self._send(status.phrase.encode(), "text/plain", status)
+
+    def _send(
+        self,
+        body: bytes,
+        kind: str,
+        status: HTTPStatus = HTTPStatus.OK,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.send_response(status)
+        usual = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        safe = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+        for name, value in {**usual, **safe, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """The terminal belongs to the person who labels."""

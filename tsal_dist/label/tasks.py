@@ -1,0 +1,93 @@
+"""The frames that a labelling page shows, with what is known of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsal_dist.config import RunConfig
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.reader import FrameReader
+from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.errors import ConfigError
+from tsal_dist.inference.suggestion import split_refs
+from tsal_dist.label.book import Mark
+from tsal_dist.label.suggested import Kept
+from tsal_dist.records import FrameRef
+
+
+@dataclass(frozen=True)
+class Task:
+    """One frame to label."""
+
+    ref: FrameRef
+    video: str
+    frame: int | None
+    """Counted from 0; None for a still."""
+    reason: str
+    guess: tuple[tuple[float, float], ...]
+    """Where a detector sees the points, in pixels of the source; () without one."""
+
+    def first_marks(self, count: int) -> list[Mark]:
+        """What the page shows of a frame that nobody has looked at."""
+        return [(x, y, 1) for x, y in self.guess] if self.guess else [(0.0, 0.0, 0)] * count
+
+
+def open_footage(config: RunConfig, urls: Sequence[str]) -> ShardSet:
+    """Shards by these names, or those that the run learns from without labels, or else with them."""
+    where = list(urls) or list(config.data.unlabelled) or list(config.data.labelled)
+    if not where:
+        raise ConfigError("The run names no shards. Name footage with --shards.")
+    return open_shards(where, config.data.cache_dir, config.data.cache_gb)
+
+
+def suggested_tasks(shards: ShardSet, kept: Sequence[Kept]) -> list[Task]:
+    return [
+        Task(one.ref, one.video, None if _is_still(shards, one.ref) else one.frame, one.reason, one.points)
+        for one in kept
+    ]
+
+
+def spread_tasks(shards: ShardSet, count: int) -> list[Task]:
+    """Without a detector to ask: unlabelled frames evenly over all footage."""
+    refs, _ = split_refs(shards)
+    if not refs:
+        raise ConfigError("Every frame of these shards is labelled. Name other footage with --shards.")
+    places = np.linspace(0, len(refs) - 1, min(count, len(refs))).round().astype(int)
+    pictures = Pictures(shards)
+    try:
+        return [pictures.task(refs[place], "spread over the footage") for place in places.tolist()]
+    finally:
+        pictures.close()
+
+
+def _is_still(shards: ShardSet, ref: FrameRef) -> bool:
+    return any(
+        one.kind == "stills" and one.start <= ref.index < one.start + one.frames
+        for one in shards.segments(ref.shard)
+    )
+
+
+class Pictures:
+    """Stored frames as they lie in their shards, and the way from their pixels to the source's."""
+
+    def __init__(self, shards: ShardSet) -> None:
+        self._shards = shards
+        self._reader = FrameReader(shards, ViewSettings(32, labels=False))
+
+    def jpeg(self, ref: FrameRef) -> bytes:
+        return bytes(self._reader.shard(ref.shard).images([ref.index])[0])
+
+    def size_px(self, ref: FrameRef) -> tuple[int, int]:
+        """Width and height of the source's frame, in whose pixels labels are written."""
+        width, height = self._reader.shard(ref.shard).table.source_size_N2[ref.index].tolist()
+        return width, height
+
+    def task(self, ref: FrameRef, reason: str) -> Task:
+        """A frame without a guess."""
+        table = self._reader.shard(ref.shard).table
+        frame = None if _is_still(self._shards, ref) else int(table.frame_N[ref.index])
+        return Task(ref, table.videos[table.video_N[ref.index]], frame, reason, ())
+
+    def close(self) -> None:
+        self._reader.close()

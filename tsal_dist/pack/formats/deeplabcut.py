@@ -1,0 +1,129 @@
+"""DeepLabCut's and Lightning Pose's CSV: three header rows, scorer, bodyparts and coords, then a picture to a line.
+
+A fourth row, individuals, makes it several subjects to a picture. The picture's path is one column, or three. An empty
+cell is a landmark without a place; hidden landmarks are not known to the format, and neither are boxes.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.pack.face import Entry, Face, build_face, check_path, parse_number
+from tsal_dist.records import Layout
+
+SCORER = "tsal_dist"
+_HEADS = ("scorer", "individuals", "bodyparts", "coords")
+_DIGITS = re.compile(r"(\d+)$")
+
+
+def is_deeplabcut(first_line: str) -> bool:
+    return first_line.lstrip("\ufeff").split(",")[0].strip().lower() == "scorer"
+
+
+def read_deeplabcut(path: Path, root: Path) -> list[Entry]:
+    """One entry per picture and individual with at least one placed landmark, or none where all are empty.
+
+    Paths start at the folder that holds `labeled-data`, which is the file's own or the one two above it.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file, strict=True))
+        heads = {row[0].strip().lower(): row for row in rows[:4] if row and row[0].strip().lower() in _HEADS}
+        if not {"bodyparts", "coords"} <= set(heads):
+            raise DataError("below the line `scorer` there is no `bodyparts` and `coords`")
+        lines = rows[len(heads) :]
+        columns = _columns(heads)
+        names = tuple(dict.fromkeys(part for _, part in columns))
+        layout = Layout(names)
+        entries = [
+            entry
+            for number, row in enumerate(lines, len(heads) + 1)
+            if any(cell.strip() for cell in row)
+            for entry in _entries(path, number, row, root, columns, layout)
+        ]
+    except (OSError, UnicodeDecodeError, csv.Error, DataError) as error:
+        raise ConfigError(f"{path} is no table of DeepLabCut or Lightning Pose: {error}.") from error
+    if not entries:
+        raise ConfigError(f"{path} names no picture: below its header there is nothing.")
+    return entries
+
+
+def _columns(heads: dict[str, list[str]]) -> dict[tuple[str, str], dict[str, int]]:
+    """For each individual and body part, the columns of x and y."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    people = heads.get("individuals", [""] * len(heads["bodyparts"]))
+    for place, (who, part, axis) in enumerate(zip(people, heads["bodyparts"], heads["coords"], strict=True)):
+        if axis in ("x", "y"):
+            found.setdefault((who, part), {})[axis] = place
+    if not found or any(set(axes) != {"x", "y"} for axes in found.values()):
+        raise DataError("the row `coords` does not give every body part an x and a y")
+    return found
+
+
+def _entries(
+    path: Path,
+    number: int,
+    row: list[str],
+    root: Path,
+    columns: dict[tuple[str, str], dict[str, int]],
+    layout: Layout,
+) -> list[Entry]:
+    first = min(place for axes in columns.values() for place in axes.values())
+    words = [word for word in row[:first] if word]
+    try:
+        file = _find(root, check_path("/".join(words)))
+        found = []
+        for who in dict.fromkeys(who for who, _ in columns):
+            points_K2, visible_K = np.zeros((len(layout.names), 2)), np.zeros(len(layout.names), np.uint8)
+            for k, name in enumerate(layout.names):
+                axes = columns.get((who, name))
+                if axes is not None and row[axes["x"]].strip() and row[axes["y"]].strip():
+                    points_K2[k] = parse_number(row[axes["x"]]), parse_number(row[axes["y"]])
+                    visible_K[k] = not np.isnan(points_K2[k]).any()
+            if visible_K.any():
+                found.append(Entry(file, None, build_face(points_K2, visible_K), layout=layout))
+    except (ValueError, IndexError, DataError) as error:
+        raise ConfigError(f"{path}, line {number}: {error}.") from error
+    return found or [Entry(file, None, Face(), layout=layout)]
+
+
+def _find(root: Path, name: str) -> str:
+    """The picture below the table's folder, or, where the table lies in `labeled-data/<video>`, below the project's."""
+    above = root.parent.parent / name
+    return str(above if not (root / name).exists() and above.exists() else root / name)
+
+
+def frame_of(picture: str) -> tuple[str, int] | None:
+    """`labeled-data/<video>/img0042.png` is frame 42 of that video, counted from 0: the tools name pictures so."""
+    file = Path(picture)
+    digits = _DIGITS.search(file.stem)
+    return (file.parent.name, int(digits[1])) if digits else None
+
+
+def write_deeplabcut(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:
+    """Hidden landmarks are written as any other; a frame of a video gets the name that DeepLabCut would give it."""
+    names = layout.names_of(points)
+    head = [
+        ["scorer", *[SCORER] * (2 * points)],
+        ["bodyparts", *[name for name in names for _ in "xy"]],
+        ["coords", *["x", "y"] * points],
+    ]
+    lines = []
+    for entry in entries:
+        cells = [""] * (2 * points)
+        if entry.face.points_K2 is not None and entry.face.visible_K is not None:
+            for k in np.flatnonzero(entry.face.visible_K).tolist():
+                cells[2 * k : 2 * k + 2] = [f"{value:.3f}" for value in entry.face.points_K2[k].tolist()]
+        lines.append([_picture(entry), *cells])
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([*head, *lines])
+
+
+def _picture(entry: Entry) -> str:
+    if entry.frame is None:
+        return entry.path
+    return f"labeled-data/{Path(entry.path).stem}/img{entry.frame:06d}.png"

@@ -1,0 +1,44 @@
+"""Some of the labelled videos, kept out of training to measure on: by whole videos, for neighbours look alike.
+
+Pictures of one folder stay together where there are several folders: tools put the frames of one video there.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.pack.inputs import Input
+
+
+def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Input], list[Input]]:
+    """Inputs to train on, and inputs held out, of which only the labelled frames are kept.
+
+    A seeded share of what has labels is held out, one group at least; with a single group nothing can be.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"--validation is {share:g}; it must be from 0 to below 1.")
+    names = sorted(
+        {_group(one, inputs) for one in inputs if _is_labelled(one)}, key=lambda name: _rank(seed, name)
+    )
+    count = min(max(1, round(share * len(names))), len(names) - 1) if share and names else 0
+    held = set(names[:count])
+    train = [one for one in inputs if _group(one, inputs) not in held]
+    kept = [replace(one, whole=False) for one in inputs if _group(one, inputs) in held and _is_labelled(one)]
+    return train, kept
+
+
+def _is_labelled(one: Input) -> bool:
+    return any(label.face.points_K2 is not None and not label.problem for label in one.labels.values())
+
+
+def _group(one: Input, inputs: Sequence[Input]) -> str:
+    if one.kind != "still":
+        return one.name
+    folders = {os.path.dirname(each.name) for each in inputs if each.kind == "still"}
+    return os.path.dirname(one.name) + "/" if len(folders) > 1 else one.name
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()

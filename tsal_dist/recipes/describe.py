@@ -1,0 +1,40 @@
+"""A method in words: what it is, its settings, what it asks of whom, and what a label costs."""
+
+from tsal_dist.recipes.api import Recipe, Task
+from tsal_dist.recipes.find import Method, find_method
+
+FACE = Task(points=68, crop_px=256, stride=4, radius=4, sigma_px=6.0, clip_frames=4)
+"""What bytes are told of: a face of 68 points."""
+
+
+def summary(name: str) -> str:
+    """One line and the bytes."""
+    method = find_method(name)
+    return f"{name:24} {method.line}\n{'':24} {_bytes(method.build({}, FACE))}"
+
+
+def describe(name: str) -> str:
+    """The line, every setting with its default, and the sources."""
+    method = find_method(name)
+    made = method.build({}, FACE)
+    lines = [f"{name}: {method.line}", f"  {_bytes(made)}"]
+    lines += [
+        f"  asks {source.member} for {source.name} ({source.reading}, {source.views} view{'s' * (source.views > 1)})"
+        for source in made.sources
+    ]
+    return "\n".join([*lines, *_settings(method)])
+
+
+def _settings(method: Method) -> list[str]:
+    told = []
+    for key, field in method.settings.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        told.append(f"  method.{key} = {field.default!r}  {meaning}")
+    return told
+
+
+def _bytes(made: Recipe) -> str:
+    if not made.terms:
+        return "no labels but the true ones"
+    points = sum(source.bytes_per_point() for source in made.sources)
+    return f"{FACE.points * points / 1000:.1f} kB per label of {FACE.points} points before compression"

@@ -1,0 +1,38 @@
+"""What a teacher may learn from on its own: labelled frames, clips, and how the clips move."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tsal_dist.models.output import DetectorOutput
+from tsal_dist.recipes.frames import Frames, Pairs, neighbours
+from tsal_dist.trackers.flow import Flow, Tracker
+
+
+@dataclass(frozen=True)
+class Study:
+    """One lesson of the teacher's own. Flow is computed where somebody asks for it."""
+
+    forward: Callable[[Tensor], DetectorOutput]
+    without_gradient: Callable[[Tensor], DetectorOutput]
+    labelled: Frames
+    unlabelled: Frames
+    tracker: Tracker
+
+    @property
+    def pairs(self) -> Pairs:
+        return neighbours(self.unlabelled)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """From the frame before to the frame after, of all pairs at once."""
+        with torch.no_grad():
+            return find_flow(self.tracker, self.unlabelled, self.pairs)
+
+
+def find_flow(tracker: Tracker, frames: Frames, pairs: Pairs) -> Flow:
+    """The flow of all pairs at once, from the frame before to the frame after."""
+    return tracker(frames.image_NHWC[pairs.before_P], frames.image_NHWC[pairs.after_P])

@@ -1,0 +1,120 @@
+"""What a student may learn from pseudo-labelled frames. Each term has a name, a share, and rises with the ramp.
+
+Axes: S stages, N frames, B clips, T frames of a clip, K points, h w cells.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
+from tsal_dist.losses.consistency import coordinate_loss, label_heatmap_loss
+from tsal_dist.losses.structure import best_offsets, structure_loss
+from tsal_dist.losses.term import Term
+from tsal_dist.models.output import DetectorOutput
+from tsal_dist.recipes.api import Progress, Seen, Task
+from tsal_dist.recipes.frames import Frames
+from tsal_dist.recipes.target import TEACHER, Target
+
+
+@dataclass(frozen=True)
+class TargetHeatmaps:
+    """The student's maps at all stages against the target's, by the target's weights."""
+
+    share: float = 1.0
+    target: str = TEACHER
+    name: str = "label_heat"
+
+    def weight(self, progress: Progress) -> float:
+        return self.share * progress.weight
+
+    def __call__(self, seen: Seen) -> Term:
+        target = seen.lesson.targets[self.target]
+        return sum_over_nets(
+            seen,
+            lambda maps: label_heatmap_loss(
+                maps.heat_SNKhw, target_maps(target, maps, seen.task), target.weight_NK
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class TargetCoordinates:
+    """The student's decoded points against the target's, in sigmas: squared up to `reach` sigmas, straight beyond.
+
+    A decoded point sees a window around the student's own peak only. A target outside of it would smear what is inside,
+    so such a point is left to the heatmaps; and a squared distance would let one far point outweigh all near ones.
+    """
+
+    share: float = 1.0
+    reach: float = 1.0
+    target: str = TEACHER
+    name: str = "coordinate"
+
+    def weight(self, progress: Progress) -> float:
+        return self.share * progress.weight
+
+    def __call__(self, seen: Seen) -> Term:
+        target, task = seen.lesson.targets[self.target], seen.task
+
+        def one(maps: DetectorOutput) -> Term:
+            points_NK2, _ = decode_heatmap(maps.points_heat_NKhw, task.stride, task.radius)
+            return coordinate_loss(
+                points_NK2,
+                target.points_NK2,
+                target.weight_NK,
+                task.sigma_px,
+                self.reach,
+                task.radius * task.stride,
+            )
+
+        return sum_over_nets(seen, one)
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A subject keeps its size over the frames of a clip, whether anyone labelled them or not."""
+
+    share: float = 0.01
+    name: str = "structure"
+
+    def weight(self, progress: Progress) -> float:
+        return self.share * (progress.weight > 0)
+
+    def __call__(self, seen: Seen) -> Term:
+        return sum_over_nets(seen, lambda maps: structure_term(maps, seen.lesson.frames, seen.task))
+
+
+def structure_term(output: DetectorOutput, frames: Frames, task: Task) -> Term:
+    """The constraint on one net's offsets."""
+    offset_NK2 = best_offsets(output.center_N1hw, output.offset_N2Khw.float())
+    offset_BTK2 = offset_NK2.view(-1, frames.clip_frames, *offset_NK2.shape[1:])
+    return structure_loss(offset_BTK2, frames.face_px_B / task.stride)
+
+
+def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
+    """Heat_NKhw that a target asks for: its soft maps, and gaussians where it has none.
+
+    Where a weight is 0 a point may be anything, and not a number times 0 is not a number.
+    """
+    size_hw = (maps.heat_SNKhw.shape[-2], maps.heat_SNKhw.shape[-1])
+    known_NK = target.weight_NK > 0
+    points_NK2 = torch.where(known_NK.unsqueeze(-1), target.points_NK2.detach(), 0.0)
+    hard_NKhw = encode_heatmap(points_NK2, known_NK, size_hw, task.stride, task.sigma_px)
+    if target.heat_NKhw is None:
+        return hard_NKhw
+    soft_NKhw = torch.where(known_NK[..., None, None], target.heat_NKhw.detach(), 0.0)
+    soft_NKhw = torch.cat([soft_NKhw, 1 - soft_NKhw.amax(1, keepdim=True)], 1)
+    if target.soft_N is None:
+        return soft_NKhw
+    return torch.where(target.soft_N[:, None, None, None], soft_NKhw, hard_NKhw)
+
+
+def sum_over_nets(seen: Seen, one: Callable[[DetectorOutput], Term]) -> Term:
+    """The same term of every net of the student, added up."""
+    first, *others = (one(net.maps) for net in seen.nets)
+    for term in others:
+        first = Term(first.total + term.total, first.count + term.count)
+    return first
