@@ -2,26 +2,42 @@
 #   docker run --shm-size 4g -v ./runs:/opt/tsal_dist/runs -v ./shards:/opt/tsal_dist/shards tsal_dist \
 #     --standalone --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml
 #
-# BASE needs Python 3.11 or later. The torch on PyPI brings the CUDA libraries it needs, so the default serves
-# GPUs as well (the host has the driver); a vendor's CUDA image with Python does too. For a small image without
-# CUDA, TORCH_INDEX names an index of CPU wheels. EXTRAS names extras of pyproject.toml; sweeps need report,tune.
+# BASE needs Python 3.11 or later with its headers, and apt. Name it by its digest to get the same image tomorrow:
+#   --build-arg BASE=python:3.11-slim-bookworm@sha256:...   (`docker buildx imagetools inspect` prints it)
+# The torch on PyPI brings the CUDA libraries it needs, so the default serves GPUs as well (the host has the driver); a
+# vendor's CUDA image with Python does too. For a small image without CUDA, TORCH_INDEX names an index of CPU wheels.
+# EXTRAS names extras of pyproject.toml: sweeps need report,tune; deepspeed is built against the torch installed before.
+# Behind a firewall PIP_INDEX_URL and APT_MIRROR name mirrors of PyPI and of deb.debian.org.
 ARG BASE=python:3.11-slim-bookworm
 
-FROM ${BASE} AS packages
+FROM ${BASE} AS system
+ARG APT_MIRROR=""
+# torch.compile and DeepSpeed call a compiler when training starts. Without the verbs NCCL finds no InfiniBand and falls
+# back to TCP, which it says only at NCCL_DEBUG=INFO.
+# hadolint ignore=DL3008
+RUN { test -z "$APT_MIRROR" || find /etc/apt -type f -exec sed -i "s|http://deb.debian.org|$APT_MIRROR|g" {} +; } \
+    && apt-get update \
+    && apt-get install -y --no-install-recommends g++ libibverbs1 ibverbs-providers librdmacm1 \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM system AS packages
 ARG TORCH_INDEX=""
+ARG PIP_INDEX_URL=""
 ARG EXTRAS="report"
 WORKDIR /build
 # Dependencies first: a change of the source leaves this layer, gigabytes in size, as it is.
 COPY pyproject.toml constraints.txt ./
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = '${EXTRAS}'.split(','); \
-print(*project['dependencies'], *(name for extra in extras for name in project['optional-dependencies'][extra]), sep='\n')" \
-        > requirements.txt \
+extras = '${EXTRAS}'.split(','); optional = project['optional-dependencies']; \
+write = lambda file, lines: open(file, 'w').write(chr(10).join(lines)); \
+write('first.txt', project['dependencies'] + [one for name in extras if name != 'deepspeed' for one in optional[name]]); \
+write('then.txt', optional['deepspeed'] if 'deepspeed' in extras else [])" \
     && /opt/venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-        -c constraints.txt -r requirements.txt
+        -c constraints.txt -r first.txt setuptools wheel \
+    && { test ! -s then.txt || /opt/venv/bin/pip install --no-cache-dir --no-build-isolation -c constraints.txt -r then.txt; }
 
-FROM ${BASE}
+FROM system
 RUN useradd --uid 1000 --create-home trainer
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /opt/tsal_dist

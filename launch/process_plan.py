@@ -41,6 +41,45 @@ class Meeting:
     port: int = 0
 
 
+@dataclass(frozen=True)
+class Load:
+    """What runs on the busiest machine of a crew."""
+
+    procs: int
+    readers: int
+    """Processes that read and decode for them: data.workers for each of a rank's streams."""
+
+    @property
+    def cores(self) -> int:
+        return self.procs + self.readers
+
+    def describe(self) -> str:
+        readers = f", {self.readers} readers of clips" if self.readers else ", which read clips themselves"
+        return f"{self.procs} training process{'es' if self.procs > 1 else ''}{readers}"
+
+
+def streams_of(config: RunConfig, role: str) -> int:
+    """How many streams of clips a rank of `role` reads at a time, each with data.workers processes of its own."""
+    if role == "inline":
+        return streams_of(config, "student") + streams_of(config, "teacher")
+    if role == "teacher":
+        # Labelled frames, clips to learn from, clips to label; and those among these that the student wishes for.
+        return 4 if config.train.priority else 3
+    return 2 if config.uses_clips else 1
+
+
+def load_of(config: RunConfig, crew: Crew) -> Load:
+    """What a crew's machines must have room for."""
+    if crew.role or config.runtime.topology == "inline":
+        machines = [[crew.role or "inline"] * crew.procs]
+    else:
+        seats = plan_seats(config.runtime, crew.nodes * crew.procs, crew.procs, config.has_teacher)
+        roles = [seat.role for seat in seats]
+        machines = [roles[first : first + crew.procs] for first in range(0, len(roles), crew.procs)]
+    readers = max(sum(streams_of(config, role) for role in machine) for machine in machines)
+    return Load(crew.procs, readers * config.data.workers)
+
+
 def default_procs(config: RunConfig) -> int:
     """The fewest processes that fill every role of the config."""
     runtime = config.runtime

@@ -13,19 +13,22 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launch.crew import add_config_words, crew_words
+from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_mode_words, chosen_mode
-from launch.process_plan import plan_crews
-from launch.slurm.render import SlurmRequest, render_job
+from launch.process_plan import Crew, plan_crews
+from launch.slurm.render import SlurmRequest, job_name, log_name, render_job
+from launch.snapshot import code_digest, copy_code, list_code
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.errors import ConfigError, ExitCode, TopologyError
-from tsal_dist.run import open_run
-from tsal_dist.run_dir import write_whole
+from tsal_dist.run import open_run, run_folder
+from tsal_dist.run_dir import RunDir, write_whole
 
 _SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)
 
@@ -44,82 +47,181 @@ def main(argv: list[str]) -> int:
 
 
 def submit_slurm(argv: list[str]) -> int:
-    """One sbatch job."""
+    """One sbatch job; in `detached` one for each role."""
     parser = argparse.ArgumentParser(prog="python -m launch.submit slurm")
     _add_shared_words(parser)
     add_mode_words(parser)
-    parser.add_argument(
-        "--time", default="", help="the job's limit; it is put back into the queue before it ends"
+    add = parser.add_argument
+    add("--time", default="", help="the job's limit; it is put back into the queue before it ends")
+    add("--partition", default="", help="as for sbatch")
+    add("--teacher-partition", default="", help="detached: another partition for the teacher's job")
+    add("--account", default="", help="as for sbatch")
+    add("--mem", default="", metavar="SIZE", help="memory on each machine, as for sbatch")
+    add(
+        "--option",
+        action="append",
+        default=[],
+        help="any other option of sbatch, such as --option=--constraint=a100",
     )
-    parser.add_argument("--partition", default="", help="as for sbatch")
-    parser.add_argument("--account", default="", help="as for sbatch")
-    parser.add_argument(
-        "--option", action="append", default=[], help="any other option of sbatch, such as --option=--mem=0"
+    add(
+        "--teacher-option",
+        action="append",
+        default=[],
+        help="detached: the same, for the teacher's job alone; it wins",
     )
-    parser.add_argument("--setup", default="", help="a shell line to run first, such as 'module load cuda'")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter on the machines")
+    add("--setup", default="", help="a shell line to run first, such as 'module load cuda'")
+    add(
+        "--python",
+        help="the interpreter on the machines, or in the container (default: this one; there `python`)",
+    )
+    add(
+        "--container",
+        default="",
+        metavar="IMAGE",
+        help="run in this image: a .sif file by apptainer, anything else by srun's pyxis",
+    )
+    add(
+        "--stage",
+        default="",
+        metavar="DIR",
+        help="copy the shards to DIR on every machine first, such as /tmp or '$TMPDIR'",
+    )
+    add("--snapshot", action="store_true", help="run a copy of the code as it is now, kept with the run")
     args = parser.parse_intermixed_args(argv)
 
-    for words in (args.setup, *args.option):
+    for words in (args.setup, *args.option, *args.teacher_option):
         _refuse_secrets(words)
     config = load_config(args.config, args.overrides)
-    procs = _procs_per_node(args)
-    crews = plan_crews(config, args.nodes, procs)
+    crews = [_alone(crew) for crew in plan_crews(config, args.nodes, _procs_per_node(args))]
+    if len(crews) == 1 and (args.teacher_partition or args.teacher_option):
+        raise _needs_detached("--teacher-partition or --teacher-option", config)
+    root, files = Path.cwd(), list_code(Path.cwd(), args.config) if args.snapshot else []
+    if args.snapshot:
+        root = RunDir(run_folder(config).absolute()).code / code_digest(Path.cwd(), files)
     request = SlurmRequest(
-        nodes=args.nodes,
-        gpus_per_node=args.gpus_per_node,
-        cpus_per_node=procs * _cpus_per_proc(config, args),
-        python=args.python,
-        root=Path.cwd(),
+        python=args.python or ("python" if args.container else sys.executable),
+        repository=Path.cwd(),
+        root=root,
         restarts=args.restarts,
+        with_gpus=args.gpus_per_node > 0,
+        cores_per_proc=args.cpus_per_proc or 0,
+        mem=args.mem,
         time=args.time,
         partition=args.partition,
+        teacher_partition=args.teacher_partition,
         account=args.account,
         options=tuple(args.option),
+        teacher_options=tuple(args.teacher_option),
         setup=args.setup,
+        container=args.container,
+        stage=args.stage,
     )
-    text = render_job(config, crews, [crew_words(crew, args) for crew in crews], request)
+    texts = {crew: render_job(config, crew, crew_words(crew, args), request) for crew in crews}
+    paths = {crew: run_folder(config) / "logs" / f"{job_name(crew)}.sbatch" for crew in crews}
     if args.dry_run:
-        sys.stdout.write(text)
+        for crew, text in texts.items():
+            sys.stdout.write((f"# {paths[crew]}\n" if len(crews) > 1 else "") + text)
         return ExitCode.DONE
     _require("sbatch")
     # Opened here, once: the job takes the run up, and refuses a config that was changed while it waited.
-    run_dir = open_run(config, chosen_mode(args)).dir
-    path = run_dir.root / "logs" / "job.sbatch"
-    write_whole(path, text.encode())
-    job = _call(["sbatch", "--parsable", str(path)])
-    sys.stdout.write(f"job {job}; its log will be {run_dir.root / 'logs' / f'slurm-{job}.log'}\n")
+    open_run(config, chosen_mode(args))
+    if args.snapshot:
+        copy_code(Path.cwd(), files, root)
+    for crew, text in texts.items():
+        write_whole(paths[crew], text.encode())
+    jobs = submit_jobs([paths[crew] for crew in crews])
+    for crew, job in zip(crews, jobs, strict=True):
+        log = run_folder(config) / "logs" / f"{log_name(crew)}-{job}.log"
+        sys.stdout.write(f"{crew.role}{' ' * bool(crew.role)}job {job}; its log will be {log}\n")
     return ExitCode.DONE
 
 
+def submit_jobs(texts: Sequence[Path]) -> list[str]:
+    """Submit one job, or the student's and then the teacher's; their numbers.
+
+    The student's is held until the teacher's has a place in the queue, and begins once that one has begun: it waits in
+    the queue for its teacher, not on GPUs. The teacher's is told whom it works for.
+    """
+    if len(texts) == 1:
+        return [_sbatch(texts[0])]
+    student = _sbatch("--hold", texts[0])
+    try:
+        teacher = _sbatch(texts[1], student)
+        _call(["scontrol", "update", f"JobId={student}", f"Dependency=after:{teacher}"])
+        _call(["scontrol", "release", student])
+    except ConfigError:
+        _call(["scancel", student])
+        raise
+    return [student, teacher]
+
+
+def _needs_detached(flag: str, config: RunConfig) -> ConfigError:
+    return ConfigError(
+        f"{flag} is for a teacher that has a job of its own, and runtime.topology is {config.runtime.topology!r}. Set "
+        f"runtime.topology=detached, or leave it out."
+    )
+
+
+def _sbatch(*words: object) -> str:
+    # A federation of clusters adds its own name to the number.
+    return _call(["sbatch", "--parsable", *map(str, words)]).partition(";")[0]
+
+
+def _alone(crew: Crew) -> Crew:
+    """The crew in a job or pods of its own, where no other comes before it on a machine."""
+    return replace(crew, first_node=0, first_proc=0)
+
+
 def submit_k8s(argv: list[str]) -> int:
-    """A ConfigMap, a Service, and one indexed Job per crew."""
+    """A ConfigMap, a Service, and one indexed Job per crew; or the ConfigMap and a JobSet."""
     parser = argparse.ArgumentParser(prog="python -m launch.submit k8s")
     _add_shared_words(parser)
-    parser.add_argument("--image", required=True, help="what the Dockerfile was built and pushed as")
-    parser.add_argument(
-        "--memory", default="16Gi", help="of each pod, shared memory included (default: 16Gi)"
-    )
-    parser.add_argument("--shm", default="4Gi", help="shared memory of each pod (default: 4Gi)")
-    parser.add_argument("--claim", default="tsal-dist", help="the volume; launch/k8s/volume.yaml makes one")
+    add = parser.add_argument
+    add("--image", required=True, help="what the Dockerfile was built and pushed as")
+    add("--memory", default="", help="of each pod, shared memory included (default: for what runs)")
+    add("--shm-gb", type=int, default=4, metavar="GB", help="shared memory of each pod (default: 4)")
+    add("--claim", default="tsal-dist", help="the volume; launch/k8s/volume.yaml makes one")
+    add("--jobset", action="store_true", help="all crews as one JobSet; the cluster needs its controller")
+    add("--queue", default="", help="a LocalQueue of Kueue that decides when the run may begin")
+    add("--priority", default="", metavar="CLASS", help="a PriorityClass")
+    add("--rdma", default="", metavar="RESOURCE=COUNT", help="RDMA devices of each pod, such as rdma/hca=1")
+    repeated = {
+        "--pull-secret": "a secret that the image is pulled with",
+        "--toleration": "KEY[=VALUE][:EFFECT] of a taint that does not matter, such as nvidia.com/gpu",
+        "--node-label": "KEY=VALUE of the nodes to run on",
+        "--teacher-node-label": "detached: the same for the teacher's pods, instead",
+    }
+    for flag, says in repeated.items():
+        add(flag, action="append", default=[], help=f"{says}; repeatable")
+    add("--patch", type=Path, metavar="YAML", help="merged into the objects, as by `kubectl patch`")
     args = parser.parse_intermixed_args(argv)
 
     config = load_config(args.config, args.overrides)
-    crews = plan_crews(config, args.nodes, _procs_per_node(args))
     mounted = argparse.Namespace(**vars(args))
     mounted.config = [str(CONFIG_MOUNT / mount_name(number, file)) for number, file in enumerate(args.config)]
-    # In pods of their own, no crew comes after another on the same machine.
-    alone = [replace(crew, first_node=0, first_proc=0) for crew in crews]
+    crews = [_alone(crew) for crew in plan_crews(config, args.nodes, _procs_per_node(args))]
+    if len(crews) == 1 and args.teacher_node_label:
+        raise _needs_detached("--teacher-node-label", config)
     request = K8sRequest(
         image=args.image,
-        with_gpus=args.gpus_per_node > 0,
-        cpus_per_proc=_cpus_per_proc(config, args),
-        memory=args.memory,
-        shm=args.shm,
-        claim=args.claim,
         restarts=args.restarts,
+        with_gpus=args.gpus_per_node > 0,
+        cores_per_proc=args.cpus_per_proc or 0,
+        memory=args.memory,
+        shm_gb=args.shm_gb,
+        claim=args.claim,
+        jobset=args.jobset,
+        queue=args.queue,
+        priority=args.priority,
+        pull_secrets=tuple(args.pull_secret),
+        tolerations=tuple(args.toleration),
+        node_labels=tuple(args.node_label),
+        teacher_node_labels=tuple(args.teacher_node_label),
+        rdma=args.rdma,
     )
-    text = render_objects(config, args.config, alone, [crew_words(crew, mounted) for crew in alone], request)
+    text = render_objects(config, args.config, crews, [crew_words(crew, mounted) for crew in crews], request)
+    if args.patch:
+        text = patch_objects(text, args.patch)
     if args.dry_run:
         sys.stdout.write(text)
         return ExitCode.DONE
@@ -133,7 +235,9 @@ def _add_shared_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, default=1, help="machines (default: 1)")
     parser.add_argument("--gpus-per-node", type=int, default=0, help="GPUs on each, one process each")
     parser.add_argument("--procs-per-node", type=int, help="processes on each (default: one per GPU)")
-    parser.add_argument("--cpus-per-proc", type=int, help="CPU cores for each (default: 1 + data.workers)")
+    parser.add_argument(
+        "--cpus-per-proc", type=int, help="CPU cores for each (default: what runs, itself and its readers)"
+    )
     parser.add_argument("--restarts", type=int, default=3, help="how often a role may fail (default: 3)")
     parser.add_argument("--dry-run", action="store_true", help="print the text and submit nothing")
 
@@ -148,20 +252,21 @@ def _refuse_secrets(words: str) -> None:
 
 
 def _procs_per_node(args: argparse.Namespace) -> int:
-    """How many processes a machine runs, if its GPUs are enough for them."""
+    """How many processes a machine runs: one on each of its GPUs, where it has any."""
     procs, gpus = args.procs_per_node, args.gpus_per_node
     if procs is None and not gpus:
         raise TopologyError("Neither --gpus-per-node nor --procs-per-node was given. Give one of them.")
+    if procs is not None and 0 < procs < gpus:
+        raise TopologyError(
+            f"--gpus-per-node {gpus} is more than --procs-per-node {procs}, so {gpus - procs} GPUs of each machine would be "
+            f"taken and not used. Ask for {procs} GPUs per machine, or for {gpus} processes."
+        )
     if procs is not None and 0 < gpus < procs:
         raise TopologyError(
             f"--procs-per-node {procs} is more than --gpus-per-node {gpus}, and NCCL refuses two processes on one "
             f"GPU. Ask for {procs} GPUs per machine, or for {gpus} processes."
         )
     return int(gpus if procs is None else procs)
-
-
-def _cpus_per_proc(config: RunConfig, args: argparse.Namespace) -> int:
-    return int(args.cpus_per_proc or 1 + config.data.workers)
 
 
 def _require(program: str) -> None:

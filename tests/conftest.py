@@ -23,6 +23,8 @@ MOST_CPU_S, PATIENCE = 2.0, 2.0
 Of the processor and not of the clock: a loaded machine is no defect."""
 SLOW = ("slow", "ranks")
 """Both start processes of their own, each of which imports torch first."""
+WHOLE_RUNS = {"run_of", "jobs", "short_run", "start_local"}
+"""Fixtures that train: whoever asks for one is slow."""
 
 
 def pytest_addoption(parser):
@@ -41,9 +43,15 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.flaky(reruns=1))
             item.user_properties.append(("os_race", race.args[0]))
     if config.getoption("--fast"):
-        slow = [item for item in items if any(map(item.get_closest_marker, SLOW))]
+        slow = [item for item in items if _is_slow(item)]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]
+
+
+def _is_slow(item):
+    return any(map(item.get_closest_marker, SLOW)) or bool(
+        WHOLE_RUNS & set(getattr(item, "fixturenames", ()))
+    )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -73,6 +73,7 @@ def _info(args: argparse.Namespace) -> Answer:
         "split": manifest.split,
         "scheme": manifest.scheme,
         "points": manifest.points,
+        "first_pixel": " and ".join(map(str, manifest.first_pixel)) or "not said",
         "shards": len(manifest.shards),
         "frames": manifest.frames,
         "labelled": manifest.labelled,

@@ -4,7 +4,8 @@
     python tools/shard_videos.py --videos clips/ --box full --out shards/faces --split train
     python tools/shard_videos.py --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
 
-Run the same command again after an interruption: what is packed is kept.
+Run the same command again after an interruption: what is packed is kept. Many machines pack with --machine 1/N to
+N/N, at the same time or not; launch/slurm/pack.sbatch and launch/k8s/pack.yaml start them.
 """
 
 import argparse
@@ -174,6 +175,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes (default: one per CPU)",
     )
+    add(
+        "--machine",
+        type=read_machine,
+        metavar="I/N",
+        help="the I-th of N machines that pack together; the same command without it commits (default: one alone)",
+    )
     add("--strict", action="store_true", help="any bad input is a failure: --max-fail 0 (default: off)")
     add(
         "--max-fail",
@@ -191,6 +198,13 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def read_machine(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 3/20")
+    return int(number), int(of)
+
+
 def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
 
@@ -201,6 +215,10 @@ def main(argv: list[str]) -> int:
 
     if args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}; it must be at least 1.")
+    if args.machine and args.retry_failed:
+        raise ConfigError(
+            "--machine and --retry-failed were given. What failed is little: one machine packs it, alone."
+        )
     if args.labels and args.split == VALIDATION:
         raise ConfigError(
             f"--split is {VALIDATION!r}, where --labels puts what is held out. Choose another name."
@@ -235,8 +253,8 @@ def main(argv: list[str]) -> int:
 
 def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions") -> None:
     """Plan and pack one folder."""
-    from tsal_dist.pack.execute import pack
-    from tsal_dist.pack.packing_plan import build_plan
+    from tsal_dist.pack.execute import pack, pack_share
+    from tsal_dist.pack.packing_plan import Share, build_plan
     from tsal_dist.pack.retry import plan_retry
     from tsal_dist.pack.video_facts import probe
     from tsal_dist.shards.files import join
@@ -248,6 +266,23 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
         plan = build_plan(inputs, [probe(one) for one in inputs], options)
     _print_plan(plan, folder)
     if args.dry_run:
+        return
+    if args.machine:
+        share = Share(*args.machine)
+        with _progress_line() as on_shard:
+            progress = pack_share(
+                plan,
+                folder,
+                share,
+                workers=args.workers,
+                face_model=str(args.face_model or ""),
+                apart_from=args.apart_from,
+                on_shard=on_shard,
+            )
+        print(
+            f"machine {share.number} of {share.of}: its {progress.shards} of {len(plan.shards)} shards are there after "
+            f"{progress.elapsed_s:.1f} s. When all machines are done, the same command without --machine commits {folder}."
+        )
         return
     with _progress_line() as on_shard:
         outcome = pack(

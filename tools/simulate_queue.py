@@ -10,11 +10,15 @@ a mount come from `label_queue.py doctor`, and every parameter of a store can be
 
 ops/s       operations per second that the run asks of the store, and their share of its ceiling
 poll s      time from one look at all logs to the next
-planner     share of the planner's time that its work needs; from 1 on it falls behind
+planner     share of rank 0's time that planning needs, in the thread that trains; from 1 on it falls behind
+rings       share of a step that four all-reduces and one broadcast of a few bytes take: gloo passes the first around a
+            ring, the other down a tree, whatever the backend of the gradients
+pace        student steps per second, as a share of those asked for: what planner and rings leave
 late s      commit to plan: median and 99th percentile
-MB/s        through the store: written, inspected, read by the ranks
+MB/s        through the store: written, inspected, read by the ranks; once for each machine where it has a page cache
 plan kB     what rank 0 broadcasts per step, about 90 bytes per range of rows
-bends       the first of: store (operations), bandwidth, planner, latency (later than the flush interval), or nothing
+bends       the first of: store (operations), bandwidth, planner, rings, latency (later than the flush interval), or
+            nothing
 """
 
 import argparse
@@ -26,6 +30,7 @@ from dataclasses import asdict, dataclass, replace
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError
+from tsal_dist.exchange.beat import OTHER_RANKS
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,24 @@ class Load:
     poll_s: float
     rows_per_rank: int
     beat_s: float
+    steps_per_s: float
+    hop_us: float
+    machine_ranks: int
 
     @property
     def reads_per_segment(self) -> float:
         """A segment's rows go to neighbouring ranks, each of which reads the file whole."""
         return self.segment_rows / self.rows_per_rank + 1
+
+    @property
+    def machines_per_segment(self) -> float:
+        return min(self.reads_per_segment, self.segment_rows / (self.rows_per_rank * self.machine_ranks) + 1)
+
+    @property
+    def rings_s(self) -> float:
+        """What small collectives take of every step: a hop from each rank to the next, twice around."""
+        tree = math.ceil(math.log2(max(2, self.students)))
+        return (RINGS_PER_STEP * 2 * (self.students - 1) + tree) * self.hop_us / 1e6
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,8 @@ class Outcome:
     plan_kb: float
     poll_s: float
     planner_share: float
+    rings_share: float
+    pace: float
     late_median_s: float
     late_p99_s: float
     bends: str
@@ -83,6 +103,10 @@ class Outcome:
 
 LEAST_SHARE = 0.1  # an overloaded store is named as such, how slow it then is means nothing
 RANGE_BYTES = 90
+# The stop flag, the losses' counts, the sources' moments, the collapse gauge.
+RINGS_PER_STEP = 4
+# Claims are listed and the beat replaced; rank 0 also reads the other role's hello and beat.
+BEAT_CALLS, FIRST_RANK_CALLS = 2, 4
 STORES = {
     "local": StoreModel("local", 0.02, 200_000, 2e9, False),
     "nfs": StoreModel("nfs", 1.0, 50_000, 2e9, False),
@@ -115,9 +139,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--poll-s", type=float, default=0.5, metavar="S", help="pause between two polls (default: 0.5)")
     add("--rows-per-rank", type=int, default=64, metavar="N", help="rows of a rank and step (default: 64)")
-    add(
-        "--beat-s", type=float, default=5.0, metavar="S", help="between two heartbeats of a rank (default: 5)"
-    )
+    add("--beat-s", type=float, default=1.0, metavar="S", help="runtime.deadlines.beat_s (default: 1)")
+    add("--steps-per-s", type=float, default=10.0, metavar="N", help="of the students (default: 10)")
+    add("--hop-us", type=float, default=30.0, metavar="US", help="from one rank to the next (default: 30)")
+    add("--machine-ranks", type=int, default=8, metavar="N", help="students on a machine (default: 8)")
     add("--seconds", type=float, default=60, metavar="S", help="simulated time (default: 60)")
     add("--json", action="store_true", help="one JSON document instead of a table (default: off)")
     return parser
@@ -151,6 +176,9 @@ def main(argv: list[str]) -> int:
                     args.poll_s,
                     args.rows_per_rank,
                     args.beat_s,
+                    args.steps_per_s,
+                    args.hop_us,
+                    args.machine_ranks,
                 )
                 outcomes.append(simulate(load, model, args.seconds))
     if args.json:
@@ -189,7 +217,9 @@ def simulate(load: Load, store: StoreModel, seconds: float, seed: int = 0) -> Ou
         now += work_s + pause_s
         asked = _operations_per_s(load, store, polls[-1])
     segments_per_s = load.teachers / load.flush_s
-    bandwidth = segments_per_s * load.segment_rows * load.row_bytes * (2 + load.reads_per_segment)
+    readers = load.reads_per_segment if store.records_are_objects else load.machines_per_segment
+    bandwidth = segments_per_s * load.segment_rows * load.row_bytes * (2 + readers)
+    planner_share, rings_share = _planner_share(load, store, asked), load.rings_s * load.steps_per_s
     late.sort()
     outcome = Outcome(
         load.teachers,
@@ -203,7 +233,9 @@ def simulate(load: Load, store: StoreModel, seconds: float, seed: int = 0) -> Ou
         bandwidth / store.bytes_per_s,
         load.students * (1 + load.rows_per_rank / load.segment_rows) * RANGE_BYTES / 1000,
         sum(polls) / len(polls),
-        _planner_share(load, store, asked),
+        planner_share,
+        rings_share,
+        max(0.0, 1 - planner_share) / (1 + rings_share),
         late[len(late) // 2],
         late[math.ceil(0.99 * len(late)) - 1],
         "",
@@ -220,7 +252,8 @@ def _operations_per_s(load: Load, store: StoreModel, poll_every_s: float) -> flo
     """Polls, publications (data, record), inspections, reads of the ranks, heartbeats."""
     segments_per_s = load.teachers / load.flush_s
     per_segment = 2 + 1 + int(store.records_are_objects) + load.reads_per_segment
-    beats = (load.teachers + load.students) / load.beat_s
+    others = load.teachers + load.students - 2
+    beats = (2 * FIRST_RANK_CALLS + others * BEAT_CALLS / OTHER_RANKS) / load.beat_s
     return load.teachers / poll_every_s + segments_per_s * per_segment + beats
 
 
@@ -239,18 +272,20 @@ def _first_bend(outcome: Outcome, load: Load) -> str:
         return "bandwidth"
     if outcome.planner_share >= 1:
         return "planner"
+    if outcome.rings_share >= 1:
+        return "rings"
     return "latency" if outcome.late_p99_s > load.flush_s else "-"
 
 
 def _print_table(outcomes: list[Outcome]) -> None:
     print(
         f"{'store':6} {'teachers':>8} {'students':>8} {'threads':>7} {'segments/s':>10} {'ops/s':>8} {'share':>6} "
-        f"{'MB/s':>6} {'plan kB':>7} {'poll s':>7} {'planner':>8} {'late s':>7} {'p99':>7}  bends"
+        f"{'MB/s':>6} {'plan kB':>7} {'poll s':>7} {'planner':>8} {'rings':>6} {'pace':>5} {'late s':>7} {'p99':>7}  bends"
     )
     for each in outcomes:
         print(
             f"{each.store:6} {each.teachers:8} {each.students:8} {each.threads:7} {each.segments_per_s:10.1f} "
-            f"{each.ops_per_s:8.0f} {each.store_share:6.0%} {each.mb_per_s:6.0f} {each.plan_kb:7.0f} {each.poll_s:7.2f} {each.planner_share:8.2f} "
+            f"{each.ops_per_s:8.0f} {each.store_share:6.0%} {each.mb_per_s:6.0f} {each.plan_kb:7.0f} {each.poll_s:7.2f} {each.planner_share:8.2f} {each.rings_share:6.2f} {each.pace:5.0%} "
             f"{each.late_median_s:7.2f} {each.late_p99_s:7.2f}  {each.bends}"
         )
 

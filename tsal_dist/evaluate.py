@@ -6,15 +6,18 @@ python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
 import argparse
 import json
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsal_dist.cli import run_entry
+from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file, check_folder
 from tsal_dist.run_dir import write_whole
 
 if TYPE_CHECKING:
     from tsal_dist.config import RunConfig
+    from tsal_dist.inference.decoding import Decoding
     from tsal_dist.inference.evaluation import Evaluation
     from tsal_dist.inference.trained import Role
 
@@ -36,6 +39,7 @@ def main(argv: list[str]) -> int:
         "--role", choices=["student", "teacher", "both"], default="both", help="whose weights (both)"
     )
     parser.add_argument("--step", default="best", help="best by validation, last, or a step (best)")
+    add_decoding(parser)
     parser.add_argument("--normalizer", help="what errors are divided by (the first run's data.normalizer)")
     parser.add_argument("--json", metavar="FILE", help="also write all numbers here")
     parser.add_argument(
@@ -51,6 +55,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.errors import ConfigError
     from tsal_dist.inference.evaluation import KEPT_WORST
     from tsal_dist.inference.trained import load_trained, pick_device
+    from tsal_dist.inference.views import choose_views
     from tsal_dist.run import load_run
     from tsal_dist.runs.build import build_evaluator
     from tsal_dist.runs.open_data import open_named
@@ -60,7 +65,8 @@ def main(argv: list[str]) -> int:
     if not urls:
         raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
     shards = open_named("--shards" if args.shards else "data.validation", urls, first)
-    device = pick_device()
+    device, decoding = pick_device(), read_decoding(args)
+    choose_views(decoding.views, shards.points)
     found: dict[str, Evaluation] = {}
     for run in args.run:
         config = override(load_run(run).config, f"data.normalizer={args.normalizer or first.data.normalizer}")
@@ -69,7 +75,7 @@ def main(argv: list[str]) -> int:
                 f"{urls[0]} has {shards.points} landmarks and {run} was trained for "
                 f"{config.model.num_points}. Evaluate on shards of the same layout."
             )
-        evaluator = build_evaluator(config, shards, device)
+        evaluator = replace(build_evaluator(config, shards, device), decoding=decoding)
         for role in _roles(args.role, config):
             trained = load_trained(run, role, args.step)
             trained.model.to(device)
@@ -78,7 +84,8 @@ def main(argv: list[str]) -> int:
     _print_table(found, " ".join(urls))
     if args.json:
         write_whole(
-            Path(args.json), json.dumps(_numbers(found, urls, first.model.layout.names), indent=1).encode()
+            Path(args.json),
+            json.dumps(_numbers(found, urls, first.model.layout.names, decoding), indent=1).encode(),
         )
     if args.plots:
         from tsal_dist.insight.plots import draw_evaluations
@@ -132,9 +139,12 @@ def _format(values: list[float]) -> list[str]:
     ]
 
 
-def _numbers(found: "dict[str, Evaluation]", urls: list[str], names: tuple[str, ...]) -> dict[str, object]:
+def _numbers(
+    found: "dict[str, Evaluation]", urls: list[str], names: tuple[str, ...], decoding: "Decoding"
+) -> dict[str, object]:
     return {
         "shards": urls,
+        **asdict(decoding),
         **({"point_names": list(names)} if names else {}),
         "models": {
             name: {

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError
+from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--role", choices=["student", "teacher"], default="student", help="whose weights (student)")
     add("--step", default="best", help="best by validation, last, or a step (best)")
+    add_decoding(parser)
     add(
         "--video",
         required=True,
@@ -209,6 +211,7 @@ def _open(args: argparse.Namespace) -> "Detector":
             config=load_config(args.config) if args.config else None,
             threads=args.threads,
             on_frame=on_frame,
+            decoding=read_decoding(args),
         )
     if detector.trust is None:
         sys.stderr.write(

@@ -43,7 +43,7 @@ MAY_CHANGE = (
     "runtime.queue.keep_gb",
 )
 WATCHED_S, LOOK_S = 5.0, 0.2
-"""How long, and how often, heartbeats are looked at before a run is removed: processes beat every second."""
+"""How long at least, and how often, heartbeats are looked at before a run is removed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def open_run(config: RunConfig, mode: Mode) -> Run:
     run_dir = RunDir(folder)
     _refuse_no_folder(folder)
     if mode == "clean" and folder.exists():
-        _clean(run_dir)
+        _clean(run_dir, config)
     existed = run_dir.run_json.exists()
     if existed and mode == "new":
         raise ConfigError(
@@ -122,7 +122,7 @@ def _brief(fingerprint: Any) -> str:
     return str(fingerprint)[:12] if fingerprint else "none"
 
 
-def _clean(run_dir: RunDir) -> None:
+def _clean(run_dir: RunDir, config: RunConfig) -> None:
     if run_dir.root.is_symlink():
         raise ConfigError(
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
@@ -132,7 +132,7 @@ def _clean(run_dir: RunDir) -> None:
             f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
             f"Empty it yourself or choose another place (run.dir=...)."
         )
-    living = _living(run_dir)
+    living = _living(run_dir, max(WATCHED_S, 3 * config.runtime.deadlines.beat_s))
     if living:
         raise ConfigError(
             f"--clean: {living} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
@@ -145,10 +145,10 @@ def _clean(run_dir: RunDir) -> None:
         shutil.rmtree(run_dir.root)
 
 
-def _living(run_dir: RunDir) -> str:
+def _living(run_dir: RunDir, watched_s: float) -> str:
     """A process of this run whose heartbeat changes while it is looked at; "" where none does."""
     first = _beats(run_dir)
-    deadline = time.monotonic() + WATCHED_S
+    deadline = time.monotonic() + watched_s
     while first and time.monotonic() < deadline:
         time.sleep(LOOK_S)
         for name, beat in _beats(run_dir).items():

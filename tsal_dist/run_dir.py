@@ -15,6 +15,7 @@ checkpoints/<role>/damaged-*    what could not be resumed from, for a person to 
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
+code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
 """
 
@@ -101,6 +102,10 @@ class RunDir:
 
     def trust(self, role: str, step: int) -> Path:
         return self.root / "trust" / f"{role}-{step}.safetensors"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
 
     @property
     def report(self) -> Path:

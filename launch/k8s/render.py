@@ -1,12 +1,13 @@
-"""A run as Kubernetes objects: a ConfigMap and a headless Service, and one indexed Job per crew."""
+"""A run as Kubernetes objects: its config, and one indexed Job per crew, by themselves or together in a JobSet."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from launch.process_plan import Crew
+from launch.process_plan import Crew, Load, load_of
 from launch.template import fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
@@ -15,9 +16,13 @@ from tsal_dist.run import run_folder
 HERE = Path(__file__).parent
 CONFIG_MOUNT = PurePosixPath("/config")
 PORT = 29500
-STARTUP_PERIOD_S = 15
-# A pod's host name is a DNS label of 63 characters: the run's name, the role, the pod's number.
+STARTUP_S, PROBE_S = 15, 30
+"""Between two probes, while a crew starts and after that."""
+# A pod's host name is a DNS label of 63 characters: the run's name, the role, the job's and the pod's number.
 LONGEST_NAME = 40
+# Measured: a training process on the CPU 1.2 GB, a reader 0.2 GB on a small set. Assumed: CUDA brings 2 GB to a process.
+PROC_MB, CUDA_MB, READER_MB = 2048, 2048, 512
+UNENDING = 1000
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,28 @@ class K8sRequest:
     """What is asked of Kubernetes, beside what the config says."""
 
     image: str
-    with_gpus: bool
-    """One for each process."""
-    cpus_per_proc: int
-    memory: str
-    shm: str
-    claim: str
     restarts: int
+    with_gpus: bool = False
+    """One for each process."""
+    cores_per_proc: int = 0
+    """0 asks for what runs."""
+    memory: str = ""
+    """Of each pod, shared memory included; "" asks for what runs."""
+    shm_gb: int = 4
+    claim: str = "tsal-dist"
+    jobset: bool = False
+    queue: str = ""
+    """A LocalQueue of Kueue."""
+    priority: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    tolerations: tuple[str, ...] = ()
+    """KEY[=VALUE][:EFFECT] each."""
+    node_labels: tuple[str, ...] = ()
+    """KEY=VALUE each: the nodes that a pod may run on."""
+    teacher_node_labels: tuple[str, ...] = ()
+    """The same for the teacher's own pods, instead of those above."""
+    rdma: str = ""
+    """RESOURCE=COUNT of each pod, by the name that the cluster's device plugin gives."""
 
 
 def mount_name(number: int, file: str) -> str:
@@ -40,12 +60,14 @@ def mount_name(number: int, file: str) -> str:
 
 
 def object_name(config: RunConfig) -> str:
-    """The run's name as Kubernetes allows it."""
+    """The run's name as Kubernetes allows it. A Service's must begin with a letter."""
     name = re.sub(r"[^a-z0-9-]+", "-", config.run.name.lower()).strip("-")
-    if not re.match("[a-z]", name) or len(name) > LONGEST_NAME:
+    if name[:1].isdigit():
+        name = f"run-{name}"
+    if not name or len(name) > LONGEST_NAME:
         raise ConfigError(
-            f"run.name is {config.run.name!r}, which makes the Kubernetes name {name!r}. Choose one that begins with "
-            f"a letter and has at most {LONGEST_NAME} letters, digits and hyphens."
+            f"run.name is {config.run.name!r}, which makes the Kubernetes name {name!r}. Choose one that has 1 to "
+            f"{LONGEST_NAME} letters, digits and hyphens."
         )
     return name
 
@@ -63,40 +85,128 @@ def render_objects(
             f"run.dir is {config.run.dir!r}, and the cluster's volume is mounted at runs/ and shards/. Leave run.dir "
             f"empty, or choose a folder below runs/."
         )
+    name = object_name(config)
     contents = {mount_name(number, file): Path(file).read_text() for number, file in enumerate(files)}
-    blocks = [f"{name}: |\n{_indent(text)}" for name, text in contents.items()]
-    shared = fill_template(HERE / "run.yaml", {"name": object_name(config), "files": "\n".join(blocks)})
-    jobs = [_render_job(config, crew, own, request) for crew, own in zip(crews, words, strict=True)]
-    return "---\n".join([shared, *jobs])
+    blocks = [f"{mounted}: |\n{_indent(text)}" for mounted, text in contents.items()]
+    texts = [fill_template(HERE / "config.yaml", {"name": name, "files": "\n".join(blocks)})]
+    labels = f"tsal-dist/run: {name}"
+    labels += f"\nkueue.x-k8s.io/queue-name: {request.queue}" if request.queue else ""
+    specs = {
+        _crew_name(crew): _render_spec(config, crew, own, request)
+        for crew, own in zip(crews, words, strict=True)
+    }
+    if request.jobset:
+        texts.append(_render_set(name, labels, specs, request.restarts))
+    else:
+        texts.append(fill_template(HERE / "service.yaml", {"name": name}))
+        for crew, spec in specs.items():
+            values = {"job": f"{name}-{crew}", "labels": labels, "spec": spec}
+            texts.append(fill_template(HERE / "job.yaml", values))
+    return "---\n".join(texts)
 
 
-def _render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: K8sRequest) -> str:
-    limits, name = config.runtime.deadlines, object_name(config)
-    job = f"{name}-{crew.role or 'world'}"
-    address = [f"--address={job}-0.{name}", f"--port={PORT}"] if crew.nodes > 1 else []
+def pod_memory_mb(load: Load, with_gpus: bool, shm_gb: int) -> int:
+    """What the processes of a pod need, and what they hand each other frames in."""
+    return load.procs * (PROC_MB + CUDA_MB * with_gpus) + load.readers * READER_MB + shm_gb * 1024
+
+
+def _crew_name(crew: Crew) -> str:
+    return crew.role or "world"
+
+
+def _render_set(name: str, labels: str, specs: Mapping[str, str], restarts: int) -> str:
+    """A JobSet with one replicated Job per crew, the student's first."""
+    main = next(iter(specs))
+    rules = [f"- {{name: {main}-failed, action: FailJobSet, targetReplicatedJobs: [{main}]}}"]
+    if len(specs) > 1:
+        # Its own Job starts a teacher again for as long as it takes: restarting the set would cost the student steps.
+        rules += [
+            "# A config that must be changed ends the set. Other failures its Job sees to by itself.",
+            "- {name: teacher-misconfigured, action: FailJobSet, targetReplicatedJobs: [teacher], "
+            "onJobFailureReasons: [PodFailurePolicy]}",
+        ]
+    jobs = [
+        f"- name: {crew}\n  replicas: 1\n  template:\n    spec:\n{_indent(spec, 6)}"
+        for crew, spec in specs.items()
+    ]
+    values = {"name": name, "labels": labels, "main": main, "restarts": restarts}
+    return fill_template(HERE / "jobset.yaml", {**values, "rules": "\n".join(rules), "jobs": "\n".join(jobs)})
+
+
+def _render_spec(config: RunConfig, crew: Crew, words: Sequence[str], request: K8sRequest) -> str:
+    limits, name, load = config.runtime.deadlines, object_name(config), load_of(config, crew)
+    job = f"{name}-{_crew_name(crew)}"
+    first = f"{job}-0-0" if request.jobset else f"{job}-0"
+    address = [f"--address={first}.{name}", f"--port={PORT}"] if crew.nodes > 1 else []
     command = ["python", "-m", "launch.crew", *address, *words, f"run.name={config.run.name}"]
     probe = ["python", "-m", "launch.health_probe", str(run_folder(config)), f"--silent-s={limits.group_s:g}"]
-    resources: Mapping[str, object] = {"cpu": crew.procs * request.cpus_per_proc, "memory": request.memory}
+    memory = request.memory or f"{pod_memory_mb(load, request.with_gpus, request.shm_gb)}Mi"
+    resources: dict[str, object] = {
+        "cpu": crew.procs * request.cores_per_proc or load.cores,
+        "memory": memory,
+    }
     if request.with_gpus:
         # Crews that would share a machine in other places are pods of their own here, each with its own GPUs.
-        resources = {**resources, "nvidia.com/gpu": crew.procs}
+        resources["nvidia.com/gpu"] = crew.procs
+    if request.rdma:
+        device, count = _pair("--rdma", request.rdma)
+        resources[device] = int(count)
+    unending = request.jobset and crew.role == "teacher"
     values = {
+        "about": f"On each: {load.describe()}.",
         "name": name,
         "job": job,
         "nodes": crew.nodes,
-        "backoff_limit": request.restarts * crew.nodes,
+        "backoff_limit": UNENDING if unending else request.restarts * crew.nodes,
         "grace_s": round(limits.grace_s),
+        "scheduling": "\n".join(_scheduling(crew, request)),
         "image": json.dumps(request.image),
         "command": "\n".join(f"- {json.dumps(word)}" for word in command),
         "probe": json.dumps(probe),
         "resources": json.dumps(resources),
         # Machines may wait for each other, then the roles for one another.
-        "startup_failures": round(2 * limits.group_s / STARTUP_PERIOD_S) + 1,
+        "startup_s": STARTUP_S,
+        "startup_failures": math.ceil(2 * limits.group_s / STARTUP_S) + 1,
+        "probe_s": PROBE_S,
+        "silent_failures": math.ceil(limits.group_s / PROBE_S) + 1,
         "claim": request.claim,
-        "shm": request.shm,
+        "shm": f"{request.shm_gb}Gi",
     }
-    return fill_template(HERE / "job.yaml", values)
+    return fill_template(HERE / "spec.yaml", values)
 
 
-def _indent(text: str) -> str:
-    return "\n".join(f"  {line}" if line else "" for line in text.splitlines())
+def _scheduling(crew: Crew, request: K8sRequest) -> list[str]:
+    """Lines of a pod's spec that say where it may run, and before whom."""
+    own = request.teacher_node_labels if crew.role == "teacher" else ()
+    labels = dict(_pair("--node-label", label) for label in own or request.node_labels)
+    fields: dict[str, object] = {
+        "priorityClassName": request.priority,
+        "nodeSelector": labels,
+        "tolerations": [_toleration(text) for text in request.tolerations],
+        "imagePullSecrets": [{"name": secret} for secret in request.pull_secrets],
+    }
+    return [f"{field}: {json.dumps(value)}" for field, value in fields.items() if value]
+
+
+def _pair(flag: str, text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not (key and found and value) or (flag == "--rdma" and not value.isdigit()):
+        raise ConfigError(
+            f"{flag} is {text!r}, and must be {'RESOURCE=COUNT' if flag == '--rdma' else 'KEY=VALUE'}."
+        )
+    return key, value
+
+
+def _toleration(text: str) -> dict[str, str]:
+    match = re.fullmatch(r"([^=:]+)(?:=([^:]*))?(?::(NoSchedule|PreferNoSchedule|NoExecute))?", text)
+    if not match:
+        raise ConfigError(
+            f"--toleration is {text!r}, and must be KEY, KEY=VALUE or KEY=VALUE:EFFECT, such as nvidia.com/gpu:NoSchedule."
+        )
+    key, value, effect = match.groups()
+    found = {"key": key, "operator": "Exists" if value is None else "Equal"}
+    return found | ({"value": value} if value is not None else {}) | ({"effect": effect} if effect else {})
+
+
+def _indent(text: str, by: int = 2) -> str:
+    return "\n".join(f"{' ' * by}{line}" if line else "" for line in text.splitlines())

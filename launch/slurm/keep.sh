@@ -2,58 +2,122 @@
 # Sourced by the batch shell, which runs on the job's first machine, in the repository's root.
 
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-# Two jobs that share a machine must not share a port; each crew of a job takes one.
-port=$((20000 + SLURM_JOB_ID % 10000 * 2))
-
-# Exists from when the job was asked to leave; a file, because a role may be kept by a subshell.
-asked=$(mktemp -u)
+# Two jobs that share a machine must not share a port. Linux gives outgoing connections those from 32768 on.
+port=$((20000 + SLURM_JOB_ID % 12000))
+poll_s=10
+# Where the processes run: here, or in a folder on each machine's own disk.
+place=${stage:-$PWD}
+if ((${#step_words[@]})); then step_words+=("--container-workdir=$place"); fi
 
 # Slurm signals this shell alone, `grace_s` before the time limit. The steps get SIGTERM: their crews save and leave.
+asked=0
 ask_to_leave() {
     trap '' USR1 TERM
-    touch "$asked"
-    echo "asking every crew to save and leave"
+    asked=1
+    echo "asking every process to save and leave"
     scancel --signal=TERM "$SLURM_JOB_ID"
 }
 trap ask_to_leave USR1 TERM
 
-# crew FIRST_NODE NODES PORT WORD...: one task per machine, each with the processes that the words ask for.
-# The first crew to end leaves the others as long as a shutdown may take, then Slurm ends them.
+# crew NODES WORD...: one task per machine, each with the processes that launch.crew's words ask for. The first machine
+# to end leaves the others as long as a shutdown may take, then Slurm ends them. `step_words` and `inside` bring the
+# tasks into a container, where there is one.
 crew() {
-    local first=$1 nodes=$2 port=$3
-    shift 3
-    srun --overlap --label --relative="$first" --nodes="$nodes" --ntasks="$nodes" \
-        --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=0 --wait="$shutdown_s" \
+    local nodes=$1
+    shift
+    srun --overlap --label --nodes="$nodes" --ntasks="$nodes" --cpus-per-task="$SLURM_CPUS_PER_TASK" --chdir="$place" \
+        --kill-on-bad-exit=0 --wait="$shutdown_s" "${step_words[@]}" \
         bash -c 'exec "$@" --node-rank="$SLURM_PROCID"' crew \
-        "$python" -m launch.crew --address="${hosts[$first]}" --port="$port" "$@"
+        "${inside[@]}" "$python" -m launch.crew --address="${hosts[0]}" --port="$port" "$@"
 }
 
-# keep "ROLE..." COMMAND...: run the command until the roles are done, not to be started again, or out of restarts.
+# copy_shards: make `stage` on every machine: the shard sets as copies, everything else as links to where this shell is.
+copy_shards() {
+    srun --overlap --label --ntasks="$SLURM_NNODES" bash -c '
+        set -e
+        mkdir -p "$0"
+        for set in "$@"; do mkdir -p "$0/${set%%/*}"; done
+        for entry in "$PWD"/*; do [[ -d $0/${entry##*/} ]] || ln -sfn "$entry" "$0/"; done
+        for set in "$@"; do
+            mkdir -p "$(dirname "$0/$set")"
+            cp -rL "$set" "$(dirname "$0/$set")/"
+        done
+        du -sh "$0" ' "$stage" "${shard_sets[@]}"
+}
+
+# keep COMMAND...: run the command until the roles are done, not to be started again, or out of restarts.
 keep() {
-    local roles=$1 failures=0 code verdict
-    shift
+    local failures=0 code words
     while true; do
-        for role in $roles; do rm -f "$run/ctl/exit/$role.json"; done
-        "$@" &
-        await $!
+        if [[ -n ${student_job:-} ]]; then await_student || return $?; fi
+        for role in "${roles[@]}"; do rm -f "$run/ctl/exit/$role.json"; done
+        await "$@"
         # srun returns the highest code of any machine; the notes in the run directory say which one counts.
-        if [[ -e $asked ]]; then verdict=(--asked); else verdict=(); fi
-        "$python" -m launch.exit_status "${verdict[@]}" "$run" $roles
+        if ((asked)); then words=(--asked); else words=(); fi
+        once "$python" -m launch.exit_status "${words[@]}" "$run" "${roles[@]}"
         code=$?
-        if [[ -e $asked ]] || ((code != 1 && code != 75)) || ((failures++ >= restarts)); then return $code; fi
-        echo "$roles failed, $failures of at most $restarts times: starting again"
+        if ((asked || (code != 1 && code != 75))); then return $code; fi
+        # A teacher ends by itself when its student is away for long: that is no failure of its own.
+        if [[ -n ${student_job:-} && $(student_state) != RUNNING ]]; then continue; fi
+        if ((failures++ >= restarts)); then return $code; fi
+        echo "${roles[*]} failed, $failures of at most $restarts times: starting again"
         sleep $((failures * 5))
     done
 }
 
-# await PID: wait for it, whatever signals come in between.
+# await COMMAND...: run it to its end, whatever signals come in between.
 await() {
-    while kill -0 "$1" 2>/dev/null; do wait "$1"; done
+    local pid code
+    "$@" &
+    pid=$!
+    while
+        wait $pid
+        code=$?
+        kill -0 $pid 2>/dev/null
+    do :; done
+    return $code
+}
+
+# once COMMAND...: run it on this machine, where the crews' Python is.
+once() {
+    if ((${#step_words[@]})); then
+        srun --overlap --nodes=1 --ntasks=1 "${step_words[@]}" "$@"
+    else
+        "${inside[@]}" "$@"
+    fi
+}
+
+# student_state: what Slurm says of the student's job; nothing once that is over, UNKNOWN while Slurm does not answer.
+student_state() {
+    local said
+    if said=$(squeue --noheader --jobs="$student_job" --format=%T 2>&1); then
+        echo "$said"
+    elif [[ $said != *"Invalid job id"* ]]; then
+        echo UNKNOWN
+    fi
+}
+
+# await_student: return once the student's job runs; fail with the code to leave with, where it never will again or
+# this job is asked to leave.
+await_student() {
+    local state told=
+    while true; do
+        if ((asked)); then return 75; fi
+        state=$(student_state)
+        if [[ $state == RUNNING ]]; then return 0; fi
+        if [[ -z $state ]]; then
+            echo "the student's job $student_job is over"
+            leave 0
+        fi
+        if [[ $state != "$told" ]]; then echo "the student's job $student_job is $state: waiting for it"; fi
+        told=$state
+        await sleep "$poll_s"
+    done
 }
 
 # leave CODE: end the job, and put it back into the queue if that is what the code asks for.
 leave() {
-    rm -f "$asked"
+    if [[ -n ${stage:-} ]]; then srun --overlap --ntasks="$SLURM_NNODES" rm -rf "$stage"; fi
     if (($1 == 75)); then scontrol requeue "$SLURM_JOB_ID"; fi
     exit "$1"
 }

@@ -1,4 +1,4 @@
-"""A run as the text of one Slurm job."""
+"""A run as Slurm jobs: one, or in `detached` one for each role, which then needs the other only by files."""
 
 import re
 import shlex
@@ -6,70 +6,95 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.process_plan import Crew
+from launch.process_plan import Crew, Load, load_of
+from launch.slurm.container import container_words
 from launch.template import fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import run_folder
+from tsal_dist.shards.files import is_local
 
 HERE = Path(__file__).parent
 # sbatch's own limit for --signal.
 LONGEST_NOTICE_S = 65535
+
+ABOUT = {
+    "": "One torchrun world over all machines, its processes divided into roles.",
+    "student": "The student. Its teacher is a job of its own: a machine that is lost there costs labels and not steps.",
+    "teacher": "The teacher. It works while the student's job runs, whose number is this job's only word, waits while\n"
+    "that one waits, and ends with it.",
+}
 
 
 @dataclass(frozen=True)
 class SlurmRequest:
     """What is asked of Slurm, beside what the config says."""
 
-    nodes: int
-    gpus_per_node: int
-    cpus_per_node: int
     python: str
+    repository: Path
+    """On a filesystem that every machine sees."""
     root: Path
-    """The repository, on a filesystem that every machine sees."""
+    """Where the job runs: the repository, or a snapshot of it."""
     restarts: int
+    with_gpus: bool = False
+    """One for each process."""
+    cores_per_proc: int = 0
+    """0 asks for what runs."""
+    mem: str = ""
     time: str = ""
     partition: str = ""
+    teacher_partition: str = ""
     account: str = ""
     options: tuple[str, ...] = ()
-    """Further options of sbatch, such as --mem=0."""
+    """Further options of sbatch, such as --constraint=a100."""
+    teacher_options: tuple[str, ...] = ()
+    """The same for the teacher's own job."""
     setup: str = ""
     """A shell line to run first, such as `module load cuda`."""
+    container: str = ""
+    """An image for srun's --container-image (pyxis), or an apptainer file that ends with .sif."""
+    stage: str = ""
+    """A folder on every machine's own disk that the shards are copied to first."""
 
 
-def render_job(
-    config: RunConfig, crews: Sequence[Crew], words: Sequence[Sequence[str]], request: SlurmRequest
-) -> str:
-    """The sbatch text; `words` are launch.crew's for each crew, without what only Slurm knows."""
-    limits, folder = config.runtime.deadlines, run_folder(config)
+def job_name(crew: Crew) -> str:
+    """What a crew's job text is called."""
+    return crew.role or "job"
+
+
+def log_name(crew: Crew) -> str:
+    """What the job's log is called; its number follows."""
+    return "-".join(filter(None, ("slurm", crew.role)))
+
+
+def render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: SlurmRequest) -> str:
+    """One crew's sbatch text; `words` are launch.crew's, without what only Slurm knows."""
+    limits, folder, load = config.runtime.deadlines, run_folder(config), load_of(config, crew)
     _check_time(request.time, limits.grace_s)
-    options = [f"--gpus-per-node={request.gpus_per_node}"] if request.gpus_per_node else []
-    for name in ("time", "partition", "account"):
-        options += [f"--{name}={getattr(request, name)}"] if getattr(request, name) else []
+    cores = crew.procs * request.cores_per_proc or load.cores
     values: dict[str, object] = {
-        "name": config.run.name or "tsal_dist",
+        "name": "-".join(filter(None, (config.run.name or "tsal_dist", crew.role))),
         "root": request.root,
-        "nodes": request.nodes,
-        "cpus": request.cpus_per_node,
-        "options": "\n".join(f"#SBATCH {option}" for option in (*options, *request.options)),
+        "nodes": crew.nodes,
+        "cpus": cores,
+        "options": "\n".join(f"#SBATCH {option}" for option in _options(crew, request)),
         "grace_s": round(limits.grace_s),
         "shutdown_s": round(limits.shutdown_s),
         "logs": folder / "logs",
+        "log": log_name(crew),
+        "about": _about(crew, load, cores),
         "setup": request.setup,
         "python": shlex.quote(request.python),
         "run": shlex.quote(str(folder)),
+        "roles": " ".join(crew.plays),
         "restarts": request.restarts,
+        "container": container_words(request.container, _places(config, request), request.with_gpus),
+        "staging": _staging(config, request.stage),
+        "copy": "await copy_shards || leave $((asked ? 75 : 1))" if request.stage else "",
+        "waits_for": "student_job=${1:-}" if crew.role == "teacher" else "",
+        "words": shlex.join(words),
     }
-    if len(crews) == 1:
-        values |= {"roles": " ".join(crews[0].plays), "words": shlex.join(words[0])}
-        return fill_template(HERE / "split.sbatch", values)
-    for crew, own in zip(crews, words, strict=True):
-        values |= {
-            f"{crew.role}_first": crew.first_node,
-            f"{crew.role}_nodes": crew.nodes,
-            f"{crew.role}_words": shlex.join(own),
-        }
-    return fill_template(HERE / "detached.sbatch", values)
+    return fill_template(HERE / "job.sbatch", values)
 
 
 def parse_time(text: str) -> int:
@@ -86,6 +111,63 @@ def parse_time(text: str) -> int:
     else:
         hours, (minutes, seconds) = 0, [*parts, 0][:2]
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _options(crew: Crew, request: SlurmRequest) -> list[str]:
+    teaches = crew.role == "teacher"
+    values = {
+        "gpus-per-node": crew.procs if request.with_gpus else "",
+        "mem": request.mem,
+        "time": request.time,
+        "partition": (request.teacher_partition if teaches else "") or request.partition,
+        "account": request.account,
+    }
+    own = [f"--{name}={value}" for name, value in values.items() if value]
+    for option in (*request.options, *request.teacher_options):
+        if re.match(r"-a|--ar", option.strip()):
+            raise ConfigError(
+                f"--option={option} would start the same run several times in one run directory. Submit a run of its "
+                f"own for each setting (run.name=...), or search them with launch.sweep."
+            )
+    return [*own, *request.options, *(request.teacher_options if teaches else ())]
+
+
+def _about(crew: Crew, load: Load, cores: int) -> str:
+    text = (
+        f"{ABOUT[crew.role]}\n"
+        f"On a machine: {load.describe()}, {cores} cores.\n"
+        f"Before the time limit they save and the job is put back into the queue; so is a job that lost a machine.\n"
+        f"Every start goes on from the last checkpoint."
+    )
+    return "\n".join(f"# {line}" for line in text.splitlines())
+
+
+def _places(config: RunConfig, request: SlurmRequest) -> list[str]:
+    """The folders that a container must see: what lies below another one is there with it."""
+    wanted = [request.repository, run_folder(config), *map(Path, _local_shards(config))]
+    folders = sorted({request.repository / folder for folder in wanted})
+    above = [folder for folder in folders if not any(other in folder.parents for other in folders)]
+    return [*map(str, above), *([request.stage] if request.stage else [])]
+
+
+def _local_shards(config: RunConfig) -> list[str]:
+    data = config.data
+    sets = dict.fromkeys((*data.labelled, *data.unlabelled, *data.validation))
+    return [url for url in sets if is_local(url)]
+
+
+def _staging(config: RunConfig, place: str) -> str:
+    """The words by which the job copies its shards to the machines' own disks."""
+    if not place:
+        return ""
+    sets = _local_shards(config)
+    for url in sets:
+        if Path(url).is_absolute() or ".." in Path(url).parts:
+            raise ConfigError(
+                f"--stage copies shards to where the config names them, below a folder of the machine's own, and "
+                f"{url!r} is not below the repository. Name it by a link there, such as shards/{Path(url).name}."
+            )
+    return f'stage="{place}/tsal-$SLURM_JOB_ID"\nshard_sets=({shlex.join(sets)})'
 
 
 def _check_time(time: str, grace_s: float) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from launch.crew import crew_words
 from launch.process_plan import TRAIN
+from launch.sweep.place import describe_place
 from launch.sweep.space import to_override
 from launch.sweep.trial_plan import SweepPlan, plan_sweep
 from tsal_dist.cli import run_entry
@@ -34,7 +35,12 @@ NOTE = "sweep.json"
 def main(argv: list[str]) -> int:
     """Plan, check, and hand over to Tune."""
     args = build_parser().parse_intermixed_args(argv)
-    changes = {"trials": args.trials, "concurrent": args.concurrent, "time_s": args.time_s}
+    changes = {
+        "sweep.trials": args.trials,
+        "sweep.concurrent": args.concurrent,
+        "sweep.time_s": args.time_s,
+        "place.gpus_per_proc": args.gpus_per_proc,
+    }
     plan = plan_sweep(
         args.config,
         args.overrides,
@@ -49,11 +55,10 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     open_folder(plan, "resume" if args.resume else "clean" if args.clean else "new")
 
-    from launch.sweep.cluster import join_cluster, wait_for_room
+    from launch.sweep.cluster import fit_unseen, join_cluster, wait_for_room
 
     with join_cluster(plan, args.address):
-        if not args.autoscaling:
-            wait_for_room(plan, args.wait_s)
+        plan = fit_unseen(plan) if args.autoscaling else wait_for_room(plan, args.wait_s)
         return run_sweep(plan, args.resume)
 
 
@@ -76,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--trials", type=int, help="short for sweep.trials")
     add("--concurrent", type=int, metavar="K", help="short for sweep.concurrent")
     add("--time-s", type=float, metavar="S", help="short for sweep.time_s")
+    add("--gpus-per-proc", type=float, metavar="G", help="short for place.gpus_per_proc")
     add(
         "--address",
         default="local",
@@ -142,7 +148,10 @@ def run_sweep(plan: SweepPlan, resume: bool) -> ExitCode:
     from launch.sweep.engine import can_resume, run_tune
     from launch.sweep.results import report_sweep
 
-    logger.info("sweep %s: %d trials in %s", plan.file.sweep.name, plan.trials, plan.folder)
+    logger.info(
+        "sweep %s: %d trials in %s, each %d x %s",
+        *(plan.file.sweep.name, plan.trials, plan.folder, len(plan.bundles), plan.bundles[0]),
+    )
     watch = run_tune(plan, resume and can_resume(plan), Console(stderr=True))
     if watch.interrupted:
         logger.warning("interrupted: %s; everything is saved, go on with --resume", watch.interrupted)
@@ -162,7 +171,7 @@ def show_plan(plan: SweepPlan) -> None:
         f"search {file.search.method}, schedule {file.schedule.kind}, {file.sweep.metric} to the {file.sweep.mode}, "
         f"{plan.total_steps} steps a trial",
         *(f"  {key}: {domain.describe()}" for key, domain in plan.space.items()),
-        f"each trial: {len(plan.bundles)} x {plan.bundles[0]} ({file.place.strategy}), {plan.procs} processes in each",
+        f"each trial: {describe_place(plan)}",
         "for example:",
     ]
     values = plan.sample(random.Random(file.sweep.seed))

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.sweep.crews import leave_s
+from launch.sweep.place import fit_plan
 from launch.sweep.trial_plan import SweepPlan
-from tsal_dist.dist.environment import advise
+from tsal_dist.dist.environment import advise, read_environment
 from tsal_dist.errors import ConfigError, MissingExtra, TopologyError
 
 logger = logging.getLogger("launch.sweep")
@@ -95,34 +96,49 @@ def _no_cluster(address: str, error: OSError) -> ConfigError:
     )
 
 
-def wait_for_room(plan: SweepPlan, wait_s: float) -> None:
-    """Return once the cluster can hold one trial; TopologyError where it cannot after `wait_s`."""
-    import ray
-
+def wait_for_room(plan: SweepPlan, wait_s: float) -> SweepPlan:
+    """The plan, fitted to the cluster, once that can hold one trial; TopologyError where it cannot after `wait_s`."""
+    allocated = read_environment().scheduler == "slurm"
     deadline = time.monotonic() + wait_s
     while True:
-        if room(plan):
-            return
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = list_nodes()
+        fitted = fit_plan(plan, nodes, allocated)
+        if room(fitted):
+            return fitted
         if time.monotonic() >= deadline:
             break
         logger.info("waiting for nodes: there are %d, too few or too small for a trial", len(nodes))
         time.sleep(POLL_S)
     have = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"
-    bundle = plan.bundles[0]
+    bundle = fitted.bundles[0]
     raise TopologyError(
-        f"A trial needs {len(plan.bundles)} bundles of {bundle['CPU']:g} CPUs and {bundle.get('GPU', 0):g} GPUs "
+        f"A trial needs {len(fitted.bundles)} bundles of {bundle['CPU']:g} CPUs and {bundle.get('GPU', 0):g} GPUs "
         f"({plan.file.place.strategy}), and the cluster's nodes have: {have}. Add nodes, lower place.nodes, "
-        f"place.procs_per_node or place.cpus_per_proc, or wait for nodes that come later with --wait-s."
+        f"place.procs_per_node, place.cpus_per_proc or place.gpus_per_proc, or wait for nodes that come later with "
+        f"--wait-s."
     )
+
+
+def fit_unseen(plan: SweepPlan) -> SweepPlan:
+    """The plan for nodes that come only when they are asked for: what they will have, the sweep has to say."""
+    if plan.file.place.gpus_per_proc is None:
+        raise ConfigError(
+            "place.gpus_per_proc is not set, and with --autoscaling there may be no node yet to see GPUs on. Say "
+            "--gpus-per-proc 1, or 0 for trials on CPUs."
+        )
+    return fit_plan(plan, list_nodes())
+
+
+def list_nodes() -> list[dict[str, float]]:
+    """The resources of every node that lives."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def room(plan: SweepPlan) -> int:
     """How many trials the cluster could hold at a time, if nobody else were on it."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return count_trials(plan.bundles, nodes, plan.file.place.strategy)
+    return count_trials(plan.bundles, list_nodes(), plan.file.place.strategy)
 
 
 def count_trials(

@@ -15,6 +15,7 @@ from launch import exit_status
 from launch.crew import LEAVE_S, crew_words
 from launch.keeper import Patience
 from launch.process_plan import Crew
+from launch.sweep.place import threads_of
 from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ExitCode
@@ -60,8 +61,7 @@ class Crews:
             config=plan.files, overrides=overrides, interface=place.interface, module=plan.module
         )
         # A trial with more CPUs than processes wants threads; launch.crew's default is one.
-        threads = max(1, int(plan.cpus_per_proc) - config.data.workers)
-        self._settings = {"OMP_NUM_THREADS": str(threads)}
+        self._settings = {"OMP_NUM_THREADS": str(threads_of(plan))}
         self._crews = plan.trial_crews(config)
         self._standing = {crew: _Standing(Patience(TEACHER_RESTARTS)) for crew in self._crews}
 

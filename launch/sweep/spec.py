@@ -107,10 +107,10 @@ class PlaceSection(Section):
     """Processes in each; 0 means what fills every role in one."""
 
     cpus_per_proc: float = Field(0.0, ge=0)
-    """CPUs of each process; 0 means one, and one for each of data.workers."""
+    """CPUs of each process; 0 means what runs, or the node's share of cores where that is less."""
 
-    gpus_per_proc: float = Field(0.0, ge=0)
-    """GPUs of each process; a fraction lets several processes share one."""
+    gpus_per_proc: float | None = Field(None, ge=0)
+    """GPUs of each process; a fraction lets several processes share one. None means one where the cluster has GPUs."""
 
     strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "PACK"
     """Bundles close together or apart; the strict ones wait rather than give in."""

@@ -10,6 +10,7 @@ from typing import Any
 from launch.process_plan import TRAIN, Crew, default_procs, plan_crews
 from launch.sweep.space import Domain, parse_space, to_override
 from launch.sweep.spec import SweepFile, read_sweep
+from tsal_dist.address import is_url
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import all_keys, override
 from tsal_dist.errors import ConfigError
@@ -56,17 +57,18 @@ class SweepPlan:
     trials: int
     procs: int
     """Processes of a trial in each bundle."""
-    cpus_per_proc: float
     module: str = TRAIN
+    bundle_cpus: float = 0.0
+    """Of each bundle, as `place.fit_plan` decides when it sees the cluster."""
+    bundle_gpus: float = 0.0
 
     @property
     def bundles(self) -> list[dict[str, float]]:
         """What each machine of a trial is made of, in Ray's words."""
-        place = self.file.place
-        bundle = {"CPU": self.procs * self.cpus_per_proc}
-        if place.gpus_per_proc:
-            bundle["GPU"] = self.procs * place.gpus_per_proc
-        return [dict(bundle) for _ in range(place.nodes)]
+        bundle = {"CPU": self.bundle_cpus}
+        if self.bundle_gpus:
+            bundle["GPU"] = self.bundle_gpus
+        return [dict(bundle) for _ in range(self.file.place.nodes)]
 
     @property
     def total_steps(self) -> int:
@@ -97,9 +99,16 @@ def plan_sweep(
     root: Path,
     module: str = TRAIN,
 ) -> SweepPlan:
-    """Read and check everything. `changes` are the command line's words for the [sweep] section."""
+    """Read and check everything. `changes` are the command line's words for keys of the sweep file."""
     file = read_sweep(sweep_file)
-    file = file.model_copy(update={"sweep": file.sweep.model_copy(update=dict(changes))})
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        file = file.model_copy(update={section: getattr(file, section).model_copy(update={name: value})})
+    if is_url(file.sweep.dir):
+        raise ConfigError(
+            f"sweep.dir is {file.sweep.dir!r}, and it must be a path of a filesystem that every node sees. Use a mounted "
+            f"folder."
+        )
     space = parse_space(file.space)
     if not space:
         raise ConfigError(
@@ -120,7 +129,6 @@ def plan_sweep(
         folder=root / (file.sweep.dir or Path("runs") / "sweeps" / file.sweep.name),
         trials=_count_trials(file, space),
         procs=procs,
-        cpus_per_proc=file.place.cpus_per_proc or 1 + config.data.workers,
         module=module,
     )
     _check_keys(plan, shared)

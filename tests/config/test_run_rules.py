@@ -31,6 +31,27 @@ def test_rules_across_sections(overrides, words):
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "run.dir=s3://bucket/x",
+        "run.dir=file:///data/x",
+        "data.cache_dir=gs://bucket/cache",
+        "model.weights=https://host/w.safetensors",
+        "runtime.replay=s3://bucket/x",
+        'runtime.offline=["runs/a", "s3://bucket/x"]',
+        "runtime.student.deepspeed_file=s3://bucket/ds.json",
+    ],
+)
+def test_a_url_is_no_folder(setting):
+    """It would become a local folder of that name."""
+    key, _, place = setting.partition("=")
+    with pytest.raises(ConfigError, match="must be a path of a filesystem") as caught:
+        load_config([], [setting])
+    assert str(caught.value).startswith(key)
+    assert place.split('"')[-2 if '"' in place else 0] in str(caught.value)
+
+
 def test_the_defaults_break_no_rule():
     assert load_config() == RunConfig()
 

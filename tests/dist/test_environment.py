@@ -36,6 +36,14 @@ def test_torchrun_is_understood():
     assert env.agent_store
 
 
+def test_agents_of_several_machines_may_not_restart_each_for_itself():
+    with pytest.raises(TopologyError, match="--max-restarts 3 on several machines"):
+        read_environment({**TORCHRUN, "TORCHELASTIC_MAX_RESTARTS": "3"})
+    alone = {**TORCHRUN, "TORCHELASTIC_MAX_RESTARTS": "3", "LOCAL_WORLD_SIZE": "8"}
+    assert read_environment(alone).restart_count == 2
+    assert read_environment({**TORCHRUN, "TORCHELASTIC_MAX_RESTARTS": "0"}).world == 8
+
+
 def test_a_bare_process_is_a_world_of_one():
     env = read_environment({})
     assert (env.rank, env.world, env.launched) == (0, 1, False)

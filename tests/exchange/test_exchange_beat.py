@@ -3,7 +3,7 @@
 import pytest
 
 from tsal_dist.errors import PeerLost
-from tsal_dist.exchange.beat import DONE, Heart, Watch
+from tsal_dist.exchange.beat import DONE, Heart, Watch, beat_every_s
 from tsal_dist.exchange.memory import MemoryStore
 
 PEER = ("teacher", 0)
@@ -78,3 +78,11 @@ def test_what_is_no_heartbeat_is_no_sign_of_life(raw, caplog):
     store.replace("ctl/beat/teacher-0.json", raw)
     assert watch.look() == {("teacher", 0): None}
     assert "teacher 0 is no heartbeat" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rank", "silent_s", "every_s"),
+    [(0, 60.0, 1.0), (1, 60.0, 10.0), (7, 600.0, 10.0), (1, 12.0, 2.0), (0, 3.0, 0.5)],
+)
+def test_ranks_that_nobody_waits_for_beat_seldom_and_none_too_seldom(rank, silent_s, every_s):
+    assert beat_every_s(rank, 1.0, silent_s) == every_s

@@ -78,3 +78,18 @@ def test_bfloat16_maps_decode_in_float32():
     found, _ = decode_heatmap(heat.bfloat16(), 4)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, torch.tensor([[[30.0, 33.0]]]), atol=0.1, rtol=0)
+
+
+def test_squared_scores_ignore_a_far_shoulder():
+    """A point at 30 px, and half as high a neighbour 12 px to the right that the window cuts a little."""
+    near, far = torch.tensor([[[30.0, 30.0]]]), torch.tensor([[[42.0, 30.0]]])
+    seen = torch.ones(1, 1)
+    heat = sum(
+        share * encode_heatmap(at, seen, (16, 16), 4, 4.0)[:, :-1] for share, at in ((1.0, near), (0.5, far))
+    )
+    plain, squared = (decode_heatmap(heat, 4, squared=each)[0][0, 0] for each in (False, True))
+    assert plain[0] - 30 == pytest.approx(12 * 0.5 / 1.5, abs=0.5)
+    assert squared[0] - 30 == pytest.approx(12 * 0.25 / 1.25, abs=0.5)
+    torch.testing.assert_close(torch.stack([plain[1], squared[1]]), torch.full((2,), 30.0), atol=0.1, rtol=0)
+    clean, _ = decode_heatmap(encode_heatmap(near, seen, (16, 16), 4, 4.0)[:, :-1], 4, squared=True)
+    torch.testing.assert_close(clean, near, atol=0.1, rtol=0)

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from tsal_dist.geometry.warp import carry, forward_backward_error, not_occluded, sample, warp
+from tsal_dist.geometry import affine
+from tsal_dist.geometry.warp import carry, forward_backward_error, not_occluded, resample, sample, warp
 
 
 def make_image(height=24, width=37):
@@ -62,3 +63,16 @@ def test_gradient_reaches_image_and_flow():
     warp(image, flow)[0].square().sum().backward()
     assert image.grad.abs().sum() > 0
     assert flow.grad.abs().sum() > 0
+
+
+def test_resampling_moves_what_a_matrix_says():
+    """A ramp shows where each pixel came from; beyond the border it stays at its last value."""
+    ramp = torch.arange(8.0).expand(1, 1, 5, 8)
+    shifted = resample(ramp, affine.translate(1.5, 0.0))
+    torch.testing.assert_close(shifted[0, 0, 2], torch.tensor([1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.0, 7.0]))
+    turned = resample(
+        ramp, affine.chain(affine.translate(-3.5, -2), affine.rotate(90), affine.translate(3.5, 2))
+    )
+    # Out(p) = map(source p): a quarter turn clockwise of the place to look at shows the ramp against y.
+    torch.testing.assert_close(turned[0, 0, :, 3], torch.tensor([5.5, 4.5, 3.5, 2.5, 1.5]))
+    torch.testing.assert_close(resample(ramp, affine.scale(1.0)), ramp)

@@ -11,6 +11,7 @@ from tests.roles.painted import ColourDetector, build_clip, grid_points
 from tests.roles.short_runs import short_config
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
+from tsal_dist.inference.decoding import Decoding
 from tsal_dist.inference.evaluation import Evaluator, predict
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.runs.build import build_evaluator
@@ -208,3 +209,19 @@ def test_predictions_are_in_pixels_of_the_crop():
     points_TK2 = grid_points((1.0, 2.0))[None]
     found_NK2 = predict(ColourDetector(), [build_clip(points_TK2)], 4, 4, CPU)
     np.testing.assert_allclose(found_NK2[0], points_TK2[0], atol=0.15)
+
+
+def test_an_evaluator_asks_as_it_is_told(evaluator, detector):
+    """As many forward passes as views, for the batches that are judged."""
+    asked = []
+
+    def forward(image_N3HW):
+        asked.append(len(image_N3HW))
+        return detector(image_N3HW)
+
+    plain = evaluator.run(forward)
+    once = len(asked)
+    thrice = dataclasses.replace(evaluator, decoding=Decoding(views=3, squared=True)).run(forward)
+    assert len(asked) == 4 * once
+    assert thrice.errors.faces == plain.errors.faces
+    assert thrice.errors.nme != plain.errors.nme

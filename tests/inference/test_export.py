@@ -64,6 +64,16 @@ def test_an_onnx_graph_takes_any_number_of_crops(trained, tmp_path):
     assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param, "a name and no number"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_a_trunk_with_uneven_padding_and_scaled_filters_goes_along(tmp_path, form):
+    pytest.importorskip("onnx")
+    config = load_config([], ["model.detector=lite0", "model.crop_px=64", f"model.num_points={POINTS}"])
+    torch.manual_seed(0)
+    trained = Trained(build_detector("lite0", POINTS).eval(), config, "lite0")
+    assert export(trained, tmp_path / f"w.{form}") <= TOLERANCE
+
+
 def test_an_absent_exporter_is_named(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtra, match=r"tsal_dist\[export\]"):

@@ -13,7 +13,7 @@ shift
 store=(--storage-driver vfs --root "$folder/store" --runroot "$folder/run")
 
 if [ ! -e "$folder/base/.ready" ]; then
-    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$folder/base"
+    debootstrap --variant=minbase --include=python3,python3-dev,python3-venv,ca-certificates bookworm "$folder/base"
     touch "$folder/base/.ready"
 fi
 if ! buildah "${store[@]}" images --quiet localhost/base >/dev/null 2>&1; then
@@ -41,5 +41,7 @@ inside python tools/shard_videos.py --lists shards/synthetic/test.lst --out shar
 inside python -m launch.local --config configs/demo.toml --procs 2 --clean run.name=tiny \
     data.labelled=shards/tiny-train data.unlabelled=shards/tiny-train data.validation=shards/tiny-val \
     train.steps=20 train.burn_in_steps=5 train.optim.warmup_steps=2 runtime.log.evaluate_every=20
+inside python -c "import torch; print('compiled:', torch.compile(lambda x: 2 * x + 1)(torch.ones(3)).tolist())"
+inside python -c "import ctypes; ctypes.CDLL('libibverbs.so.1'); print('InfiniBand verbs are there')"
 test -e "$folder/runs/tiny/checkpoints/student/step_20/COMMIT"
 echo "--- trained in the image"

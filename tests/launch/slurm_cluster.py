@@ -7,9 +7,11 @@ nothing outside the test's folder is written and a Slurm that the host may have 
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "setpriv", "unshare", "sbatch")
@@ -93,10 +95,27 @@ class SlurmCluster:
         self._start("munged", "--foreground", "--force", *files)
         wait_for((self.root / "munge.socket").exists, "munged", self.root / "munge.log")
         self._start("slurmctld", "-D", "-i")
-        for node in ("n1", "n2"):
-            self._start("slurmd", "-D", "-N", node)
+        self.machines = {node: self._start("slurmd", "-D", "-N", node) for node in ("n1", "n2")}
+        self._await_machines()
+
+    def _await_machines(self) -> None:
         ready = lambda: self.call("sinfo", "-h", "-o", "%T %D") == "idle 2"  # noqa: E731
         wait_for(ready, "slurmd", self.root / "slurmctld.log")
+
+    def lose(self, node: str) -> None:
+        """Cut a machine's power: its daemon, its jobs' keepers, then what they kept; and Slurm finds out."""
+        self.machines[node].kill()
+        self.machines[node].wait(30)
+        lost = _processes_on(node, str(self.root))
+        for pid in [*{_parent(pid) for pid in lost} - {*lost, None}, *lost]:
+            if pid in lost or "slurmstepd" in _read(pid, "comm"):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+
+    def give_back(self, node: str) -> None:
+        """The machine has been started again."""
+        self.machines[node] = self._start("slurmd", "-D", "-N", node)
 
     def _stop_all(self) -> None:
         for daemon in reversed(self.daemons):
@@ -114,7 +133,7 @@ class SlurmCluster:
         words = self.call("scontrol", "show", "job", "-o", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def _start(self, program: str, *words: str) -> None:
+    def _start(self, program: str, *words: str) -> "subprocess.Popen[bytes]":
         script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
         # Should the test be killed, its daemons end with it.
         command = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount"]
@@ -129,6 +148,32 @@ class SlurmCluster:
                     stderr=subprocess.STDOUT,
                 )
             )
+        return self.daemons[-1]
+
+
+def _processes_on(node: str, root: str) -> list[int]:
+    """What this cluster's jobs run on a machine."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        words = _read(int(entry.name), "environ").split("\0")
+        if f"SLURMD_NODENAME={node}" in words and any(
+            word.startswith("SLURM_CONF=") and root in word for word in words
+        ):
+            found.append(int(entry.name))
+    return found
+
+
+def _parent(pid: int) -> int | None:
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else None
+
+
+def _read(pid: int | None, name: str) -> str:
+    """One of the kernel's files on a process; "" where it has left."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _free_ports(count: int) -> list[int]:

@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
+import tsal_dist
 from tsal_dist.cli import run_entry
 from tsal_dist.config import load_config
 from tsal_dist.dist.environment import read_environment
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
     die_with_parent()
 
     print(f"{seat.role} {seat.rank} of {seat.world} starts at step {resumed}", flush=True)
-    record(run_dir, seat.role, seat.rank, environment.rank)
+    record(run_dir, seat.role, seat.rank, environment.rank, config.data.labelled)
     while step < config.train.steps:
         if asked or (seat.role == "teacher" and run_dir.stop.exists()):
             break
@@ -88,10 +90,12 @@ def evaluate(run_dir: RunDir, lr: float, step: int) -> None:
         )
 
 
-def record(run_dir: RunDir, role: str, rank: int, process: int) -> None:
-    """One line per start: who, where, as what process."""
+def record(run_dir: RunDir, role: str, rank: int, process: int, labelled: tuple[str, ...]) -> None:
+    """One line per start: who, where, as what process, with whose code and shards."""
     names = ("CUDA_VISIBLE_DEVICES", "MALLOC_TRIM_THRESHOLD_", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
     line = {"role": role, "rank": rank, "process": process, "pid": os.getpid()}
+    where = {"cwd": os.getcwd(), "code": str(Path(tsal_dist.__file__).resolve().parent)}
+    line |= {**where, "labelled": str(Path(*labelled[:1]).resolve())}
     line |= {"start": last_commit(run_dir, role), **{name: os.environ.get(name) for name in names}}
     path = run_dir.root / "logs" / "starts.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)

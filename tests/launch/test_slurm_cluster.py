@@ -1,10 +1,13 @@
-"""A job on a real two-machine Slurm: trains across both, is preempted, comes back and finishes."""
+"""Jobs on a real two-machine Slurm: trained across both, preempted, their machines lost, in containers, finished."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -21,13 +24,42 @@ pytestmark = [
 ]
 
 
+DETACHED = ["runtime.topology=detached", "runtime.teachers=1"]
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     with SlurmCluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
         yield cluster
 
 
-def submit(cluster, root, *words, faults=None, nodes=2, procs=2, module="tests.launch.stand_in"):
+@dataclass(frozen=True)
+class Job:
+    """One that was submitted."""
+
+    cluster: SlurmCluster
+    role: str
+    number: str
+    log: Path
+
+    def finish(self, timeout_s=120):
+        """How it ended: its state, and how often it was put back into the queue."""
+
+        def ended():
+            return self.show()["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+        wait_for(ended, f"job {self.number}", self.log, timeout_s)
+        return self.show()["JobState"], self.show()["Restarts"]
+
+    def show(self):
+        return self.cluster.show_job(self.number)
+
+    def ask_to_leave(self):
+        """What --signal=B:USR1@... does when the time is nearly over."""
+        self.cluster.call("scancel", "--batch", "--signal=USR1", self.number)
+
+
+def submit(cluster, root, *words, faults=None, nodes=2, procs=1, module="tests.launch.stand_in"):
     shape = ["--nodes", str(nodes), "--procs-per-node", str(procs), "--cpus-per-proc=1", "--restarts=1"]
     command = [sys.executable, "-m", "launch.submit", "slurm", "--config", "configs/demo.toml", *shape]
     done = subprocess.run(
@@ -39,15 +71,12 @@ def submit(cluster, root, *words, faults=None, nodes=2, procs=2, module="tests.l
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()[1].rstrip(";")
+    jobs = re.findall(r"^(\w*) ?job (\d+); its log will be (.*)$", done.stdout, re.MULTILINE)
+    return [Job(cluster, role, number, Path(log)) for role, number, log in jobs]
 
 
-def finish(cluster, root, job, timeout_s=120):
-    def ended():
-        return cluster.show_job(job).get("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
-
-    wait_for(ended, f"job {job}", root / "logs" / f"slurm-{job}.log", timeout_s)
-    return cluster.show_job(job)
+def last_step(root):
+    return json.loads((root / "ctl" / "beat" / "student-0.json").read_text())["step"]
 
 
 def starts(root, role):
@@ -72,57 +101,183 @@ def test_training_across_both_machines_is_preempted_and_finishes(cluster, tmp_pa
         "runtime.deadlines.shutdown_s=100",
     ]
     words += ["runtime.deadlines.grace_s=120", "train.steps=120", "runtime.checkpoint.keep=99"]
-    job = submit(cluster, root, *words, procs=1, module="tsal_dist.train")
-    log = root / "logs" / f"slurm-{job}.log"
+    [job] = submit(cluster, root, *words, procs=1, module="tsal_dist.train")
     committed = root / "checkpoints" / "student"
-    wait_for((committed / "step_8" / "COMMIT").exists, "the first checkpoints", log, 120)
-    cluster.call("scancel", "--batch", "--signal=USR1", job)
-    ending = finish(cluster, root, job, 300)
-    assert (ending["JobState"], ending["Restarts"]) == ("COMPLETED", "1"), log.read_text()
+    wait_for((committed / "step_8" / "COMMIT").exists, "the first checkpoints", job.log, 120)
+    job.ask_to_leave()
+    assert job.finish(300) == ("COMPLETED", "1"), job.log.read_text()
 
     assert (committed / "step_120" / "COMMIT").exists()
-    resumed = int(re.search(r"resumed from step (\d+)", log.read_text())[1])
+    resumed = int(re.search(r"resumed from step (\d+)", job.log.read_text())[1])
     assert 8 <= resumed < 120
-    assert "student: exit code 75, SIGTERM" in log.read_text()
+    assert "student: exit code 75, SIGTERM" in job.log.read_text()
 
 
-def test_both_steps_of_a_preempted_job_come_back_and_finish(cluster, tmp_path):
+def test_a_preempted_student_comes_back_to_its_teacher(cluster, tmp_path):
     root = tmp_path / "run"
-    job = submit(cluster, root, "runtime.topology=detached", "runtime.teachers=2", "train.steps=250")
-    log = root / "logs" / f"slurm-{job}.log"
-    wait_for(lambda: any(root.glob("checkpoints/student/step_2?/COMMIT")), "the first checkpoints", log)
-    # What --signal=B:USR1@... does when the time is nearly over.
-    cluster.call("scancel", "--batch", "--signal=USR1", job)
-    ending = finish(cluster, root, job)
-    assert (ending["JobState"], ending["Restarts"]) == ("COMPLETED", "1"), log.read_text()
+    student, teacher = submit(cluster, root, *DETACHED, "train.steps=250")
+    committed = root / "checkpoints" / "student"
+    wait_for(lambda: any(committed.glob("step_2?/COMMIT")), "the first checkpoints", student.log)
+    student.ask_to_leave()
+    assert student.finish() == ("COMPLETED", "1"), student.log.read_text()
+    assert teacher.finish() == ("COMPLETED", "0"), teacher.log.read_text()
 
-    assert "asking every crew to save and leave" in log.read_text()
-    student = starts(root, "student")
-    assert sorted(start["rank"] for start in student) == [0, 0, 1, 1]
-    assert {start["start"] > 0 for start in student[:2]} == {False}
-    assert min(start["start"] for start in student[2:]) >= 20
-    teacher = starts(root, "teacher")
-    assert sorted(start["rank"] for start in teacher) == [0, 0, 1, 1]
-    assert {start["process"] for start in teacher} == {0, 1}  # a world of its own
+    assert "asking every process to save and leave" in student.log.read_text()
+    students = starts(root, "student")
+    assert [start["rank"] for start in students] == [0, 0]
+    assert (students[0]["start"], students[1]["start"] >= 20) == (0, True)
+    assert {start["process"] for start in starts(root, "teacher")} == {0}  # a world of its own
 
 
-def test_a_teacher_that_crashes_is_started_again_within_the_job(cluster, tmp_path):
+def test_a_teacher_that_crashes_is_started_again_within_its_job(cluster, tmp_path):
     root = tmp_path / "run"
-    job = submit(
-        *(cluster, root, "runtime.topology=detached", "runtime.teachers=node", "train.steps=700"),
+    student, teacher = submit(
+        *(cluster, root, *DETACHED, "train.steps=700"),
         faults={"teacher": {"at": 7, "how": "crash", "times": 1}},
     )
-    ending = finish(cluster, root, job)
-    log = (root / "logs" / f"slurm-{job}.log").read_text()
-    assert (ending["JobState"], ending["Restarts"]) == ("COMPLETED", "0"), log
-    assert "teacher failed, 1 of at most 1 times: starting again" in log
-    assert len(starts(root, "student")) == 2
-    assert [start["start"] > 0 for start in starts(root, "teacher")] == [False, False, True, True]
+    assert student.finish() == ("COMPLETED", "0"), student.log.read_text()
+    assert teacher.finish() == ("COMPLETED", "0"), teacher.log.read_text()
+    assert "teacher failed, 1 of at most 1 times: starting again" in teacher.log.read_text()
+    assert len(starts(root, "student")) == 1
+    assert [start["start"] > 0 for start in starts(root, "teacher")] == [False, True]
+
+
+def test_a_lost_machine_costs_labels_and_not_steps(cluster, tmp_path):
+    """The teacher's is switched off while both work, and given back."""
+    root = tmp_path / "run"
+    student, teacher = submit(
+        *(cluster, root, "--option=--nodelist=n1", "--teacher-option=--nodelist=n2"),
+        *(*DETACHED, "train.steps=1500"),
+    )
+    saved = root / "checkpoints"
+    wait_for(lambda: any(saved.glob("teacher/step_*/COMMIT")), "the teacher", teacher.log)
+    cluster.lose("n2")
+    wait_for(lambda: teacher.show()["JobState"] == "PENDING", "the teacher's job in the queue", teacher.log)
+    step = last_step(root)
+    wait_for(lambda: last_step(root) >= step + 50, "steps without a teacher", student.log)
+    assert len(starts(root, "teacher")) == 1
+    cluster.give_back("n2")
+    assert student.finish(180) == ("COMPLETED", "0"), student.log.read_text()
+    assert teacher.finish() == ("COMPLETED", "1"), teacher.log.read_text()
+    assert len(starts(root, "student")) == 1
+    assert [start["start"] > 0 for start in starts(root, "teacher")] == [False, True]
+
+
+def test_a_teacher_leaves_when_its_student_is_given_up(cluster, tmp_path):
+    root = tmp_path / "run"
+    student, teacher = submit(
+        cluster,
+        root,
+        *DETACHED,
+        "train.steps=100000",
+        faults={"student": {"at": 9, "how": "config", "times": 1}},
+    )
+    assert student.finish() == ("FAILED", "0"), student.log.read_text()
+    teacher.ask_to_leave()  # a real teacher parks, and gives up by itself after grace_s
+    assert teacher.finish() == ("COMPLETED", "1"), teacher.log.read_text()
+    assert f"the student's job {student.number} is over" in teacher.log.read_text()
+
+
+def test_a_job_runs_in_a_container_on_a_copy_of_code_and_shards(cluster, tmp_path):
+    """apptainer is a stand-in that keeps its words and runs the command."""
+    root, disk = tmp_path / "run", tmp_path / "disk"
+    disk.mkdir()
+    stand_in = tmp_path / "bin" / "apptainer"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        f'#!/bin/bash\necho "$PWD: $@" >> {tmp_path}/words\nwhile [[ $1 != *.sif ]]; do shift; done\nexec "${{@:2}}"\n'
+    )
+    stand_in.chmod(0o755)
+    shards = ROOT / "shards" / f"stage-test-{os.getpid()}"
+    shards.mkdir()
+    (shards / "manifest.json").write_text("{}")
+    try:
+        name = shards.relative_to(ROOT)
+        [job] = submit(
+            *(
+                cluster,
+                root,
+                "--container=any.sif",
+                f"--stage={disk}",
+                "--snapshot",
+                f"--python={sys.executable}",
+            ),
+            *(
+                f"--setup=export PATH={stand_in.parent}:$PATH",
+                f"data.labelled={name}",
+                f"data.unlabelled={name}",
+            ),
+            "data.validation=",
+        )
+        assert job.finish() == ("COMPLETED", "0"), job.log.read_text()
+    finally:
+        shutil.rmtree(shards)
+    crews = [line for line in (tmp_path / "words").read_text().splitlines() if "launch.crew" in line]
+    assert len(crews) == 2
+    place = f"{disk}/tsal-{job.number}"
+    assert all(line.startswith(f"{place}: exec --bind=") for line in crews)
+    started = starts(root, "student") + starts(root, "teacher")
+    assert {start["cwd"] for start in started} == {place}
+    assert {start["labelled"] for start in started} == {f"{place}/{name}"}
+    assert {start["code"] for start in started} == {str(next((root / "code").iterdir()) / "tsal_dist")}
+    assert not list(disk.iterdir())
 
 
 def test_a_student_that_keeps_crashing_fails_the_job(cluster, tmp_path):
     root = tmp_path / "run"
-    job = submit(cluster, root, nodes=1, faults={"student": {"at": 3, "how": "crash", "times": 99}})
-    ending = finish(cluster, root, job)
-    assert (ending["JobState"], ending["ExitCode"]) == ("FAILED", "1:0")
+    [job] = submit(
+        cluster, root, nodes=1, procs=2, faults={"student": {"at": 3, "how": "crash", "times": 99}}
+    )
+    assert job.finish()[0] == "FAILED"
+    assert job.show()["ExitCode"] == "1:0"
     assert len(starts(root, "student")) == 2
+
+
+def test_an_array_of_machines_packs_and_one_more_job_commits(cluster, tmp_path):
+    """The same bytes as without Slurm; in a run directory an array is refused, here it is what is wanted."""
+    from tests.pack.packing import pack_all
+    from tsal_dist.synthetic.dataset import DatasetSpec, write_dataset
+
+    write_dataset(tmp_path / "raw", DatasetSpec(4, 8, 80, seed=1, labelled=1.0, test_share=0.0))
+    words = [
+        "--lists",
+        str(tmp_path / "raw" / "train.lst"),
+        "--shard-frames",
+        "10",
+        "--out",
+        str(tmp_path / "many"),
+    ]
+
+    def sbatch(*options):
+        command = [
+            "sbatch",
+            "--parsable",
+            "--cpus-per-task=2",
+            f"--output={tmp_path}/pack-%A_%a.log",
+            *options,
+        ]
+        environment = {**cluster.environment, "PYTHON": sys.executable}
+        done = subprocess.run(
+            [*command, "launch/slurm/pack.sbatch", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    array = sbatch("--array=1-2")
+    commit = Job(cluster, "", sbatch(f"--dependency=afterok:{array}"), tmp_path / "none")
+    assert commit.finish() == ("COMPLETED", "0"), [log.read_text() for log in tmp_path.glob("pack-*")]
+    said = "".join(log.read_text() for log in tmp_path.glob("pack-*"))
+    assert "machine 1 of 2: its 2 of 4 shards are there" in said
+    assert "machine 2 of 2: its 2 of 4 shards are there" in said
+    pack_all(tmp_path / "one", lists=[tmp_path / "raw" / "train.lst"], shard_frames=10)
+    packed = [
+        {path.name: path.read_bytes() for path in sorted((tmp_path / name / "train").iterdir())}
+        for name in ("many", "one")
+    ]
+    assert packed[0] == packed[1]
+    half = Job(cluster, "", sbatch("--array=2"), tmp_path / "none")
+    assert half.finish()[0] == "FAILED"

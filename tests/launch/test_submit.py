@@ -21,11 +21,25 @@ CONFIG = ["--config", "tests/golden/tiny.toml"]
 SLURM = ["slurm", *CONFIG, "--python", "python", "--time", "12:00:00", "--account", "faces"]
 K8S = ["k8s", *CONFIG, "--image", "registry.example/tsal_dist:1"]
 DETACHED = ["runtime.topology=detached", "runtime.teachers=node"]
+APART = ["--teacher-partition", "cheap", "--mem", "200G", "--teacher-option=--mem=40G"]
+CLUSTER = ["--queue", "team-a", "--priority", "high", "--pull-secret", "registry", "--rdma", "rdma/hca=1"]
+CLUSTER += ["--toleration", "nvidia.com/gpu", "--toleration", "pool=faces:NoSchedule"]
+CLUSTER += ["--node-label", "gpu=h100", "--teacher-node-label", "gpu=t4"]
 TEXTS = {
     "slurm-split.sbatch": [*SLURM, "--nodes", "2", "--gpus-per-node", "4", "--setup", "module load cuda"],
-    "slurm-detached.sbatch": [*SLURM, "--nodes", "2", "--gpus-per-node", "4", *DETACHED],
+    "slurm-detached.sbatch": [*SLURM, "--nodes", "2", "--gpus-per-node", "4", *APART, *DETACHED],
+    "slurm-container.sbatch": [
+        *SLURM,
+        "--gpus-per-node",
+        "2",
+        "--container",
+        "tsal.sif",
+        "--stage",
+        "/scratch",
+    ],
     "k8s-split.yaml": [*K8S, "--nodes", "2", "--procs-per-node", "2"],
     "k8s-detached.yaml": [*K8S, "--nodes", "2", "--gpus-per-node", "4", *DETACHED],
+    "k8s-jobset.yaml": [*K8S, "--jobset", "--nodes", "2", "--gpus-per-node", "4", *CLUSTER, *DETACHED],
 }
 
 
@@ -46,18 +60,152 @@ def test_dry_run_prints_the_job_as_agreed(name, capsys, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name.startswith("slurm")])
 def test_slurm_texts_are_valid_bash(name):
-    for text in (GOLDEN / name, ROOT / "launch" / "slurm" / "keep.sh"):
+    slurm = ROOT / "launch" / "slurm"
+    for text in (GOLDEN / name, slurm / "keep.sh", slurm / "pack.sbatch"):
         subprocess.run(["bash", "-n", str(text)], check=True)
 
 
-@pytest.mark.parametrize("version", ["1.31", kubernetes_validate.latest_version()])
+def jobs_of(one):
+    """What the API's own schemas know: a set is its controller's, the Jobs in it are not."""
+    if one["kind"] != "JobSet":
+        return [one]
+    templates = [job["template"] for job in one["spec"]["replicatedJobs"]]
+    return [{"apiVersion": "batch/v1", "kind": "Job", **template} for template in templates]
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize(
-    "path", [GOLDEN / "k8s-split.yaml", GOLDEN / "k8s-detached.yaml", ROOT / "launch/k8s/volume.yaml"]
+    "path",
+    [
+        *(GOLDEN / name for name in TEXTS if name.startswith("k8s")),
+        ROOT / "launch/k8s/volume.yaml",
+        ROOT / "launch/k8s/pack.yaml",
+    ],
 )
 def test_kubernetes_objects_fit_the_schemas(path, version):
-    objects = list(yaml.safe_load_all(path.read_text()))
-    for one in objects:
-        kubernetes_validate.validate(one, version, strict=True)
+    for one in yaml.safe_load_all(path.read_text()):
+        for part in jobs_of(one):
+            kubernetes_validate.validate(part, version, strict=True)
+
+
+def test_a_set_ends_with_its_student_and_spares_it_the_teacher_s_failures():
+    config, one = yaml.safe_load_all((GOLDEN / "k8s-jobset.yaml").read_text())
+    assert (one["apiVersion"], one["metadata"]["name"]) == (
+        "jobset.x-k8s.io/v1alpha2",
+        config["metadata"]["name"],
+    )
+    assert one["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert one["spec"]["successPolicy"]["targetReplicatedJobs"] == ["student"]
+    student, teacher = one["spec"]["replicatedJobs"]
+    assert (student["name"], teacher["name"]) == ("student", "teacher")
+    rules = {rule["name"]: rule for rule in one["spec"]["failurePolicy"]["rules"]}
+    assert {rule["action"] for rule in rules.values()} == {"FailJobSet"}
+    assert rules["teacher-misconfigured"]["onJobFailureReasons"] == ["PodFailurePolicy"]
+    limits = [job["template"]["spec"]["backoffLimit"] for job in (student, teacher)]
+    assert limits[0] == 6
+    assert limits[1] > 100 * limits[0], "a teacher's Job that fails would end the set"
+    pods = [job["template"]["spec"]["template"]["spec"] for job in (student, teacher)]
+    assert [pod["nodeSelector"]["gpu"] for pod in pods] == ["h100", "t4"]
+    for job, pod in zip((student, teacher), pods, strict=True):
+        # JobSet names pods by set, replicated job, its number, the pod's number; the set's network is the subdomain.
+        assert f"--address=tiny-{job['name']}-0-0.tiny" in pod["containers"][0]["command"]
+        assert pod["subdomain"] == one["spec"]["network"]["subdomain"] == "tiny"
+        assert pod["containers"][0]["resources"]["limits"]["rdma/hca"] == 1
+        assert [toleration["operator"] for toleration in pod["tolerations"]] == ["Exists", "Equal"]
+
+
+def test_probes_are_as_patient_as_training(capsys, monkeypatch):
+    """A filesystem that is away for 90 s makes every probe fail; nobody is to be killed for it."""
+    text = render([*K8S, "--procs-per-node", "2", "runtime.deadlines.group_s=200"], capsys, monkeypatch)
+    *_, job = yaml.safe_load_all(text)
+    probe = job["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+    assert probe["periodSeconds"] * (probe["failureThreshold"] - 1) >= 200
+
+
+def test_memory_is_asked_for_what_runs(capsys, monkeypatch):
+    def memory(*words):
+        *_, job = yaml.safe_load_all(render([*K8S, *words], capsys, monkeypatch))
+        return int(
+            job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"].removesuffix(
+                "Mi"
+            )
+        )
+
+    small, more_readers = memory("--procs-per-node", "2"), memory("--procs-per-node", "2", "data.workers=4")
+    assert more_readers - small == 3 * 5 * 512
+    assert memory("--gpus-per-node", "2") > small
+    assert memory("--procs-per-node", "2", "--shm-gb", "8") - small == 4096
+    assert memory("--procs-per-node", "2", "--memory", "7Mi") == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("7", "run-7"), ("2024_wflw", "run-2024-wflw"), ("A.b_C", "a-b-c"), ("x" * 40, "x" * 40)],
+)
+def test_names_become_valid_ones(name, shown, capsys, monkeypatch):
+    text = render([*K8S, "--procs-per-node", "2", f"run.name='{name}'"], capsys, monkeypatch)
+    _, service, _ = yaml.safe_load_all(text)
+    assert service["metadata"]["name"] == shown
+
+
+PATCH = """
+kind: Job
+spec:
+  ttlSecondsAfterFinished: 60
+  template:
+    spec:
+      schedulerName: other
+      containers:
+        - name: crew
+          env: [{name: NCCL_DEBUG, value: INFO}]
+          startupProbe: null
+      volumes:
+        - name: shm
+          emptyDir: {sizeLimit: 9Gi}
+"""
+
+
+@pytest.mark.parametrize("shape", [[], ["--jobset"]])
+def test_a_patch_reaches_every_job(shape, tmp_path, capsys, monkeypatch):
+    (tmp_path / "patch.yaml").write_text(PATCH)
+    words = [*K8S, *shape, "--procs-per-node", "2", *DETACHED, "--patch", str(tmp_path / "patch.yaml")]
+    objects = list(yaml.safe_load_all(render(words, capsys, monkeypatch)))
+    jobs = [job for one in objects for job in jobs_of(one) if job["kind"] == "Job"]
+    assert len(jobs) == 2
+    for job in jobs:
+        kubernetes_validate.validate(job, "1.31", strict=True)
+        pod = job["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert (job["spec"]["ttlSecondsAfterFinished"], pod["schedulerName"]) == (60, "other")
+        assert {env["name"] for env in container["env"]} == {"HOME", "NCCL_DEBUG"}
+        assert "startupProbe" not in container
+        assert container["livenessProbe"]["exec"]["command"][0] == "python"
+        shm = next(volume for volume in pod["volumes"] if volume["name"] == "shm")
+        assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "9Gi"}
+        assert len(pod["volumes"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("patch", "says"),
+    [
+        ("kind: Job\nmetadata: {name: tiny-student}\nspec: {suspend: true}", ""),
+        (
+            "kind: Job\nmetadata: {name: other}",
+            "a Job other, and there is none. There are: .*Job tiny-student",
+        ),
+        ("spec: {}", "without a kind"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_a_patch_names_what_it_is_for(patch, says, tmp_path, capsys, monkeypatch):
+    (tmp_path / "patch.yaml").write_text(patch)
+    words = [*K8S, "--procs-per-node", "2", *DETACHED, "--patch", str(tmp_path / "patch.yaml")]
+    if says:
+        with pytest.raises(ConfigError, match=says):
+            render(words, capsys, monkeypatch)
+    else:
+        *_, student, teacher = yaml.safe_load_all(render(words, capsys, monkeypatch))
+        assert (student["spec"]["suspend"], "suspend" in teacher["spec"]) == (True, False)
 
 
 def test_kubernetes_objects_refer_to_each_other():
@@ -81,6 +229,25 @@ def test_kubernetes_objects_refer_to_each_other():
         ([*SLURM], TopologyError, "Give one of them"),
         ([*SLURM, "--gpus-per-node", "1"], TopologyError, "leaves no student"),
         ([*SLURM, "--gpus-per-node", "2", "--procs-per-node", "4"], TopologyError, "Ask for 4 GPUs"),
+        ([*SLURM, "--gpus-per-node", "4", "--procs-per-node", "3"], TopologyError, "1 GPUs .* not used"),
+        (
+            [*SLURM, "--gpus-per-node", "2", "--option=--array=0-3"],
+            ConfigError,
+            "--array=0-3 would start the same",
+        ),
+        ([*SLURM, "--gpus-per-node", "2", "--option=-a 0-3"], ConfigError, "several times in one run"),
+        ([*SLURM, "--gpus-per-node", "2", "--option=--arr=0-3"], ConfigError, "several times in one run"),
+        ([*SLURM, "--gpus-per-node", "2", "--teacher-partition", "x"], ConfigError, "has a job of its own"),
+        (
+            [*SLURM, "--gpus-per-node", "2", "--stage", "/tmp", "data.labelled=/far/faces"],
+            ConfigError,
+            "'/far/faces' is not below the repository",
+        ),
+        (
+            [*SLURM, "--gpus-per-node", "2", "--snapshot", "--config", "../x.toml"],
+            ConfigError,
+            "no config file",
+        ),
         ([*SLURM, "--gpus-per-node", "2", "--nodes", "0"], TopologyError, "0 machines"),
         (
             [*SLURM, "--gpus-per-node", "2", "--nodes", "2", "runtime.topology=detached"],
@@ -92,8 +259,12 @@ def test_kubernetes_objects_refer_to_each_other():
         ([*SLURM, "--gpus-per-node", "2", "--time", "soon"], ConfigError, "'soon' is not a time"),
         ([*SLURM, "--gpus-per-node", "2", "runtime.deadlines.grace_s=70000"], ConfigError, "at most 65535"),
         ([*K8S, "--gpus-per-node", "2", "run.dir=/data/run"], ConfigError, "below runs/"),
-        ([*K8S, "--gpus-per-node", "2", "run.name='7'"], ConfigError, "begins with"),
-        ([*K8S, "--gpus-per-node", "2", f"run.name={'x' * 41}"], ConfigError, "at most 40"),
+        ([*K8S, "--gpus-per-node", "2", "run.name=_"], ConfigError, "has 1 to 40"),
+        ([*K8S, "--gpus-per-node", "2", f"run.name={'x' * 41}"], ConfigError, "has 1 to 40"),
+        ([*K8S, "--gpus-per-node", "2", "--node-label", "gpu"], ConfigError, "must be KEY=VALUE"),
+        ([*K8S, "--gpus-per-node", "2", "--rdma", "rdma/hca"], ConfigError, "must be RESOURCE=COUNT"),
+        ([*K8S, "--gpus-per-node", "2", "--toleration", "a=b:Never"], ConfigError, "KEY=VALUE:EFFECT"),
+        ([*K8S, "--gpus-per-node", "2", "--teacher-node-label", "a=b"], ConfigError, "has a job of its own"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_submission(words, error, says, monkeypatch):

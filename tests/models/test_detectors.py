@@ -5,7 +5,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.input import normalize
 
-NAMES = ("lite", "hrnet_w18", "cpm_vgg16")
+NAMES = ("lite", "lite0", "hrnet_w18", "cpm_vgg16")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,8 @@ def count(module):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("lite", 436_243), ("hrnet_w18", 9_818_952), ("cpm_vgg16", 43_910_552)]
+    ("name", "parameters"),
+    [("lite", 436_243), ("lite0", 3_297_251), ("hrnet_w18", 9_818_952), ("cpm_vgg16", 43_910_552)],
 )
 def test_parameter_counts(detectors, name, parameters):
     assert count(detectors[name]) == parameters
@@ -37,7 +38,7 @@ def test_pose_machine_has_the_papers_size(detectors):
     assert sum(map(count, parts)) == 16_716_687
 
 
-@pytest.mark.parametrize(("name", "stages"), [("lite", 2), ("hrnet_w18", 1), ("cpm_vgg16", 3)])
+@pytest.mark.parametrize(("name", "stages"), [("lite", 2), ("lite0", 2), ("hrnet_w18", 1), ("cpm_vgg16", 3)])
 def test_shapes(detectors, name, stages):
     model = detectors[name]
     with torch.no_grad():
@@ -59,7 +60,7 @@ def test_begins_by_seeing_no_face(detectors, name):
     assert out.center_N1hw.sigmoid().mean() == pytest.approx(0.1, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["lite", "cpm_vgg16"])
+@pytest.mark.parametrize("name", ["lite", "lite0", "cpm_vgg16"])
 def test_a_frame_is_seen_alike_in_any_batch(name):
     """What one process and many, and a teacher and its labels, rely on; in training mode too."""
     torch.manual_seed(0)
@@ -100,7 +101,9 @@ def test_bfloat16_autocast_stays_near(detectors, name):
     torch.testing.assert_close(half.heat_SNKhw.float(), full.heat_SNKhw, atol=0.03, rtol=0.03)
 
 
-@pytest.mark.parametrize("name", ["lite", "cpm_vgg16", pytest.param("hrnet_w18", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["lite", "lite0", "cpm_vgg16", pytest.param("hrnet_w18", marks=pytest.mark.slow)]
+)
 def test_compiles_as_one_graph(detectors, name):
     model = detectors[name]
     with torch.no_grad():
@@ -139,7 +142,9 @@ def test_every_output_learns_one_batch():
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ConfigError, match="cpm_vgg16, hrnet_w18, lite"):
+    with pytest.raises(
+        ConfigError, match="cpm_vgg16, hrnet_w18, lite, lite0, lite1, lite2, resnet18, resnet50"
+    ):
         build_detector("resnet", 68)
 
 

@@ -29,13 +29,13 @@ def test_heads_of_another_layout_stay_fresh_and_are_named(tmp_path, other):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     report = load_pretrained(model, tmp_path / "w.safetensors", model.trunk)
     assert set(report.fresh) == {
-        "heat_1.weight",
-        "heat_1.bias",
-        "heat_2.weight",
-        "heat_2.bias",
-        "look_again.0.0.weight",
-        "head.offset.weight",
-        "head.offset.bias",
+        "maps.heat_1.weight",
+        "maps.heat_1.bias",
+        "maps.heat_2.weight",
+        "maps.heat_2.bias",
+        "maps.look_again.0.0.weight",
+        "maps.head.offset.weight",
+        "maps.head.offset.bias",
     }
     assert "classifier.weight" in report.unused
     after = model.state_dict()

@@ -33,7 +33,8 @@ def make_image(path: Path, size: tuple[int, int] = (64, 48), seed: int = 0) -> P
 
 
 def pts_text(points_K2=POINTS_K2, version: str = "1") -> str:
-    rows = "\n".join(f"{x} {y}" for x, y in points_K2)
+    """As 300W writes it: pixels count from 1."""
+    rows = "\n".join(f"{x + 1} {y + 1}" for x, y in points_K2)
     return f"version: {version}\nn_points: {len(points_K2)}\n{{\n{rows}\n}}\n"
 
 

@@ -48,6 +48,17 @@ def test_three_workers_give_the_same_bytes(videos, whole, tmp_path):
     assert files_of(tmp_path / "train") == files_of(files.local_path(whole.manifest.url))
 
 
+def test_the_manifest_says_what_the_annotations_called_the_first_pixel(videos, whole, tmp_path):
+    """300VW counts from 1: points are stored one less, and the folder says so; boxes alone are no annotation of points."""
+    assert whole.manifest.first_pixel == (1,)
+    table = read_frames(whole.manifest.parquet_url(0))
+    np.testing.assert_allclose(table.points_NK2[0], POINTS_K2 + 0.25, atol=1e-5)
+    text = (videos / "000/annot/000001.pts").read_text().splitlines()
+    assert [float(word) for word in text[3].split()] == pytest.approx((POINTS_K2[0] + 1.25).tolist())
+    unlabelled = pack_all(tmp_path, videos=[videos / "long.mp4"], box="full")
+    assert unlabelled.manifest.first_pixel == ()
+
+
 def test_a_crash_between_any_two_files_loses_nothing(videos, whole, tmp_path, monkeypatch):
     """Every move into the folder fails once; the next run goes on, and the end is what one run gives."""
     move = files.put_file

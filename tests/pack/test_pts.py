@@ -13,6 +13,14 @@ def test_both_spellings_of_300w(version):
     assert face.visible_K.tolist() == [1] * 5
 
 
+def test_300w_counts_pixels_from_1():
+    """The first pixel's centre is at 0 here, whatever an annotation calls it; AFLW's rows are taken as they are."""
+    face = parse_pts("version: 1\nn_points: 2\n{\n1 1\n12.5 3.25\n}\n", "a.pts")
+    assert face.points_K2.tolist() == [[0.0, 0.0], [11.5, 2.25]]
+    assert face.first_pixel == 1
+    assert parse_pts("1 10.50 20.25 True\n", "a.pts").first_pixel == 0
+
+
 def test_aflw_rows_name_the_visible_points():
     face = parse_pts("2 10.50 20.25 True\n19 3 4 True\n5 1 1 False\n", "a.pts")
     assert face.points_K2.shape == (19, 2)

@@ -25,7 +25,7 @@ from tsal_dist.recipes.terms import Structure, TargetCoordinates, TargetHeatmaps
 from tsal_dist.recipes.tracking import RebuiltFrames
 
 CROP_PX, POINTS, LABELLED, CLIPS, FRAMES = 32, 68, 3, 2, 4
-DETECTORS = ("lite", "hrnet_w18", "cpm_vgg16")
+DETECTORS = ("lite", "lite0", "hrnet_w18", "cpm_vgg16")
 ORIGINAL_FORWARDS = 66.8
 """Detector forwards per clip and model of the original code's schedule."""
 

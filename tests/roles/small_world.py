@@ -308,7 +308,7 @@ class TellingLife(SignOfLife):
     """Remembers every phase that it was told, with the time."""
 
     def __init__(self, heart, require_current, clock, said):
-        super().__init__(heart, require_current, clock)
+        super().__init__(heart, require_current, clock, 1.0)
         self._now_s, self._said = clock.now_s, said
 
     def show(self, phase, step, besides=lambda: None):

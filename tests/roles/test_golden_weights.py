@@ -33,6 +33,7 @@ def twelve_steps(faces, folder, recipe):
     return told(student_of(train(faces, folder, f"method.name={recipe}", *others)))
 
 
+@pytest.mark.ranks
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_twelve_steps_give_the_weights_of_before(faces, tmp_path, recipe):
     golden = json.loads(GOLDEN.read_text())[recipe]

@@ -94,7 +94,7 @@ def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
         (0.2, False, "teacher 0 has never been seen"),
         (9.0, True, "teacher 0 has left"),
     ):
-        life = SignOfLife(Heart(store, "student", 0, 1), lambda: None, clock)
+        life = SignOfLife(Heart(store, "student", 0, 1), lambda: None, clock, 1.0)
         peers = WatchedTeacher(
             life, RunEnd(store), Handshake(store, "student", 0, "run"), Watch(store, [TEACHER_PEER], silent_s)
         )

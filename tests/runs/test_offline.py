@@ -132,7 +132,9 @@ def refusal(faces, folder, source, *overrides):
 def test_what_does_not_fit_is_refused(faces, original, tmp_path):
     assert "cannot be trained over" in refusal(faces, original, original)
     assert "holds no run.json" in refusal(faces, tmp_path / "a", tmp_path / "nowhere")
-    assert "reads no label log" in refusal(faces, tmp_path / "a", original, "method.name=supervised")
+    assert "nothing would be learnt from the other run's labels" in refusal(
+        faces, tmp_path / "a", original, "method.name=supervised"
+    )
     assert not (tmp_path / "a").exists()
 
 

@@ -124,7 +124,8 @@ def test_a_run_that_somebody_works_on_is_not_removed(tmp_path, monkeypatch):
         thread.join()
     assert load_run(folder).id == first.id
     monkeypatch.setattr(run_module, "WATCHED_S", 0.3)
-    assert open_run(config(folder), "clean").id != first.id, "what has been killed may be removed"
+    quick = config(folder, "runtime.deadlines.beat_s=0.1")
+    assert open_run(quick, "clean").id != first.id, "what has been killed may be removed"
 
 
 def test_a_run_that_said_goodbye_is_removed_at_once(tmp_path):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -47,6 +48,24 @@ def test_ranges_are_what_a_person_would_write():
 
 def test_labelled_positions_count_in_the_shard():
     assert a_shard().segments[0].labelled_positions().tolist() == [2, 5, 6]
+
+
+def test_what_annotations_called_the_first_pixel_is_kept():
+    manifest = build_manifest("train", "p", "300w-68", 68, (a_shard(),), [1])
+    assert json.loads(encode_manifest(manifest))["first_pixel"] == [1]
+    assert decode_manifest(encode_manifest(manifest), "x").first_pixel == (1,)
+    changed = encode_manifest(manifest).replace(b'"first_pixel": [\n  1', b'"first_pixel": [\n  0')
+    with pytest.raises(DataError, match="changed after it was written"):
+        decode_manifest(changed, "x")
+
+
+def test_a_folder_that_does_not_say_it_keeps_its_fingerprint():
+    """Of a manifest as it was written before there was such a field."""
+    page = json.loads(encode_manifest(a_manifest()))
+    assert "first_pixel" not in page
+    bare = json.dumps({**page, "fingerprint": ""}, sort_keys=True, indent=1).encode() + b"\n"
+    assert page["fingerprint"] == hashlib.sha256(bare).hexdigest()
+    assert decode_manifest(encode_manifest(a_manifest()), "x").first_pixel == ()
 
 
 def test_a_manifest_comes_back(tmp_path):

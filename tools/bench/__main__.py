@@ -8,7 +8,7 @@ Each is a command of its own (`python -m tools.bench.<name>`) that measures ours
 something. What it printed last, a line of JSON, is kept in --folder. `--write` puts the table of all that is kept there
 between the two marks in a page, so a part can be measured again without the rest.
 
-`accuracy` is not among them: it trains for an hour. See tools.bench.accuracy.
+`accuracy` is not among them: it trains for hours, and keeps its own cells. See tools.bench.accuracy.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.bench.paired_benchmark import system_in_words
+from tools.bench.written_page import split_page, write_between
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError, TrainingError
 
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
     if args.write and args.quick:
         raise ConfigError("--quick measures nothing worth writing down. Leave --write or --quick away.")
     if args.write:
-        split_page(args.write)  # before an hour is spent
+        split_page(args.write, BEGIN, END)  # before an hour is spent
     from tsal_dist.run_dir import write_whole
 
     for name in args.only:
@@ -56,9 +58,7 @@ def main(argv: list[str]) -> int:
             args.folder.mkdir(parents=True, exist_ok=True)
             write_whole(args.folder / f"{name}.json", json.dumps(found, indent=1).encode())
     if args.write:
-        before, after = split_page(args.write)
-        table = "\n".join(format_table(args.folder))
-        write_whole(args.write, f"{before}{BEGIN}\n{table}\n{END}{after}".encode())
+        write_between(args.write, BEGIN, END, "\n".join(format_table(args.folder)))
         print(f"\nwritten: {args.write}")
     return 0
 
@@ -80,16 +80,6 @@ def run_bench(name: str, quick: bool) -> dict[str, Any]:
         )
     found: dict[str, Any] = json.loads(last)
     return found
-
-
-def split_page(page: Path) -> tuple[str, str]:
-    """What stands before and after the table."""
-    text = page.read_text() if page.is_file() else ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{page} has no place for the table: it needs the lines {BEGIN!r} and {END!r}.")
-    return before, after
 
 
 def format_table(folder: Path) -> Iterator[str]:
@@ -114,8 +104,8 @@ def format_table(folder: Path) -> Iterator[str]:
                 name, f"stall, {what}", f"{share:.2%} of the time", "", "≤ 1 %", _verdict(share <= 0.01)
             )
     yield ""
-    for text in sorted({describe(system) for system in systems.values()}):
-        names = ", ".join(name for name, system in systems.items() if describe(system) == text)
+    for text in sorted({system_in_words(system) for system in systems.values()}):
+        names = ", ".join(name for name, system in systems.items() if system_in_words(system) == text)
         yield f"Measured on {text}: {names}."
 
 
@@ -144,13 +134,6 @@ def _line(*cells: str) -> str:
 
 def _verdict(good: bool) -> str:
     return "" if good else "**missed**"
-
-
-def describe(system: dict[str, Any]) -> str:
-    return (
-        f"{system['cores']} cores ({system['cpu']}, {system['machine']}), Python {system['python']}, "
-        f"commit {system['commit']}"
-    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -118,3 +118,11 @@ def describe_system() -> dict[str, str | int | None]:
         "machine": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def system_in_words(system: Mapping[str, str | int | None]) -> str:
+    """The same in a line of a page."""
+    return (
+        f"{system['cores']} cores ({system['cpu']}, {system['machine']}), Python {system['python']}, "
+        f"commit {system['commit']}"
+    )

@@ -44,8 +44,12 @@ class LayoutConfig(Section):
 class ModelConfig(Section):
     """The network that teacher and student share the shape of."""
 
-    detector: Literal["lite", "hrnet_w18", "cpm_vgg16"] = "hrnet_w18"
-    """`cpm_vgg16` is the paper's, `hrnet_w18` the stronger one, `lite` trains on one CPU core."""
+    detector: Literal["lite", "lite0", "lite1", "lite2", "resnet18", "resnet50", "hrnet_w18", "cpm_vgg16"] = (
+        "hrnet_w18"
+    )
+    """`lite` trains on one CPU core; so does `lite0` (`lite1`, `lite2`: larger), which starts from ImageNet;
+    `resnet18` and `resnet50` are for weights of your own, `hrnet_w18` is the stronger one, `cpm_vgg16` the
+    paper's."""
 
     num_points: int = Field(68, ge=1)
     """Landmarks per subject: unless said, as many as the labelled shards have."""
@@ -54,8 +58,9 @@ class ModelConfig(Section):
     """Side of the square the detector sees: unless said, less where the shards' subjects are small."""
 
     weights: str = ""
-    """A local file with weights to start from (safetensors, or a torch file of plain tensors); "" starts from
-    random. Nothing is ever downloaded."""
+    """A local file with weights to start from (safetensors, or a torch file of plain tensors). "" starts
+    `lite0` to `lite2` from the file of their installed package and the others from random; "random" starts any
+    from random. Nothing is ever downloaded."""
 
     decode_radius: int = Field(4, ge=1)
     """Radius, in heatmap cells, of the local soft-argmax around a peak."""

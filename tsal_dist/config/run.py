@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from tsal_dist.address import is_url, shown
 from tsal_dist.config.data import DataConfig
 from tsal_dist.config.method import ALONE, MethodConfig
 from tsal_dist.config.model import ModelConfig
@@ -15,7 +16,7 @@ class OutputConfig(Section):
     """Where a run lives."""
 
     dir: str = ""
-    """The run directory; "" means runs/<name>."""
+    """The run directory, a path that every process sees; "" means runs/<name>."""
 
     name: str = Field("", pattern=r"^[\w.-]*$")
     """A run's name; "" takes the name of the last config file."""
@@ -51,10 +52,31 @@ class RunConfig(Section):
 
 def check_sections(config: RunConfig) -> None:
     """Raise ConfigError for values that are fine alone and wrong together."""
+    _check_places(config)
     _check_batches(config)
     _check_queue(config)
     _check_deadlines(config)
     _check_topology(config)
+
+
+def _check_places(config: RunConfig) -> None:
+    """Python takes a URL for the name of a local folder, and would train into it."""
+    runtime = config.runtime
+    places = {
+        "run.dir": config.run.dir,
+        "data.cache_dir": config.data.cache_dir,
+        "model.weights": config.model.weights,
+        "runtime.replay": runtime.replay,
+        "runtime.teacher.deepspeed_file": runtime.teacher.deepspeed_file,
+        "runtime.student.deepspeed_file": runtime.student.deepspeed_file,
+        **{f"runtime.offline[{number}]": run for number, run in enumerate(runtime.offline)},
+    }
+    for key, place in places.items():
+        if is_url(place):
+            raise ConfigError(
+                f"{key} is {shown(place)!r}, and it must be a path of a filesystem that every process sees: only shards "
+                f"are read from object stores. Use a mounted folder, and copy finished runs from there."
+            )
 
 
 def _check_batches(config: RunConfig) -> None:

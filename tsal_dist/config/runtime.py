@@ -100,10 +100,14 @@ class CheckpointConfig(Section):
 
 
 class DeadlinesConfig(Section):
-    """Seconds after which waiting becomes an error that names who was awaited. They must increase."""
+    """Seconds after which waiting becomes an error that names who was awaited. They must increase, all but beat_s."""
 
     poll_s: float = Field(0.5, gt=0)
     """How often files of the other role are looked at while waiting."""
+
+    beat_s: float = Field(1.0, gt=0)
+    """How often a role's first rank shows a sign of life. Its other ranks, for which nobody waits, take ten times as
+    long; nobody takes longer than a sixth of `silent_s`."""
 
     silent_s: float = Field(60.0, gt=0)
     """A role without a heartbeat for this long is lost."""

@@ -57,6 +57,8 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
             "RANK and WORLD_SIZE are set but MASTER_ADDR and MASTER_PORT are not, so the ranks cannot meet. "
             "Start with torchrun, or unset RANK and WORLD_SIZE to run a single process."
         )
+    if launched:
+        _refuse_lone_restarts(source)
     scheduler, job_id = _read_scheduler(source)
     malloc_tuned = all(name in source for name in MALLOC_SETTINGS)
     if not launched:
@@ -107,6 +109,17 @@ def find_on_path(folder: str) -> None:
     folders = os.environ.get("PATH", "").split(os.pathsep)
     if folder not in folders:
         os.environ["PATH"] = os.pathsep.join([*folders, folder])
+
+
+def _refuse_lone_restarts(source: Mapping[str, str]) -> None:
+    """Several agents of torchrun count their restarts each for itself: the ranks of one attempt would look for each other
+    in the keys of different ones, and wait."""
+    most = _read_int(source, "TORCHELASTIC_MAX_RESTARTS", 0)
+    if most and _read_int(source, "WORLD_SIZE", 1) > _read_int(source, "LOCAL_WORLD_SIZE", 1):
+        raise TopologyError(
+            f"torchrun was started with --max-restarts {most} on several machines, which do not count restarts together, "
+            f"so their ranks would not meet again. Leave it out, and have a scheduler or `--resume` start all again."
+        )
 
 
 def _read_scheduler(source: Mapping[str, str]) -> tuple[str, str]:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 NAMES = RunDir(Path())  # the run's layout as names of a store rooted at the run directory
 DONE = "done"
+OTHER_RANKS = 10
+PER_SILENCE = 6
 
 Peer = tuple[str, int]
 """Role and rank."""
@@ -58,6 +60,12 @@ class Heart:
             "host": self._host,
         }
         self._store.replace(self._name, json.dumps(text).encode())
+
+
+def beat_every_s(rank: int, beat_s: float, silent_s: float) -> float:
+    """Seconds between two beats of a rank. A beat is several operations of a filesystem that all ranks share, and of a
+    role only rank 0 is waited for: the others beat for people and probes."""
+    return min(beat_s if rank == 0 else OTHER_RANKS * beat_s, silent_s / PER_SILENCE)
 
 
 def read_beat(raw: bytes) -> dict[str, Any] | None:

@@ -47,11 +47,13 @@ def encode_heatmap(
     return torch.cat([heat_NKhw, background_N1hw], dim=-3)
 
 
-def decode_heatmap(heat_NKhw: Tensor, stride: int, radius: int = 4) -> tuple[Tensor, Tensor]:
+def decode_heatmap(
+    heat_NKhw: Tensor, stride: int, radius: int = 4, squared: bool = False
+) -> tuple[Tensor, Tensor]:
     """Peak of each map: points_NK2 in pixels and score_NK, the height of the peak.
 
     The highest cell, then the centre of mass of the positive scores in the (2 radius + 1)^2 window around it, so
-    that a point between two cells is found there. The gradient flows through the scores, not through the choice
+    that a point between two cells is found there. `squared` scores make what lies far from the peak pull less. The gradient flows through the scores, not through the choice
     of the highest cell. A map without a positive score gives its highest cell.
 
     On clean targets the error is under 0.1 px at stride 4; at stride 8 a sigma of 4 px is half a cell, which
@@ -72,6 +74,8 @@ def decode_heatmap(heat_NKhw: Tensor, stride: int, radius: int = 4) -> tuple[Ten
     )
     window_NKab = heat.gather(-1, at_NKab.flatten(-2)).view(at_NKab.shape)
     mass_NKab = F.relu(window_NKab) * inside_NKab
+    if squared:
+        mass_NKab = mass_NKab.square()
 
     total_NK = mass_NKab.sum((-2, -1)).clamp_min(torch.finfo(heat.dtype).tiny)
     x_NK = column_NK + (mass_NKab.sum(-2) * reach).sum(-1) / total_NK

@@ -3,7 +3,9 @@
 flow_N2HW from a to b holds at pixel p of a the step (x, y) in pixels to the same thing in b.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,6 +35,18 @@ def warp(image_NCHW: Tensor, flow_N2HW: Tensor) -> tuple[Tensor, Tensor]:
     # Half a pixel of grace: a pixel's picture reaches that far from its centre.
     valid_NHW = (x_NHW >= -0.5) & (x_NHW <= width - 0.5) & (y_NHW >= -0.5) & (y_NHW <= height - 0.5)
     return rebuilt, valid_NHW.unsqueeze(1)
+
+
+def resample(map_NCHW: Tensor, source_23: NDArray[np.float64]) -> Tensor:
+    """The map with its content moved: out(p) = map(source_23 p), in its own pixels or cells; the border's value beyond it."""
+    height, width = map_NCHW.shape[-2:]
+    y_H = torch.arange(height, device=map_NCHW.device, dtype=torch.float64)
+    x_W = torch.arange(width, device=map_NCHW.device, dtype=torch.float64)
+    at_HW2 = torch.stack(torch.meshgrid(x_W, y_H, indexing="xy"), dim=-1)
+    matrix_23 = torch.from_numpy(source_23).to(map_NCHW.device)
+    from_HW2 = at_HW2 @ matrix_23[:, :2].T + matrix_23[:, 2]
+    grid_NHW2 = _to_grid(from_HW2, map_NCHW).expand(len(map_NCHW), -1, -1, -1)
+    return F.grid_sample(map_NCHW.float(), grid_NHW2, padding_mode="border", align_corners=True)
 
 
 def forward_backward_error(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Tensor:

@@ -1,3 +1,3 @@
 """Using a trained detector: `trained` loads it, `evaluation` measures it, `prediction` finds landmarks on footage,
-`overlay` and `table` write them down, `export` gives the detector away.
+`decoding` and `views` say how it is asked, `overlay` and `table` write them down, `export` gives the detector away.
 """

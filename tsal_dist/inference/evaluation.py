@@ -21,17 +21,16 @@ from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import reduce_scalars, sum_tensors
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.heatmap import decode_heatmap
+from tsal_dist.inference.decoding import PLAIN, Decoding
+from tsal_dist.inference.views import find_points
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.metrics.jitter import Jitter
 from tsal_dist.metrics.normalizer import Normalizer, lengths
 from tsal_dist.models.input import normalize
-from tsal_dist.models.output import DetectorOutput
+from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip, FrameRef
 
 log = logging.getLogger(__name__)
-
-Forward = Callable[[Tensor], DetectorOutput]
 
 KEPT_WORST = 16
 
@@ -119,6 +118,7 @@ class Evaluator:
     read_ahead: ReadAhead = ReadAhead(workers=0)
     most_frames: int = 0
     """Frames to look at, evenly spread over the set; 0 takes all."""
+    decoding: Decoding = PLAIN
 
     def run(
         self,
@@ -131,7 +131,7 @@ class Evaluator:
         """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""
         found = self.nothing_yet()
         for clips in self.batches(rank, world):
-            predicted_NK2 = predict(forward, clips, self.stride, self.radius, self.device)
+            predicted_NK2 = predict(forward, clips, self.stride, self.radius, self.device, self.decoding)
             self.judge(found, clips, predicted_NK2, keep)
             between()
         return found
@@ -241,10 +241,15 @@ def spread(samples: int, most: int) -> list[int]:
 
 
 def predict(
-    forward: Forward, clips: list[Clip], stride: int, radius: int, device: torch.device
+    forward: Forward,
+    clips: list[Clip],
+    stride: int,
+    radius: int,
+    device: torch.device,
+    decoding: Decoding = PLAIN,
 ) -> NDArray[np.float64]:
     """Landmarks_NK2 of the clips' frames, in pixels of their crops."""
-    return locate(forward, to_device(clips, device), stride, radius)
+    return locate(forward, to_device(clips, device), stride, radius, decoding)
 
 
 def to_device(clips: list[Clip], device: torch.device) -> Tensor:
@@ -253,9 +258,11 @@ def to_device(clips: list[Clip], device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def locate(forward: Forward, image_NHWC: Tensor, stride: int, radius: int) -> NDArray[np.float64]:
+def locate(
+    forward: Forward, image_NHWC: Tensor, stride: int, radius: int, decoding: Decoding = PLAIN
+) -> NDArray[np.float64]:
     """Landmarks_NK2 of frames, in their pixels."""
-    points_NK2, _ = decode_heatmap(forward(normalize(image_NHWC)).points_heat_NKhw, stride, radius)
+    points_NK2, _, _ = find_points(forward, normalize(image_NHWC), stride, radius, decoding)
     return points_NK2.double().cpu().numpy()
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.center import decode_center
-from tsal_dist.geometry.heatmap import decode_heatmap
+from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.trained import Trained
+from tsal_dist.inference.views import choose_views, find_points
 from tsal_dist.models.detectors import stride_of
 from tsal_dist.models.input import normalize
 
@@ -54,9 +55,11 @@ class Look:
 
 
 class Finder:
-    """Runs a detector on crops around boxes."""
+    """Runs a detector on crops around boxes. `decoding` is for what is handed on; searches ask once."""
 
-    def __init__(self, trained: Trained, device: torch.device) -> None:
+    def __init__(self, trained: Trained, device: torch.device, decoding: Decoding = PLAIN) -> None:
+        choose_views(decoding.views, trained.config.model.num_points)
+        self.decoding = decoding
         self._model = trained.model.to(device).eval()
         self._config = trained.config
         self._device = device
@@ -83,8 +86,12 @@ class Finder:
         evidence_E: Floats = np.log(np.maximum(sizes + [1 / max(stray, 1e-4) for stray in strays], 1e-4))
         return evidence_E
 
+    def closely(self, image_HWC: Image, box_4: Box) -> Look:
+        """Landmarks within one box, decoded as the finder was told to."""
+        return self.look(image_HWC, [box_4], self.decoding)
+
     @torch.no_grad()
-    def look(self, image_HWC: Image, boxes: Sequence[Box]) -> Look:
+    def look(self, image_HWC: Image, boxes: Sequence[Box], decoding: Decoding = PLAIN) -> Look:
         """Landmarks within boxes that are grown as in training."""
         settings, size_px = self._config.model, self._config.model.crop_px
         matrices = [affine.crop(box_4, size_px, expand=self._config.data.box_expand) for box_4 in boxes]
@@ -95,8 +102,10 @@ class Finder:
             )
             for matrix in matrices
         ]
-        output = self._model(normalize(torch.from_numpy(np.stack(crops)).to(self._device)))
-        points_CK2, score_CK = decode_heatmap(output.points_heat_NKhw, self._stride, settings.decode_radius)
+        image_C3HW = normalize(torch.from_numpy(np.stack(crops)).to(self._device))
+        points_CK2, score_CK, output = find_points(
+            self._model, image_C3HW, self._stride, settings.decode_radius, decoding
+        )
         faces_C1K2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride, top=1)
         gap_CK = (points_CK2 - faces_C1K2[:, 0]).norm(dim=-1)
         agreement_C = torch.exp(-gap_CK.square() / (4 * self._config.train.loss.sigma_px**2)).mean(1)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from tsal_dist.inference.evaluation import Evaluation, Evaluator, Forward, locate, to_device
+from tsal_dist.inference.evaluation import Evaluation, Evaluator, locate, to_device
+from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip
 
 
@@ -26,6 +27,7 @@ class KeptFrames:
                 between()
         found = evaluator.nothing_yet()
         for clips, image_NHWC in self._kept:
-            evaluator.judge(found, clips, locate(forward, image_NHWC, evaluator.stride, evaluator.radius))
+            points_NK2 = locate(forward, image_NHWC, evaluator.stride, evaluator.radius, evaluator.decoding)
+            evaluator.judge(found, clips, points_NK2)
             between()
         return found

@@ -102,7 +102,7 @@ def _next(
         return _nothing(finder, picture, track.presence)
     if box_4 is None:
         box_4, searched = finder.search(picture.image_HWC), True
-    look = finder.look(picture.image_HWC, [box_4])
+    look = finder.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
     expected_px_K = np.full(len(score_K), np.nan)
     found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE

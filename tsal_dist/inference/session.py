@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import open_shards
+from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.finder import Box, Finder
 from tsal_dist.inference.overlay import MOST_ERROR, open_overlay, plan_overlays
 from tsal_dist.inference.pictures import FrameRange, Picture, Source, find_sources, read_pictures
@@ -89,10 +90,12 @@ class Predictions:
 class Detector:
     """A trained detector, and how far it can be trusted."""
 
-    def __init__(self, trained: Trained, trust: Trust | None, threads: int = 0) -> None:
+    def __init__(
+        self, trained: Trained, trust: Trust | None, threads: int = 0, decoding: Decoding = PLAIN
+    ) -> None:
         self.trained, self.trust = trained, trust
         device = pick_device()
-        self.finder = Finder(trained, device)
+        self.finder = Finder(trained, device, decoding)
         if device.type == "cpu":
             blank_HWC = np.zeros((64, 64, 3), np.uint8)
             box_4 = np.array([0.0, 0.0, 63.0, 63.0])
@@ -148,15 +151,19 @@ def open_detector(
     config: RunConfig | None = None,
     threads: int = 0,
     on_frame: OnFrame = lambda done, of: None,
+    decoding: Decoding = PLAIN,
 ) -> Detector:
-    """A run's detector, or that of a file. How far a run's can be trusted is measured on its held-out frames, once."""
+    """A run's detector, or that of a file. How far a run's can be trusted is measured on its held-out frames, once.
+
+    Scores of several views are not those of one: with another decoding it is measured anew, and not kept.
+    """
     if run is None:
         assert weights is not None
-        return Detector(load_weights(weights, config), load_trust(Path(weights)), threads)
+        return Detector(load_weights(weights, config), load_trust(Path(weights)), threads, decoding)
     trained = load_trained(run, role, step)
-    detector = Detector(trained, None, threads)
+    detector = Detector(trained, None, threads, decoding)
     path = RunDir(Path(run)).trust(role, trained.step)
-    detector.trust = load_trust(path)
+    detector.trust = load_trust(path) if decoding == PLAIN else None
     validation = [
         url for url in trained.config.data.validation if not is_local(url) or local_path(url).is_dir()
     ]
@@ -164,5 +171,6 @@ def open_detector(
         data = trained.config.data
         shards = open_shards(validation, data.cache_dir, data.cache_gb)
         detector.trust = measure_trust(detector.finder, shards, trained.config.model.crop_px, on_frame)
-        save_trust(detector.trust, path)
+        if decoding == PLAIN:
+            save_trust(detector.trust, path)
     return detector

@@ -80,7 +80,7 @@ def measure_trust(
         image_HWC = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
         true_box_4 = affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
         box_4 = _shifted(true_box_4, random)
-        look = finder.look(image_HWC, [box_4])
+        look = finder.closely(image_HWC, box_4)
         error_K = np.linalg.norm(look.points_CK2[0] - clip.points_TK2[0], axis=-1) * look.zoom_C[0]
         tally.add(look.score_CK, error_K[None], clip.visible_TK[:1].astype(bool))
         if number % max(1, count // PRESENCE_FRAMES) == 0:

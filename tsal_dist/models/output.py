@@ -3,6 +3,7 @@
 Axes: S stages, N frames, K points, h w cells of `stride` pixels.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -22,3 +23,7 @@ class DetectorOutput(NamedTuple):
     def points_heat_NKhw(self) -> Tensor:
         """The last stage's maps of the K points, without the background: what is decoded."""
         return self.heat_SNKhw[-1, :, :-1]
+
+
+Forward = Callable[[Tensor], DetectorOutput]
+"""A detector as its users see it: normalised crops in, maps out."""

@@ -5,6 +5,7 @@ A safetensors file, or a torch file of plain tensors (never a pickled object). N
 
 import logging
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # noqa: TID251  (the name of torch's error; nothing here unpickles)
@@ -34,6 +35,9 @@ _BROKEN = (
 )
 _PREFIXES = ("module.", "backbone.")
 
+Translate = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""From the tensors of a published file to those of the detector; what it does not know it leaves as it is."""
+
 
 @dataclass(frozen=True)
 class KeyReport:
@@ -52,13 +56,15 @@ class KeyReport:
         )
 
 
-def load_pretrained(model: nn.Module, path: str | Path, trunk: tuple[str, ...]) -> KeyReport:
+def load_pretrained(
+    model: nn.Module, path: str | Path, trunk: tuple[str, ...], translate: Translate = dict
+) -> KeyReport:
     """Copy every tensor whose name and shape fit; refuse a file that leaves part of the trunk untouched.
 
     `trunk` holds the beginnings of the names that the file must supply. Heads may stay fresh: they depend on the
     number of landmarks.
     """
-    found = _read(Path(path))
+    found = translate(_read(Path(path)))
     wanted = model.state_dict()
     fitting = {name: tensor for name, tensor in found.items() if _fits(wanted, name, tensor)}
     # Files older than batch norm's step counter lack it, and it changes nothing unless momentum is None.
@@ -79,15 +85,20 @@ def load_pretrained(model: nn.Module, path: str | Path, trunk: tuple[str, ...]) 
     return report
 
 
+def require_file(path: Path) -> None:
+    """Refuse what is no file, under the setting's name."""
+    if not path.is_file():
+        raise ConfigError(
+            f"model.weights names {str(path)!r}, which is not a file. Nothing is ever downloaded."
+        )
+
+
 def _fits(wanted: dict[str, Tensor], name: str, tensor: Tensor) -> bool:
     return name in wanted and wanted[name].shape == tensor.shape
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(
-            f"model.weights names {str(path)!r}, which is not a file. Nothing is ever downloaded."
-        )
+    require_file(path)
     content: object
     try:
         if path.suffix == ".safetensors":

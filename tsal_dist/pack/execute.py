@@ -21,7 +21,7 @@ import cv2
 from tsal_dist.errors import DataError
 from tsal_dist.pack.boxes import Detector, load_detector
 from tsal_dist.pack.decode import Decoder
-from tsal_dist.pack.packing_plan import Plan, ShardPlan
+from tsal_dist.pack.packing_plan import Plan, ShardPlan, Share
 from tsal_dist.pack.retry import Closed
 from tsal_dist.pack.sources import (
     SOURCES,
@@ -128,17 +128,41 @@ def pack(
         target = Target(folder, scratch, plan.fingerprint, points, plan.options)
         put(encode_sources(rows), target, SOURCES, durable=False)
         progress = Progress(len(plan.shards), plan.frames)
-        shards = _all_shards(plan, target, workers, face_model, progress, on_shard)
+        shards = _pack_shards(plan.shards, target, workers, face_model, progress, on_shard)
         rows = final_rows(rows, (*done, *shards), folder)
         put(encode_sources(rows), target, SOURCES)
         check_apart(rows, folder, [*sibling_splits(folder), *apart_from])
         base = earlier.manifest.plan if earlier else plan.fingerprint
         layout = earlier.manifest.layout if earlier else plan.layout
-        manifest = build_manifest(plan.options.split, base, plan.scheme, points, (*done, *shards), layout)
+        first_pixel = plan.first_pixel.union(earlier.manifest.first_pixel if earlier else ())
+        manifest = build_manifest(
+            plan.options.split, base, plan.scheme, points, (*done, *shards), layout, sorted(first_pixel)
+        )
         outcome = Outcome(manifest.model_copy(update={"url": folder}), tuple(rows), progress)
         _check_failures(outcome, max_fail)
         put(encode_manifest(manifest), target, MANIFEST)
     return outcome
+
+
+def pack_share(
+    plan: Plan,
+    folder: str,
+    share: Share,
+    *,
+    workers: int = 1,
+    face_model: str = "",
+    apart_from: Sequence[str] = (),
+    on_shard: Callable[[Progress], None] = lambda _: None,
+) -> Progress:
+    """Pack one machine's share of the plan. Others may be at work in the folder; `pack` commits it after all."""
+    shards = share.choose(plan.shards)
+    progress = Progress(len(shards), sum(shard.frames for shard in shards))
+    with workplace(folder, plan, share) as scratch:
+        check_apart(first_rows(plan.sources), folder, [*sibling_splits(folder), *apart_from])
+        bind_plan(folder, plan, scratch)
+        target = Target(folder, scratch, plan.fingerprint, plan.points, plan.options)
+        _pack_shards(shards, target, workers, face_model, progress, on_shard)
+    return progress
 
 
 def _merge(earlier: Sequence[SourceRow], rows: Sequence[SourceRow]) -> list[SourceRow]:
@@ -159,29 +183,29 @@ def _check_failures(outcome: Outcome, max_fail: float) -> None:
         )
 
 
-def _all_shards(
-    plan: Plan,
+def _pack_shards(
+    shards: Sequence[ShardPlan],
     target: Target,
     workers: int,
     face_model: str,
     progress: Progress,
     on_shard: Callable[[Progress], None],
 ) -> tuple[Shard, ...]:
-    """Every shard of the plan, in its order; those that an earlier run committed are taken as they are."""
-    planned = {shard.name: shard.frames for shard in plan.shards}
-    found = ((shard.name, finished_shard(shard, target.folder, target.plan)) for shard in plan.shards)
+    """Every one of `shards`, in their order; those that an earlier run committed are taken as they are."""
+    planned = {shard.name: shard.frames for shard in shards}
+    found = ((shard.name, finished_shard(shard, target.folder, target.plan)) for shard in shards)
     records = {name: record for name, record in found if record is not None}
     for record in records.values():
         progress.add(record, planned[record.name])
     progress.begin()
-    chains = _build_chains([shard for shard in plan.shards if shard.name not in records], workers)
+    chains = _build_chains([shard for shard in shards if shard.name not in records], workers)
     run = _run_here if workers == 1 or len(chains) <= 1 else _run_in_processes
     for packed in run(chains, target, face_model, workers):
         records[packed.record.name] = packed.record
         progress.add(packed.record, planned[packed.record.name])
         progress.problems += packed.problems
         on_shard(progress)
-    return tuple(records[shard.name] for shard in plan.shards)
+    return tuple(records[shard.name] for shard in shards)
 
 
 def _build_chains(shards: Sequence[ShardPlan], workers: int) -> list[list[ShardPlan]]:

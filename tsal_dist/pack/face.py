@@ -25,6 +25,8 @@ class Face:
     box: Box | None = None
     face_px: float | None = None
     attributes: tuple[str, ...] = ()
+    first_pixel: int = 0
+    """What the annotation calls the first pixel, which the points here call 0."""
 
     def digest(self) -> bytes:
         """Bytes that differ when anything in this annotation does."""
@@ -53,6 +55,7 @@ def build_face(
     box: Box | None = None,
     face_px: float | None = None,
     attributes: tuple[str, ...] = (),
+    first_pixel: int = 0,
 ) -> Face:
     """A labelled face; points without a place are zeroed, and others must be finite."""
     if not np.isin(visible_K, (0, 1, HIDDEN)).all():
@@ -61,7 +64,7 @@ def build_face(
         points_K2 = np.where(visible_K[:, None] > 0, points_K2, 0).astype(np.float32)
     if not np.isfinite(points_K2).all():
         raise DataError("a landmark is not a finite number")
-    return Face(points_K2, visible_K.astype(np.uint8), box, face_px, attributes)
+    return Face(points_K2, visible_K.astype(np.uint8), box, face_px, attributes, first_pixel)
 
 
 def parse_number(word: str) -> float:

@@ -101,8 +101,28 @@ class Plan:
         return self.options.scheme or f"{self.points} points"
 
     @property
+    def first_pixel(self) -> set[int]:
+        """What the annotations call the first pixel: 0, 1, or both where formats are mixed."""
+        faces = (label.face for one, _ in self.sources for label in one.labels.values())
+        return {face.first_pixel for face in faces if face.points_K2 is not None}
+
+    @property
     def frames(self) -> int:
         return sum(shard.frames for shard in self.shards)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several machines packs of a plan."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    def choose(self, shards: Sequence[ShardPlan]) -> Sequence[ShardPlan]:
+        """Shards in a row, so that a long video is decoded on one machine; as many for every machine, or one less."""
+        first, behind = ((number * len(shards)) // self.of for number in (self.number - 1, self.number))
+        return shards[first:behind]
 
 
 def build_plan(

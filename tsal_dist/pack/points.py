@@ -2,7 +2,10 @@
 
 Two dialects share the extension. 300W and 300VW write `version: 1` or `version: 1.0`, `n_points: K` and K lines
 `x y` in braces. AFLW's converted files have lines `index x y True`, counted from 1, for the visible points only;
-their K cannot be seen in the file and is the caller's. Coordinates are used as they are written.
+their K cannot be seen in the file and is the caller's.
+
+The first dialect counts pixels from 1, as its authors' programs do: 1 is subtracted, since everywhere here the centre
+of the first pixel is at 0. The second's coordinates are used as they are written.
 """
 
 from pathlib import Path
@@ -41,7 +44,7 @@ def _parse_braces(lines: list[str]) -> Face:
     points_K2 = np.array([[parse_number(word) for word in row.split()] for row in rows])
     if points_K2.shape != (promised, 2) or not promised:
         raise ValueError(f"{len(rows)} points where n_points says {promised}")
-    return build_face(points_K2, np.ones(promised, np.uint8))
+    return build_face(points_K2 - 1, np.ones(promised, np.uint8), first_pixel=1)
 
 
 def _parse_rows(lines: list[str], points: int) -> Face:

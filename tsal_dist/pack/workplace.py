@@ -1,7 +1,8 @@
-"""One packer per folder: the lock, the scratch folder, and the plan that the folder is bound to.
+"""One packer per folder, or one per share of it: the lock, the scratch folder, and the plan that the folder is bound to.
 
 The lock is the kernel's (flock on a folder), so it ends with the last process that holds it, however that died.
-Workers hold it too: a packer that starts while orphans of a killed one still run waits for them.
+Workers hold it too: a packer that starts while orphans of a killed one still run waits for them. A share is locked by
+its own scratch folder, and holds the whole one against a packer that would commit it.
 """
 
 import fcntl
@@ -12,13 +13,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
-from tsal_dist.pack.packing_plan import Plan
+from tsal_dist.pack.packing_plan import Plan, Share
 from tsal_dist.shards import files
 
 log = logging.getLogger(__name__)
@@ -28,47 +29,57 @@ _PATIENCE_S = 10.0
 _POLL_S = 0.05
 
 
-def scratch_folder(folder: str, plan: Plan) -> Path:
+def scratch_folder(folder: str, plan: Plan, share: Share | None = None) -> Path:
     """Beside the shards where that is a path, so that a move is a rename; else in the system's own place."""
+    suffix = f"-{share.number}-of-{share.of}" if share else ""
     if files.is_local(folder):
-        return files.local_path(folder) / SCRATCH
-    return Path(tempfile.gettempdir()) / f"tsal-pack-{plan.fingerprint[:16]}"
+        return files.local_path(folder) / f"{SCRATCH}{suffix}"
+    return Path(tempfile.gettempdir()) / f"tsal-pack-{plan.fingerprint[:16]}{suffix}"
 
 
 @contextmanager
-def workplace(folder: str, plan: Plan) -> Iterator[Path]:
+def workplace(folder: str, plan: Plan, share: Share | None = None) -> Iterator[Path]:
     """An empty scratch folder that no other packer uses; removed at the end. What a kill left is removed first."""
-    scratch = scratch_folder(folder, plan)
+    scratch = scratch_folder(folder, plan, share)
     files.make_folder(folder)
-    locked = scratch.parent if files.is_local(folder) else scratch
+    locked = _locked_folder(scratch, folder)
     locked.mkdir(parents=True, exist_ok=True)
-    handle = os.open(locked, os.O_RDONLY)
-    try:
-        _lock(handle, folder)
+    with ExitStack() as leaving:
+        if share and files.is_local(folder):
+            _wait_for(_open(files.local_path(folder), leaving), fcntl.LOCK_SH, folder)
+        handle = _open(locked, leaving)
+        _wait_for(handle, fcntl.LOCK_EX, folder)
+        _flock(handle, fcntl.LOCK_SH)
         _empty(scratch)
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch)
-    finally:
-        os.close(handle)
+        leaving.callback(shutil.rmtree, scratch)
+        yield scratch
 
 
 def share_lock(scratch: Path, folder: str) -> int:
     """A worker's part in the lock; it lasts as long as the process."""
-    locked = scratch.parent if files.is_local(folder) else scratch
+    locked = _locked_folder(scratch, folder)
     handle = os.open(locked, os.O_RDONLY)
     _flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return handle
 
 
-def _lock(handle: int, folder: str) -> None:
+def _locked_folder(scratch: Path, folder: str) -> Path:
+    """The shards' own folder for a packer of the whole plan, where that is a path."""
+    return scratch.parent if files.is_local(folder) and scratch.name == SCRATCH else scratch
+
+
+def _open(folder: Path, leaving: ExitStack) -> int:
+    handle = os.open(folder, os.O_RDONLY)
+    leaving.callback(os.close, handle)
+    return handle
+
+
+def _wait_for(handle: int, operation: int, folder: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while not _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    while not _flock(handle, operation | fcntl.LOCK_NB):
         if time.monotonic() > deadline:
             raise ConfigError(f"Another packer is at work in {folder}. Wait for it, or stop it.")
         time.sleep(_POLL_S)
-    _flock(handle, fcntl.LOCK_SH)
 
 
 def _flock(handle: int, operation: int) -> bool:
@@ -114,7 +125,8 @@ def bind_plan(folder: str, plan: Plan, scratch: Path, first_shard: int = 0) -> N
             raise ConfigError(_difference(folder, begun_with, plan.summary))
         return
     foreign = [name for name in files.list_names(folder) if name.endswith((".tar", ".idx"))]
-    if foreign and not first_shard:
+    # Machines begin a folder together: one may have packed a shard since the plan was looked for.
+    if foreign and not first_shard and read_plan(folder) is None:
         raise ConfigError(
             f"{folder} holds {foreign[0]} and no {name}: it was not made by this packer. Use an empty folder."
         )

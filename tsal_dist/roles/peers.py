@@ -15,8 +15,6 @@ STUDENT_PEER, TEACHER_PEER = ("student", 0), ("teacher", 0)
 """Rank 0 of either role speaks for it."""
 AT_WORK = ("absorb", "label")
 """The phases of a teacher that will send labels."""
-BEAT_S = 1.0
-"""A heartbeat more often than this tells nobody more."""
 
 
 class Peers(Protocol):
@@ -51,11 +49,13 @@ class SignOfLife:
         heart: Heart,
         require_current: Callable[[], None],
         clock: Clock,
+        every_s: float,
     ) -> None:
         """`require_current` raises StaleRun where a successor of this process has started."""
         self._heart = heart
         self._require_current = require_current
         self._clock = clock
+        self._every_s = every_s
         self._last_s = -1e9
         self._mute = False
 
@@ -65,7 +65,7 @@ class SignOfLife:
         A store that refuses is no reason to stop working: said once, not every second.
         """
         now_s = self._clock.now_s()
-        if now_s - self._last_s < BEAT_S:
+        if now_s - self._last_s < self._every_s:
             return
         self._last_s = now_s
         try:

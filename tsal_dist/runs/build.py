@@ -27,7 +27,7 @@ from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.consumer import Consumer
-from tsal_dist.pseudo.credits import Credits, check_limits
+from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
@@ -47,6 +47,7 @@ from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.first_weights import first_weights
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
 from tsal_dist.trackers.choose import build_tracker
@@ -78,10 +79,11 @@ def settle_method(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"method": MethodConfig.model_validate(written)})
 
 
-def build_model(config: RunConfig, number: int = 0) -> nn.Module:
-    """The detector, with the same first weights in every process of a run; each `number` has weights of its own."""
+def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Module:
+    """The detector, with the same first weights in every process of a run: random ones, each `number` has its own, and
+    under them those of the file `weights`."""
     torch.manual_seed(config.train.seed + number)
-    return build_detector(config.model.detector, config.model.num_points, config.model.weights)
+    return build_detector(config.model.detector, config.model.num_points, weights)
 
 
 def build_recipe(config: RunConfig) -> Recipe:
@@ -103,10 +105,10 @@ def build_task(config: RunConfig) -> Task:
     )
 
 
-def build_student_net(config: RunConfig, recipe: Recipe) -> nn.Module:
+def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:
     """What the student trains: the detector, or what the method makes of detectors."""
     numbers = count()
-    return recipe.student.build(lambda: build_model(config, next(numbers)))
+    return recipe.student.build(lambda: build_model(config, next(numbers), weights))
 
 
 def build_student(
@@ -124,7 +126,7 @@ def build_student(
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
         feed = _feed(config, consumer, recipe, shards, role_rank)
         usage = LabelUsage(staleness) if planner else None
-    net = build_student_net(config, recipe)
+    net = build_student_net(config, recipe, first_weights(config.model, run.dir.checkpoints("student")))
     engine = build_engine(
         net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
@@ -179,8 +181,10 @@ def build_teacher(
         update={"lr": train.optim.lr * lr_share, "warmup_steps": min(train.optim.warmup_steps, 10)}
     )
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
+    weights = first_weights(config.model, run.dir.checkpoints("teacher"))
     panel = {
-        name: member.build() if member.build else build_model(config) for name, member in recipe.panel.items()
+        name: member.build() if member.build else build_model(config, weights=weights)
+        for name, member in recipe.panel.items()
     }
     engine = build_engine(
         next(iter(panel.values())),
@@ -260,19 +264,6 @@ def build_evaluator(
         normalizer=config.data.normalizer,
         device=device,
         most_frames=most_frames,
-    )
-
-
-def check_water(config: RunConfig, students: int, teachers: int) -> None:
-    """Refuse limits under which both roles could wait for each other."""
-    queue, train = config.runtime.queue, config.train
-    check_limits(
-        high_rows=queue.high_water_rows,
-        low_rows=queue.low_water_rows,
-        segment_rows=queue.segment_rows,
-        plan_rows=train.unlabelled_batch * students,
-        producers=teachers,
-        unit=config.data.clip_frames,
     )
 
 

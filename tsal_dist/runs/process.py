@@ -26,7 +26,7 @@ from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
+from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
@@ -35,6 +35,7 @@ from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
+from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
 from tsal_dist.roles.lockstep import Caller, check_seats, run_lockstep_teacher
 from tsal_dist.roles.peers import (
@@ -60,7 +61,6 @@ from tsal_dist.runs.build import (
     build_model,
     build_student,
     build_teacher,
-    check_water,
     settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
@@ -102,6 +102,11 @@ class ProcessContext:
         few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
         return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
 
+    @property
+    def beat_every_s(self) -> float:
+        limits = self.config.runtime.deadlines
+        return beat_every_s(self.role_rank.rank, limits.beat_s, limits.silent_s)
+
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
         for tenure in self.tenures.values():
@@ -135,7 +140,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     teachers = sum(other.role == "teacher" for other in seats)
     check_sources(config, len(seats) - teachers)
     if teachers:
-        check_water(config, len(seats) - teachers, teachers)
+        _check_water(config, len(seats) - teachers, teachers)
         if config.runtime.lockstep:
             check_seats(len(seats) - teachers, teachers)
     limits = config.runtime.deadlines
@@ -182,6 +187,19 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
     return ProcessContext(run, seat, role_rank, shards, store, tenures, MonotonicClock())
 
 
+def _check_water(config: RunConfig, students: int, teachers: int) -> None:
+    """Refuse limits under which both roles could wait for each other."""
+    queue, train = config.runtime.queue, config.train
+    check_limits(
+        high_rows=queue.high_water_rows,
+        low_rows=queue.low_water_rows,
+        segment_rows=queue.segment_rows,
+        plan_rows=train.unlabelled_batch * students,
+        producers=teachers,
+        unit=config.data.clip_frames,
+    )
+
+
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
     with ExitStack() as leaving:
         heart = Heart(
@@ -189,7 +207,7 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
         )
         limits = context.config.runtime.deadlines
         when_there_is_room(partial(heart.beat, "start", 0), limits)
-        life = SignOfLife(heart, context.require_current, context.clock)
+        life = SignOfLife(heart, context.require_current, context.clock, context.beat_every_s)
         act = _be_teacher if context.seat.role == "teacher" else _be_student
         code = act(context, life, stop, leaving)
         when_there_is_room(partial(heart.beat, DONE, 0), limits)

@@ -7,6 +7,7 @@ manifest's fingerprint covers the bytes of every shard: a reader's saved positio
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from tsal_dist.shards.files import join, read_bytes
 
 MANIFEST = "manifest.json"
 FORMAT: Final = 1
-_ONLY_WHERE_SAID = ("names", "skeleton")
+_ONLY_WHERE_SAID = ("names", "skeleton", "first_pixel")
 _MOST_FRAMES = 2**31 - 1  # the frame table holds 32 bits
 
 
@@ -94,6 +95,9 @@ class Manifest(_Page):
     """What the landmarks are called, in their order; () when the labels did not say. Absent from the file then."""
     skeleton: tuple[tuple[int, int], ...] = ()
     """Pairs of landmarks, counted from 0, that are drawn joined; () and absent when the labels did not say."""
+    first_pixel: tuple[int, ...] = ()
+    """What the annotations called the first pixel before they were packed; in the shards it is always 0. Empty in
+    folders that do not say."""
     shards: tuple[Shard, ...]
     fingerprint: str = ""
     """sha256 over everything above."""
@@ -134,7 +138,13 @@ class Manifest(_Page):
 
 
 def build_manifest(
-    split: str, plan: str, scheme: str, points: int, shards: tuple[Shard, ...], layout: Layout = UNNAMED
+    split: str,
+    plan: str,
+    scheme: str,
+    points: int,
+    shards: tuple[Shard, ...],
+    layout: Layout = UNNAMED,
+    first_pixel: Sequence[int] = (),
 ) -> Manifest:
     bare = Manifest(
         split=split,
@@ -143,6 +153,7 @@ def build_manifest(
         points=points,
         names=layout.names,
         skeleton=layout.skeleton,
+        first_pixel=tuple(first_pixel),
         shards=shards,
     )
     return bare.model_copy(update={"fingerprint": _fingerprint(bare)})

@@ -178,8 +178,8 @@ def _write_video(path: Path, frames: NDArray[np.uint8], spec: DatasetSpec) -> No
 
 
 def encode_pts(points: NDArray[np.float32]) -> str:
-    """Points as the text of a 300W `.pts` file."""
-    lines = "".join(f"{x:.3f} {y:.3f}\n" for x, y in points)
+    """Points as the text of a 300W `.pts` file, which counts pixels from 1."""
+    lines = "".join(f"{x:.3f} {y:.3f}\n" for x, y in points + 1)
     return f"version: 1\nn_points: {len(points)}\n{{\n{lines}}}\n"
 
 

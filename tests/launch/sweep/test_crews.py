@@ -6,6 +6,7 @@ import pytest
 
 from launch.sweep import crews as crews_module
 from launch.sweep.crews import Crews
+from launch.sweep.place import fit_plan
 from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
 from tsal_dist.errors import ExitCode
@@ -42,7 +43,7 @@ def stage(tmp_path):
         file = tmp_path / "tiny.toml"
         place = f"[place]\nnodes = {nodes}\nprocs_per_node = {procs}\ncpus_per_proc = 4\n"
         file.write_text(f"[settings]\n{settings}\n{place}[space]\ntrain.seed = {{ choice = [0, 1] }}\n")
-        plan = plan_sweep([str(ROOT / "configs/demo.toml")], [], file, {}, tmp_path)
+        plan = fit_plan(plan_sweep([str(ROOT / "configs/demo.toml")], [], file, {}, tmp_path), [])
         machines = [Pretence(f"host{number}") for number in range(nodes)]
         run = tmp_path / "run"
         return Crews(plan, plan.config, ["train.seed=1"], run, machines), machines, RunDir(run)

@@ -122,11 +122,11 @@ def test_optuna_chooses_from_every_kind_of_range(sweep):
     assert job.finish() == 0, job.output
     assert [trial["status"] for trial in job.trials()] == ["done"] * 3
     for trial in job.trials():
-        config = json.loads((Path(trial["run"]) / "run.json").read_text())["config"]["train"]
+        config = json.loads((Path(trial["run"]) / "run.json").read_text())["config"]
         values = trial["values"]
-        assert 1e-3 <= config["optim"]["lr"] == values["train.optim.lr"] <= 1e-2
-        assert config["sources"]["use"] == values["method.use"]
-        assert config["teacher"]["queue"] == values["method.queue"] in (2, 3)
+        assert 1e-3 <= config["train"]["optim"]["lr"] == values["train.optim.lr"] <= 1e-2
+        assert config["method"]["use"] == values["method.use"]
+        assert config["method"]["queue"] == values["method.queue"] in (2, 3)
     assert len({trial["values"]["train.optim.lr"] for trial in job.trials()}) == 3
 
 

@@ -81,6 +81,20 @@ def test_a_trial_across_two_nodes_and_a_process_of_it_is_killed(sweep, cluster):
     assert_nothing_left(job.folder)
 
 
+def test_trials_get_gpus_where_the_cluster_has_them_and_each_its_own(sweep, cluster):
+    """The GPUs are Ray's word alone: a machine's settings are what trials see of them."""
+    cluster.add_node(num_cpus=4, num_gpus=4, object_store_memory=80 * 1024 * 1024)
+    job = sweep(
+        GRID, "train.optim.lr = { grid = [2e-3, 2e-2] }", "--address", cluster.address, "train.steps=160"
+    )
+    assert job.finish() == 0, job.output
+    assert "each 1 x {'CPU': 2.0, 'GPU': 2.0}" in job.output
+    seen = {}
+    for start in job.starts():
+        seen.setdefault(start["run"], set()).add(start["CUDA_VISIBLE_DEVICES"])
+    assert sorted(gpus for (gpus,) in seen.values()) == ["0,1", "2,3"]
+
+
 def test_a_trial_whose_node_is_lost_goes_on_elsewhere(sweep, cluster):
     text = GRID + "[place]\nprocs_per_node = 2\ncpus_per_proc = 0.5\n"
     job = sweep(text, SPACE, "--address", cluster.address, "train.steps=160")

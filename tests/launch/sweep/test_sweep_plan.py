@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from launch.sweep.__main__ import main
+from launch.sweep.place import fit_plan
 from launch.sweep.spec import read_sweep, sweep_keys
 from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
@@ -14,7 +15,8 @@ from tsal_dist.errors import ConfigError, TsalError
 LR = "train.optim.lr = { uniform = [1e-3, 1e-2] }"
 
 
-def plan(tmp_path, space=LR, text="", *words, **changes):
+def plan(tmp_path, space=LR, text="", *words, trials=None):
+    changes = {"sweep.trials": trials} if trials else {}
     file = tmp_path / "tiny.toml"
     file.write_text(f"{text}\n[space]\n{space}\n")
     return plan_sweep([str(ROOT / "configs/demo.toml")], words, file, changes, tmp_path)
@@ -63,6 +65,7 @@ def plan(tmp_path, space=LR, text="", *words, **changes):
         (LR, "[settings]\ndata.validation = []", "data.validation names no shards"),
         (LR, "[settings]\ntrain.stepss = 3", "no setting 'train.stepss'. Did you mean 'train.steps'"),
         (LR, '[sweep]\nshared_labels = "runs/none"', "shared_labels: runs/none holds no run.json"),
+        (LR, '[sweep]\ndir = "s3://bucket/sweep"', "sweep.dir is 's3://bucket/sweep'"),
         (LR, "[schedule]\nkindd = 1", "no setting 'schedule.kindd'. Did you mean 'schedule.kind'"),
         (LR, '[place]\nstrategy = "PACKED"', "place.strategy = 'PACKED' is not valid"),
     ],
@@ -81,7 +84,7 @@ def test_what_wins_over_what(tmp_path):
     assert config.run.dir == str(tmp_path / "run")
     assert found.trials == 3
     # A teacher and a student, a core each: what launch.local would start.
-    assert found.bundles == [{"CPU": 2.0}]
+    assert fit_plan(found, [{"CPU": 8.0}]).bundles == [{"CPU": 2.0}]
 
 
 def test_a_place_is_what_was_asked_for(tmp_path):
@@ -89,7 +92,7 @@ def test_a_place_is_what_was_asked_for(tmp_path):
         '[place]\nnodes = 2\nprocs_per_node = 4\ngpus_per_proc = 0.5\ncpus_per_proc = 3\nstrategy = "SPREAD"'
     )
     found = plan(tmp_path, LR, text)
-    assert found.bundles == [{"CPU": 12, "GPU": 2.0}] * 2
+    assert fit_plan(found, []).bundles == [{"CPU": 12, "GPU": 2.0}] * 2
     (crew,) = found.trial_crews(found.config)
     assert (crew.nodes, crew.procs) == (2, 4)
 
@@ -124,6 +127,10 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(capsys, monkeypatch):
     page = capsys.readouterr().out
     assert "5 trials" in page
     assert "method.queue: randint from 1 to 6" in page
+    assert (
+        "1 x (2 training processes, which read clips themselves; a GPU for each where there are any; 2 CPUs"
+        in page
+    )
     assert "launch.crew" in page
     assert not (ROOT / "runs/sweeps/consistency").exists()
 

@@ -1,95 +1,111 @@
-"""The accuracy bench: its arithmetic by hand, and the whole of it once, tiny; then again, from what it kept."""
+"""The whole of the accuracy bench once, tiny; then again from what it kept, and a part of it from a lost cell."""
 
 import json
-import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.roles.short_runs import OVERRIDES
-from tools.bench.accuracy import Cell, list_cells, mean_and_error, summarise
+from tests.roles.short_runs import OVERRIDES, pack_faces
+from tools.bench.accuracy.__main__ import build_parser, methods_on_few, parse_variant
+from tools.bench.accuracy.cells import Cell
+from tools.bench.accuracy.data_set import DataSet
+from tools.bench.accuracy.methods import BASELINE, choose_methods, list_methods
+from tools.bench.accuracy.own import parse_own
+from tsal_dist.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
+TINY = [word for word in OVERRIDES if not word.startswith(("train.steps", "runtime.topology", "model.num"))]
 
 
-def bench(folder, *argv):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.bench.accuracy", f"--folder={folder}", *argv],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+def bench(*argv):
+    words = [sys.executable, "-m", "tools.bench.accuracy", *map(str, argv)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_labels_alone_are_always_trained_and_come_first():
+    assert list_methods()[0] == BASELINE
+    assert choose_methods(None) == list_methods()
+    assert choose_methods(["tsal", "mine.py:recipe"]) == (BASELINE, "tsal", "mine.py:recipe")
+    with pytest.raises(ConfigError, match=r"'magic'; the project has supervised"):
+        choose_methods(["magic"])
+
+
+def test_a_variant_has_a_name_and_settings():
+    variant = parse_variant("no track: train.a=1 train.b=['x','y']")
+    assert (variant.name, variant.settings) == ("no track", ("train.a=1", "train.b=['x','y']"))
+    for text in ("no track", "name:", ": train.a=1"):
+        with pytest.raises(ConfigError, match="it must be"):
+            parse_variant(text)
+
+
+def test_a_quick_round_has_methods_at_the_fewest_labels_only():
+    data = DataSet("faces", ("5", "all"), (), steps=1, repeats=1)
+    cells = [Cell("faces", amount, method, 0, (), "", "", "") for amount in data.amounts for method in ("supervised", "tsal")]  # fmt: skip
+    kept = [(cell.amount, cell.method) for cell in methods_on_few(cells, [data])]
+    assert kept == [("5", "supervised"), ("5", "tsal"), ("all", "supervised")]
+
+
+def test_words_may_stand_in_any_order():
+    args = build_parser().parse_intermixed_args(["model.crop_px=64", "--jobs", "1", "train.optim.lr=0.1"])
+    assert args.overrides == ["model.crop_px=64", "train.optim.lr=0.1"]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return pack_faces(tmp_path_factory.mktemp("faces"))
+
+
+def test_shards_of_ones_own_say_how_many_labels_they_have(faces):
+    data = parse_own(
+        f"mine labelled={faces.train} unlabelled={faces.train} test={faces.held_out} data.normalizer=face_size",
+        steps=7,
+        repeats=2,
     )
-
-
-def test_mean_and_standard_error_by_hand():
-    assert mean_and_error([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1 / math.sqrt(3)))
-    mean, error = mean_and_error([5.0])
-    assert mean == 5.0
-    assert math.isnan(error)
-
-
-def test_the_gap_is_between_the_baselines():
-    """From .10 at few labels to .06 at all of them: .08 closes a half, .12 opens another."""
-    nme = {
-        ("supervised", 0.05): 0.10,
-        ("supervised", 1.0): 0.06,
-        ("tsal", 0.05): 0.08,
-        ("mean_teacher", 0.05): 0.12,
-    }
-    cells = [Cell(method, share, seed, ()) for seed in range(2) for method, share in nme]
-    results = {
-        cell.name: {"nme": nme[cell.method, cell.share] + 0.01 * (cell.seed - 0.5), "jitter": 0.01}
-        for cell in cells
-    }
-    rows = {(row.method, row.share): row for row in summarise(cells, results)}
-    assert rows["tsal", 0.05].gap_closed == pytest.approx(0.5)
-    assert rows["mean_teacher", 0.05].gap_closed == pytest.approx(-0.5)
-    assert math.isnan(rows["supervised", 0.05].gap_closed)
-    assert rows["tsal", 0.05].nme_error == pytest.approx(0.005)
-
-
-def test_all_shares_are_of_the_same_videos_and_seeds():
-    from tools.bench.accuracy import build_parser
-
-    argv = ["--seeds", "2", "--variant", "calm: method.keep=0.9", "model.crop_px=64"]
-    cells = list_cells(build_parser().parse_intermixed_args(argv), Path("data"))
-    assert len({cell.name for cell in cells}) == len(cells) == 2 * 2 * (1 + 2 + 2)
-    assert all("model.crop_px=64" in cell.words for cell in cells)
-    calm = [cell for cell in cells if "method.keep=0.9" in cell.words]
-    assert {cell.method for cell in calm} == {"mean_teacher calm", "tsal calm"}
+    assert data.name == "mine"
+    assert data.amounts == ("8",), "every fourth frame of four videos of eight"
+    assert data.settings == ("model.num_points=68", "data.normalizer=face_size")
+    assert data.fold(0) == data.fold(1)
+    with pytest.raises(ConfigError, match="equally many labels"):
+        parse_own(f"mine labelled={faces.train},{faces.train} unlabelled=x test=y", 7, 2)
+    with pytest.raises(ConfigError, match="it must be 'NAME labelled="):
+        parse_own(f"mine labelled={faces.train} unlabelled=x", 7, 2)
 
 
 @pytest.mark.slow
-def test_a_tiny_bench_runs_and_reads_back_what_it_has(tmp_path):
-    tiny = [*OVERRIDES, "train.burn_in_steps=2", "runtime.checkpoint.every=3"]
-    tiny = [word for word in tiny if not word.startswith(("train.steps", "runtime.topology"))]
-    argv = ["--recipes", "supervised", "tsal", "--shares", "0.5", "1", "--seeds", "1", "--steps", "3"]
-    argv += ["--videos", "5", "--frames", "6", "--size", "64", *tiny]
-    first = bench(tmp_path, *argv)
+@pytest.mark.timeout(900)
+def test_a_tiny_bench_runs_and_reads_back_what_it_has(faces, tmp_path):
+    own = f"mine labelled={faces.train} unlabelled={faces.train} test={faces.held_out} video={faces.held_out}"
+    argv = ["--cells", tmp_path, "--only-shards", "--shards", own, "--methods", "tsal", "--repeats", 1]
+    argv += ["--steps", 4, "--jobs", 1, *TINY]
+    first = bench(*argv)
     assert first.returncode == 0, first.stderr
-    record = json.loads(first.stdout.splitlines()[-1])
-    assert [(row["method"], row["share"]) for row in record["results"]] == [
-        ("supervised", 0.5), ("tsal", 0.5), ("supervised", 1.0), ("tsal", 1.0),
-    ]  # fmt: skip
-    assert all(0 < row["nme"] < 10 for row in record["results"])
-    assert record["results"][1]["teacher_nme"] is not None
-    assert record["system"]["commit"]
+    lines = [line for line in first.stdout.splitlines() if line.startswith("|")]
+    assert [line.split("|")[2].strip() for line in lines[2:]] == ["labels alone", "tsal"]
+    assert (tmp_path / "table.md").read_text().strip() == first.stdout.strip()
+    assert not any((tmp_path / "runs").iterdir()), "runs go once they are measured"
 
-    # One cell was lost on the way: only it is trained again, and to the same number.
-    kept = tmp_path / "tsal_0.5_0.json"
-    before = kept.read_text()
+    # One cell was lost on the way: only it is trained again, and to the same numbers, save for its time.
+    (kept,) = tmp_path.glob("mine_8_tsal_0_*.json")
+    (other,) = tmp_path.glob("mine_8_supervised_0_*.json")
+    before, untouched = json.loads(kept.read_text())["result"], other.stat().st_mtime_ns
+    assert 0 < before["test"] < 10
+    assert before["teacher"] is not None
     kept.unlink()
-    others = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
-    assert len(others) == 3
-    time.sleep(0.01)
-    again = bench(tmp_path, *argv)
-    assert json.loads(again.stdout.splitlines()[-1])["results"] == record["results"]
-    assert kept.read_text() == before
-    assert {path: path.stat().st_mtime_ns for path in others} == others
+    again = bench(*argv)
+    assert "1 cells are there, 1 to train" in again.stderr
+    after = json.loads(kept.read_text())["result"]
+    assert {**after, "seconds": 0} == {**before, "seconds": 0}
+    assert other.stat().st_mtime_ns == untouched
 
-    other = bench(tmp_path, *argv, "train.optim.lr=0.5")
-    assert other.returncode == 2
-    assert "measured with other settings" in other.stderr
+
+@pytest.mark.slow
+def test_a_cell_that_cannot_be_trained_is_said_and_shown_as_missing(faces, tmp_path):
+    own = f"mine labelled={faces.train} unlabelled={faces.train} test={faces.held_out}"
+    argv = ["--cells", tmp_path, "--only-shards", "--shards", own, "--methods", BASELINE, "--repeats", 1]
+    broken = bench(*argv, "train.optim.lr=-1")
+    assert broken.returncode == 1
+    assert "mine, 8 labels, supervised, repetition 0: training mine_8_supervised_0_" in broken.stderr
+    assert "train.optim.lr" in broken.stderr
+    assert "0 of 1 cells are there" in broken.stdout

@@ -1,0 +1,123 @@
+"""Views of a crop: their maps come home to the cell, mirrored points under their own names, errors cancel."""
+
+import argparse
+
+import pytest
+import torch
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.geometry.flip import flip_order
+from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
+from tsal_dist.inference.decoding import PLAIN, Decoding, add_decoding, read_decoding
+from tsal_dist.inference.views import View, choose_views, find_points, seen_in
+from tsal_dist.models.output import DetectorOutput
+
+SIZE_PX, STRIDE, POINTS, SIGMA_PX = 64, 4, 19, 4.0
+MANY = {True: 8, False: 5}
+
+
+class Seeing:
+    """Finds landmarks in a picture whose pixels tell where in the plain crop they come from.
+
+    In a mirror image it takes the left eye for the right one, as every detector must.
+    """
+
+    def __init__(self, points_K2, error_px=0.0):
+        self.points_K2, self.error_px = points_K2, error_px
+        self.asked = []
+
+    def __call__(self, image_N3HW):
+        self.asked.append(image_N3HW)
+        origin_2HW = image_N3HW[0, :2]
+        far_KHW = (origin_2HW.unsqueeze(0) - self.points_K2[:, :, None, None]).norm(dim=1)
+        index_K = far_KHW.flatten(1).argmin(1)
+        now_K2 = torch.stack([index_K % SIZE_PX, index_K // SIZE_PX], dim=-1).float()
+        mirrored = origin_2HW[0, 0, 0] > origin_2HW[0, 0, -1]
+        if mirrored:
+            now_K2 = now_K2[list(flip_order(POINTS))]
+        now_K2 = now_K2 + torch.tensor([self.error_px, 0.0])
+        seen_1K = torch.ones(1, len(now_K2))
+        heat = encode_heatmap(now_K2.unsqueeze(0), seen_1K, (SIZE_PX // STRIDE,) * 2, STRIDE, SIGMA_PX)
+        return DetectorOutput(heat.unsqueeze(0), heat[:, :1], heat.repeat(1, 2, 1, 1))
+
+
+@pytest.fixture
+def points_K2():
+    torch.manual_seed(0)
+    return torch.randint(18, 46, (POINTS, 2)).float()
+
+
+def ramps():
+    axis = torch.arange(float(SIZE_PX))
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x, y, torch.zeros_like(x)]).unsqueeze(0)
+
+
+def find(detector, look):
+    return find_points(detector, ramps(), STRIDE, 4, look)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        View(mirrored=True),
+        View(zoom=0.92),
+        View(zoom=1.08, mirrored=True),
+        View(degrees=6.0),
+        View(degrees=-6.0, mirrored=True),
+    ],
+)
+def test_each_views_maps_come_home(points_K2, view):
+    """To a half pixel, which is what the toy detector's whole pixels leave."""
+    detector = Seeing(points_K2)
+    straight = find(detector, PLAIN)[0]
+    heat_NKhw = seen_in(detector, ramps(), STRIDE, view)
+    found, _ = decode_heatmap(heat_NKhw, STRIDE)
+    torch.testing.assert_close(found, straight, atol=0.8, rtol=0)
+    assert (found - straight).mean().abs() < 0.2
+
+
+def test_a_mirrored_view_is_exact(points_K2):
+    detector = Seeing(points_K2)
+    plain = detector(ramps()).points_heat_NKhw
+    assert torch.allclose(seen_in(detector, ramps(), STRIDE, View(mirrored=True)), plain, atol=1e-6)
+
+
+def test_a_leaning_to_one_side_cancels(points_K2):
+    """A detector that errs to the right in any picture errs to the left in the mirrored one."""
+    true = find(Seeing(points_K2), PLAIN)[0]
+    leaning = Seeing(points_K2, error_px=2.0)
+    assert (find(leaning, PLAIN)[0] - true)[..., 0].mean() == pytest.approx(2.0, abs=0.2)
+    assert (find(leaning, Decoding(2))[0] - true)[..., 0].abs().max() < 0.3
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_a_view_costs_one_forward_pass(points_K2, count):
+    detector = Seeing(points_K2)
+    find(detector, Decoding(count))
+    assert len(detector.asked) == count
+    assert torch.equal(detector.asked[0], ramps())
+
+
+def test_center_and_offsets_are_the_plain_views(points_K2):
+    detector = Seeing(points_K2)
+    _, _, output = find(detector, Decoding(4))
+    assert torch.equal(output.center_N1hw, detector(ramps()).center_N1hw)
+
+
+@pytest.mark.parametrize("points", [68, 17])
+def test_only_known_layouts_are_mirrored(points):
+    known = points == 68
+    views = choose_views(MANY[known], points)
+    assert any(view.mirrored for view in views) == known
+    assert views[0] == View()
+    for wrong in (0, MANY[known] + 1):
+        with pytest.raises(ConfigError, match=rf"--views is {wrong}; it must be 1 to {MANY[known]}"):
+            choose_views(wrong, points)
+
+
+def test_words_of_a_command_line():
+    parser = argparse.ArgumentParser()
+    add_decoding(parser)
+    assert read_decoding(parser.parse_args([])) == PLAIN
+    assert read_decoding(parser.parse_args(["--views", "2", "--squared"])) == Decoding(2, squared=True)

@@ -1,0 +1,108 @@
+"""An animal's folder: its table, its folds, and what is packed of it."""
+
+import cv2
+import numpy as np
+import pytest
+
+from tools.bench.accuracy.animal import FOLDS, deal, draw, make_animal, read_labels
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.shard_set import open_shards
+from tsal_dist.data.stream import ClipStream
+from tsal_dist.errors import ConfigError
+from tsal_dist.shards.manifest import open_manifest
+
+PICTURES, WIDTH, HEIGHT, VIDEO_FRAMES = 10, 64, 48, 10
+HEAD = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
+
+
+@pytest.fixture
+def animal(tmp_path):
+    folder = tmp_path / "animal"
+    (folder / "labeled-data").mkdir(parents=True)
+    (folder / "videos").mkdir()
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    lines = []
+    for number in range(PICTURES):
+        cv2.imwrite(str(folder / f"labeled-data/img{number}.png"), picture)
+        tail = "," if number == 3 else "30.5,20"
+        lines.append(f"labeled-data/img{number}.png,{number},7.25,{tail}\n")
+    (folder / "CollectedData.csv").write_text(HEAD + "".join(lines))
+    codec = cv2.VideoWriter_fourcc(*"mp4v")
+    video = cv2.VideoWriter(str(folder / "videos" / "clip.mp4"), codec, 30, (WIDTH, HEIGHT))
+    for number in range(VIDEO_FRAMES):
+        video.write(np.full_like(picture, 20 * number))
+    video.release()
+    return folder
+
+
+def read(url):
+    view = ViewSettings(64, 0.0)
+    with ClipStream(open_shards([url]), view, select="labelled", batch=1, rank=0, world=1, seed=0, shuffle=False, epochs=1) as stream:  # fmt: skip
+        return [clip for (clip,) in stream]
+
+
+def test_the_table_is_read_by_its_three_rows(animal):
+    labels = read_labels(animal / "CollectedData.csv")
+    assert labels.parts == ("nose", "tail")
+    assert labels.rows[3] == ("labeled-data/img3.png", ("3", "7.25", "", ""))
+    assert len(labels.rows) == PICTURES
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["path,p0x,p0y\na,1,2\n", HEAD, HEAD + "img,1,2\n", HEAD.replace("x,y,x,y", "x,y,p,x") + "img,1,2,3,4\n"],
+)
+def test_another_table_is_refused(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ConfigError, match="does not begin with|different lengths"):
+        read_labels(tmp_path / "t.csv")
+    with pytest.raises(ConfigError, match=r"There is no .*Name the folder"):
+        read_labels(tmp_path / "absent.csv")
+
+
+def test_every_picture_is_held_out_once():
+    heaps = deal(92)
+    assert len(heaps) == FOLDS
+    assert sorted(place for heap in heaps for place in heap) == list(range(92))
+    assert {len(heap) for heap in heaps} == {18, 19}
+    assert heaps == deal(92)
+
+
+def test_few_labels_are_part_of_many():
+    places = list(range(10, 50))
+    few, many = draw(places, 5, fold=2), draw(places, 20, fold=2)
+    assert set(few) < set(many) < set(places)
+    assert few != draw(places, 5, fold=3)
+
+
+def test_folds_are_packed_with_the_whole_picture_as_box(animal, tmp_path):
+    data = make_animal(animal, tmp_path / "out", [3, 100], steps=10, repeats=5)
+    assert data.amounts == ("3", "8"), "all that a fold has"
+    assert "model.num_points=2" in data.settings
+    held_out = []
+    for fold in data.folds:
+        assert [open_manifest(fold.labelled[amount]).labelled for amount in data.amounts] == [3, 8]
+        train, test = ({clip.video for clip in read(url)} for url in (fold.labelled["8"], fold.test))
+        assert not train & test
+        held_out += sorted(test)
+    assert sorted(held_out) == sorted(f"labeled-data/img{number}.png" for number in range(PICTURES))
+    assert open_manifest(data.folds[0].unlabelled).frames == 8
+    assert open_manifest(data.video).frames == 2
+    assert open_manifest(data.video).labelled == 0
+
+    (three,) = [clip for fold in data.folds for clip in read(fold.test) if clip.video.endswith("img3.png")]
+    np.testing.assert_allclose(three.box_4, [0, 0, WIDTH - 1, HEIGHT - 1], atol=1)
+    assert three.visible_TK[0].tolist() == [True, False]
+
+
+def test_what_is_packed_is_kept(animal, tmp_path):
+    first = make_animal(animal, tmp_path / "out", [3], steps=10, repeats=5)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}
+    assert make_animal(animal, tmp_path / "out", [3], steps=10, repeats=5) == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")} == times
+
+
+def test_without_video_there_is_nothing_to_compare(animal, tmp_path):
+    (animal / "videos" / "clip.mp4").unlink()
+    with pytest.raises(ConfigError, match=r"no \.mp4"):
+        make_animal(animal, tmp_path / "out", [3], steps=10, repeats=5)

@@ -1,0 +1,98 @@
+"""One look or several: views of the same crop whose heatmaps are brought home and averaged.
+
+A mirror image costs a second forward pass and cancels what a net has learnt about left and right by chance; views that
+are a little smaller, larger or turned cancel chance errors of place. Centre and offsets are those of the plain view.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.geometry import affine
+from tsal_dist.geometry.flip import flip_order, has_flip
+from tsal_dist.geometry.heatmap import decode_heatmap
+from tsal_dist.geometry.warp import resample
+from tsal_dist.inference.decoding import Decoding
+from tsal_dist.models.output import DetectorOutput, Forward
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at a crop: enlarged and turned about its middle, then mirrored."""
+
+    zoom: float = 1.0
+    degrees: float = 0.0
+    mirrored: bool = False
+
+
+_STRAIGHT = (View(), View(zoom=0.92), View(zoom=1.08), View(degrees=6.0), View(degrees=-6.0))
+# Each other one is mirrored, so that an even number favours no side; small with large, left with right.
+_MIRRORING = (
+    View(),
+    View(mirrored=True),
+    View(zoom=0.92),
+    View(zoom=1.08, mirrored=True),
+    View(degrees=6.0),
+    View(degrees=6.0, mirrored=True),
+    View(degrees=-6.0),
+    View(degrees=-6.0, mirrored=True),
+)
+
+
+def choose_views(count: int, num_points: int) -> tuple[View, ...]:
+    """The first `count` views; a layout without known left and right is never mirrored."""
+    known = _MIRRORING if has_flip(num_points) else _STRAIGHT
+    if not 1 <= count <= len(known):
+        why = "" if has_flip(num_points) else f", as no mirror image is known for {num_points} landmarks"
+        raise ConfigError(f"--views is {count}; it must be 1 to {len(known)}{why}.")
+    return known[:count]
+
+
+def find_points(
+    forward: Forward, image_N3HW: Tensor, stride: int, radius: int, decoding: Decoding
+) -> tuple[Tensor, Tensor, DetectorOutput]:
+    """Points_NK2 in pixels of the crops, score_NK, and what the detector said of the plain view."""
+    plain = forward(image_N3HW)
+    heat_NKhw = plain.points_heat_NKhw
+    if decoding.views > 1:
+        views = choose_views(decoding.views, heat_NKhw.shape[1])
+        others = [seen_in(forward, image_N3HW, stride, view) for view in views[1:]]
+        heat_NKhw = torch.stack([heat_NKhw.float(), *others]).mean(0)
+    points_NK2, score_NK = decode_heatmap(heat_NKhw, stride, radius, decoding.squared)
+    return points_NK2, score_NK, plain
+
+
+def seen_in(forward: Forward, image_N3HW: Tensor, stride: int, view: View) -> Tensor:
+    """Heat_NKhw of the K points as the detector sees them in `view`, in the cells of the plain crop."""
+    size_px = image_N3HW.shape[-1]
+    there_23 = _matrix(view, size_px)
+    if view.zoom != 1 or view.degrees:
+        image_N3HW = resample(image_N3HW, affine.invert(there_23))
+    if view.mirrored:
+        image_N3HW = image_N3HW.flip(-1)
+    heat_NKhw = forward(image_N3HW).points_heat_NKhw.float()
+    if view.mirrored:
+        heat_NKhw = heat_NKhw.flip(-1)[:, list(flip_order(heat_NKhw.shape[1]))]
+    if view.zoom != 1 or view.degrees:
+        heat_NKhw = resample(heat_NKhw, _in_cells(there_23, stride))
+    return heat_NKhw
+
+
+def _matrix(view: View, size_px: int) -> affine.Matrix:
+    """Pixels of the crop to pixels of the view, before it is mirrored."""
+    middle = (size_px - 1) / 2
+    return affine.chain(
+        affine.translate(-middle, -middle),
+        affine.scale(view.zoom),
+        affine.rotate(view.degrees),
+        affine.translate(middle, middle),
+    )
+
+
+def _in_cells(matrix_23: affine.Matrix, stride: int) -> affine.Matrix:
+    """The same movement for the cells of a map: their centres are at stride * cell + (stride - 1) / 2."""
+    offset = (stride - 1) / 2
+    to_pixels = affine.chain(affine.scale(stride), affine.translate(offset, offset))
+    return affine.chain(to_pixels, matrix_23, affine.invert(to_pixels))
