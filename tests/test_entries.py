@@ -129,6 +129,28 @@ def test_the_others_answer_a_mistake_in_one_line(name, argv, answer):
     assert answer in refusal(name, *argv)
 
 
+@pytest.mark.ranks
+def test_under_torchrun_the_useful_line_comes_last(tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    words = ["-m", "tsal_dist.train", "train.optim.lr=much", f"run.dir={tmp_path}/run"]
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node=2", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.strip("= ")]
+    assert "error: train.optim.lr = 'much' is not valid" in told[-1]
+
+
+def test_who_interrupts_a_command_is_told_how_to_go_on(capsys):
+    from tsal_dist.cli import INTERRUPTED, run_entry
+
+    def main(argv):
+        raise KeyboardInterrupt
+
+    assert run_entry(main, [], way_back="The same command goes on.") == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted. The same command goes on.\n"
+
+
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Faces:
     return pack_faces(tmp_path_factory.mktemp("faces"))
@@ -242,3 +264,13 @@ def test_an_exported_file_predicts_what_its_run_predicts(faces, finished, tmp_pa
         )
         tables.append(pyarrow.parquet.read_table(table))
     assert tables[0].equals(tables[1])
+
+
+def test_from_python_it_is_two_lines(faces, finished, tmp_path):
+    import tsal_dist as tsal
+
+    found = tsal.open(finished).predict(str(faces.videos / "0001" / "vid.avi"), smooth="offline")
+    assert found.table.num_rows == 8
+    assert "of 8 frames" in found.summary()
+    found.draw(str(tmp_path / "o.mp4"))
+    assert (tmp_path / "o.mp4").stat().st_size > 1000

@@ -75,6 +75,9 @@ def _info(args: argparse.Namespace) -> Answer:
         "points": manifest.points,
         "first_pixel": " and ".join(map(str, manifest.first_pixel)) or "not said",
         "shards": len(manifest.shards),
+        "pictures": f"face crops of {manifest.crop.side_px} px, margin {manifest.crop.margin:g}"
+        if manifest.crop
+        else "whole",
         "frames": manifest.frames,
         "labelled": manifest.labelled,
         "failed": sum(shard.failed for shard in manifest.shards),

@@ -3,6 +3,7 @@
     python tools/plan.py --config configs/demo.toml
     python tools/plan.py --config configs/wflw.toml --procs 8 --run runs/wflw --cv .3 --slow 2
     python tools/plan.py --config configs/wflw.toml --procs 64 --costs 12 30
+    python tools/plan.py --config configs/gpu8.toml --rates rates.json
 
 Runs the config synchronously for some seconds, on as many processes as are planned for or as this machine has devices
 for and then on one, and divides each step into the teacher's part and the student's. Then it goes through every split of the processes,
@@ -10,6 +11,9 @@ for labels that are trained on 1, 2, 4 ... times. Where no split gains 5 % it sa
 (runtime.topology=inline under torchrun). The ideal gain is that of a split into any fractions: many processes come close.
 
 The keep rate is the share of labels that survive admission: of a run's log (--run), assumed (--keep), or 1.
+
+--rates measures something else, in half a minute: what reading, tracking, learning and labelling cost per frame on one
+core and one device. `python -m tsal_dist.train --dry-run --rates FILE` then says whether a config feeds its devices.
 """
 
 import argparse
@@ -46,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=("STUDENT_MS", "TEACHER_MS"),
         help="measure nothing: milliseconds per clip, as measured elsewhere",
     )
+    add("--rates", type=Path, metavar="FILE", help="measure what a frame costs, write it down, and end")
     add("--seconds", type=float, default=10.0, metavar="S", help="how long to measure (10)")
     keep = parser.add_mutually_exclusive_group()
     keep.add_argument("--run", type=Path, metavar="RUN", help="take the keep rate from this run's metrics")
@@ -67,6 +72,8 @@ def main(argv: list[str]) -> int:
     from tsal_dist.runs.follow_shards import follow_shards
 
     config = follow_shards(load_config(args.config, args.overrides))
+    if args.rates:
+        return write_rates(config, args.rates, args.seconds / 4)
     procs = args.procs or count_devices()
     keep, source = find_keep_rate(args)
     costs = find_costs(args, config, procs)
@@ -86,6 +93,25 @@ def main(argv: list[str]) -> int:
     )
     print_table(options, costs, procs, keep, luck)
     print(give_advice(chosen, config))
+    return 0
+
+
+def write_rates(config: "RunConfig", file: Path, seconds: float) -> int:
+    """Measure each of the four rates for so long."""
+    from tsal_dist.data.shard_set import open_shards
+    from tsal_dist.engine.numerics import set_numerics
+    from tsal_dist.inference.trained import pick_device
+    from tsal_dist.planning.rates import measure_rates
+    from tsal_dist.run_dir import write_whole
+
+    set_numerics(config.runtime.numerics)
+    shards = open_shards(config.data.unlabelled or config.data.labelled)
+    rates = measure_rates(config, shards, pick_device(), seconds)
+    write_whole(file, json.dumps(rates.to_json(), indent=1).encode())
+    print(
+        f"{file}: on {rates.device} a frame takes {1e3 * rates.read_s:.2f} ms to read and {1e3 * rates.flow_s:.2f} ms to "
+        f"track on one core, {1e3 * rates.learn_s:.2f} ms to learn from and {1e3 * rates.label_s:.2f} ms to label"
+    )
     return 0
 
 
@@ -168,7 +194,7 @@ def _record(
     options: "Sequence[Forecast]",
     chosen: "Forecast",
 ) -> dict[str, object]:
-    from tools.bench.paired_benchmark import describe_system
+    from tsal_dist.planning.system import describe_system
 
     return {
         "costs": asdict(costs),

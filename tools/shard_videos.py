@@ -157,6 +157,20 @@ def build_parser() -> argparse.ArgumentParser:
     add("--scheme", default="", metavar="NAME", help="name of the landmark layout (default: '<K> points')")
     add("--stride", type=int, default=1, metavar="K", help="every K-th frame of --videos (default: 1)")
     add("--size", type=int, default=0, metavar="PX", help="longer side at most; 0 keeps it (default: 0)")
+    add(
+        "--crop",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="store squares around the faces, PX at most; 0 stores whole pictures (default: 0)",
+    )
+    add(
+        "--crop-margin",
+        type=float,
+        default=0.8,
+        metavar="SHARE",
+        help="kept beside the face box on each side, as a share of its longer side (default: 0.8)",
+    )
     add("--quality", type=int, default=90, metavar="Q", help="of the JPEGs, 1 to 100 (default: 90)")
     add(
         "--shard-frames",
@@ -311,6 +325,8 @@ def _options(args: argparse.Namespace) -> "PackOptions":
         seed=args.seed,
         stride=args.stride,
         size_px=args.size,
+        crop_px=args.crop,
+        crop_margin=args.crop_margin,
         quality=args.quality,
         shard_frames=args.shard_frames,
         box=box,
@@ -385,4 +401,4 @@ def _print_outcome(outcome: "Outcome") -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_entry(main))
+    raise SystemExit(run_entry(main, way_back="The same command goes on: what is packed is kept."))

@@ -1,3 +1,25 @@
-"""Asynchronous teacher-student training of landmark detectors on video."""
+"""Asynchronous teacher-student training of landmark detectors on video.
+
+import tsal_dist as tsal
+
+found = tsal.open("runs/mine").predict("clip.mp4", smooth="offline")
+found.table; found.draw("overlay.mp4")
+"""
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tsal_dist.inference.session import Detector
 
 __version__ = "0.1.0"
+
+
+def open(place: "str | PathLike[str]", role: str = "student", step: str = "best") -> "Detector":
+    """The detector of a run's folder, or of a file of weights."""
+    from tsal_dist.inference.session import open_detector
+
+    if Path(place).is_file():
+        return open_detector(weights=str(place))
+    return open_detector(run=str(place), role="teacher" if role == "teacher" else "student", step=step)

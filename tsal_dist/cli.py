@@ -1,16 +1,32 @@
 """How every command ends: one line for what the user can mend, a traceback only for our own defects."""
 
+import contextlib
+import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from tsal_dist.dist.environment import error_file
 from tsal_dist.errors import TsalError
 
+DOOR = "tsal "
 INTERRUPTED = 130  # the shell's convention for SIGINT
 
 
-def run_entry(main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Run `main` on the command line's words and turn what it raises into an exit code.
+def program(module: str) -> str:
+    """What a usage line calls this page: the verb of `tsal`, or the module that Python was asked to run."""
+    return sys.argv[0] if sys.argv[0].startswith(DOOR) else f"python -m tsal_dist.{module}"
+
+
+def run_entry(
+    main: Callable[[list[str]], int],
+    argv: Sequence[str] | None = None,
+    way_back: str = "The same command starts again.",
+) -> int:
+    """Run `main` on the command line's words and turn what it raises into an exit code. `way_back` says to whoever
+    interrupts it how to go on.
 
     Use as `if __name__ == "__main__": raise SystemExit(run_entry(main))`.
     """
@@ -18,12 +34,22 @@ def run_entry(main: Callable[[list[str]], int], argv: Sequence[str] | None = Non
         return main(list(sys.argv[1:] if argv is None else argv))
     except TsalError as error:
         sys.stderr.write(f"error: {error}\n")
+        _tell_torchrun(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        sys.stderr.write(f"interrupted. {way_back}\n")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left (`... | head`); point stdout elsewhere so that the
         # interpreter's own flush at exit does not complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _tell_torchrun(message: str) -> None:
+    """torchrun ends with a report of some forty lines, whose last one is this message instead of a hint at a manual."""
+    path = error_file()
+    if path:
+        word = {"message": f"error: {message}", "timestamp": int(time.time())}
+        with contextlib.suppress(OSError):
+            Path(path).write_text(json.dumps(word))

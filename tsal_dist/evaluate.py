@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tsal_dist.cli import run_entry
+from tsal_dist.cli import program, run_entry
 from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file, check_folder
 from tsal_dist.run_dir import write_whole
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Evaluate one or both roles of some runs on the same frames."""
     parser = argparse.ArgumentParser(
-        prog="python -m tsal_dist.evaluate",
+        prog=program("evaluate"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

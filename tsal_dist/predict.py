@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsal_dist.cli import run_entry
+from tsal_dist.cli import program, run_entry
 from tsal_dist.errors import ConfigError
 from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def build_parser() -> argparse.ArgumentParser:
     """What may be asked."""
     parser = argparse.ArgumentParser(
-        prog="python -m tsal_dist.predict",
+        prog=program("predict"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -19,7 +19,7 @@ from tsal_dist import __version__
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError, StaleRun
-from tsal_dist.json_object import read_object
+from tsal_dist.json_object import flatten, read_object
 from tsal_dist.run_dir import RunDir, plainly, write_new, write_whole
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ def _read(run_dir: RunDir) -> dict[str, Any]:
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """The settings in which two configs teach differently, with both values."""
-    ours, theirs = _flatten(one), _flatten(other)
+    ours, theirs = flatten(one), flatten(other)
     return [
         (key, ours.get(key), theirs.get(key))
         for key in sorted({*ours, *theirs})
@@ -253,13 +253,3 @@ def _extend(run_dir: RunDir, written: dict[str, Any], steps: int) -> None:
     """Write down that the run has more steps than it was started with."""
     written["config"]["train"]["steps"] = steps
     write_whole(run_dir.run_json, json.dumps(written, indent=1).encode())
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -9,7 +9,7 @@ ctl/turn/<role>.json            in lockstep: what the student asks for, and the 
 ctl/exit/<role>.json            how an attempt of a role ended, for its launcher; its rank 0's last act
 ctl/stop                        why the run ends; written by the student's rank 0 alone
 queue/<topic>/                  pseudo-labels and feedback; see the protocol beside tsal_dist.pseudo
-weights/<role>/v<step>-<i>/     model versions that incarnation i published; LATEST names the newest whole one
+weights/<role>/v<step>-<i>/     model versions that incarnation i published, each whole
 checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its name when COMMIT is written
 checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest

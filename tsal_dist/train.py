@@ -12,8 +12,9 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tsal_dist.cli import run_entry
+from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import Environment, read_environment
@@ -21,11 +22,14 @@ from tsal_dist.dist.topology import Seat, plan_seats
 from tsal_dist.errors import ExitCode
 from tsal_dist.run import Mode, load_run, run_folder
 
+if TYPE_CHECKING:
+    from tsal_dist.recipes.api import Recipe
+
 
 def main(argv: list[str]) -> int:
     """Parse, plan, and hand over to the loop of this process's role."""
     parser = argparse.ArgumentParser(
-        prog="python -m tsal_dist.train",
+        prog=program("train"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -69,6 +73,11 @@ def main(argv: list[str]) -> int:
         "--dry-run", action="store_true", help="print the resolved config and the role map, start nothing"
     )
     parser.add_argument(
+        "--rates",
+        metavar="FILE",
+        help="with --dry-run: refuse a config that starves its devices, by these rates of tools/plan.py --rates",
+    )
+    parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="settings that win over the files"
     )
     # The two kinds of words may stand in any order: launchers append overrides, people append flags.
@@ -82,9 +91,9 @@ def main(argv: list[str]) -> int:
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     if args.dry_run:
         if environment.rank == 0:
-            from tsal_dist.runs.build import settle_method
+            from tsal_dist.runs.build import build_recipe, settle_method
 
-            _show(settle_method(config), environment, seats)
+            _show(settle_method(config), environment, seats, build_recipe(config), args.rates)
         return 0
 
     mode = _mode(args)
@@ -128,15 +137,38 @@ def _config(args: argparse.Namespace) -> RunConfig:
     return load_config(args.config, overrides)
 
 
-def _show(config: RunConfig, environment: Environment, seats: tuple[Seat, ...]) -> None:
+def _show(
+    config: RunConfig,
+    environment: Environment,
+    seats: tuple[Seat, ...],
+    recipe: "Recipe",
+    rates_file: str | None,
+) -> None:
+    from tsal_dist.planning.demand import describe_demand
     from tsal_dist.runs.follow_shards import follow_shards
 
+    tracks = any(source.reading == "track" for source in recipe.sources)
     plan = {
         "config": follow_shards(config).model_dump(mode="json"),
         "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
         "started_by_torchrun": environment.launched,
+        "per_rank": describe_demand(config, tracks),
+        "bytes_per_label": recipe.bytes_per_label(config.model.num_points),
     }
+    if rates_file:
+        plan["supply"] = _supply(config, seats, tracks, rates_file)
     sys.stdout.write(json.dumps(plan, indent=1) + "\n")
+
+
+def _supply(config: RunConfig, seats: tuple[Seat, ...], tracks: bool, file: str) -> list[dict[str, Any]]:
+    """What each device is fed with; raises where that is far too little, and warns where it is too little."""
+    from tsal_dist.planning.supply import check_supplies, describe_supplies, find_supplies, load_rates
+
+    teachers = sum(seat.role == "teacher" for seat in seats)
+    supplies = find_supplies(config, load_rates(file), len(seats) - teachers, teachers, tracks)
+    for words in check_supplies(supplies):
+        sys.stderr.write(f"warning: {words}\n")
+    return list(describe_supplies(supplies))
 
 
 if __name__ == "__main__":

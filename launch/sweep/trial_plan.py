@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tsal_dist.address import is_url
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import all_keys, override
 from tsal_dist.errors import ConfigError
+from tsal_dist.json_object import flatten
 
 DEFAULT_TRIALS = 16
 SAMPLES = 64
@@ -114,7 +116,7 @@ def plan_sweep(
         raise ConfigError(
             f"{sweep_file} has no [space], so there is nothing to search. Name a key and its values."
         )
-    shared = [*_flatten(file.settings), *overrides]
+    shared = [*starmap(to_override, flatten(file.settings).items()), *overrides]
     if file.sweep.shared_labels:
         shared += [to_override("runtime.offline", [file.sweep.shared_labels]), "runtime.topology=split"]
     config = load_config(files, shared)
@@ -137,14 +139,6 @@ def plan_sweep(
     _check_schedule(plan)
     _check_labels(plan)
     return plan
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        found += _flatten(value, f"{key}.") if isinstance(value, Mapping) else [to_override(key, value)]
-    return found
 
 
 def _count_trials(file: SweepFile, space: Mapping[str, Domain]) -> int:

@@ -199,3 +199,26 @@ def test_clips_without_labels_still_have_their_number_of_landmarks(shards_url):
     assert clip.points_TK2.shape == (2, 98, 2)
     with pytest.raises(ConfigError, match="68 landmarks where 98"):
         FrameReader(open_shards([shards_url]), ViewSettings(crop_px=16, points=98))
+
+
+def test_a_mirror_that_nobody_knows_is_refused_before_an_epoch_begins(shards_url):
+    """In unlabelled clips too: they carry the landmarks of a teacher."""
+    settings = ViewSettings(48, augment=AugmentConfig(flip_prob=0.5), labels=False, points=17, mirror=())
+    with pytest.raises(ConfigError, match="nobody knows which of these 17 landmarks"):
+        settings.check(0)
+    ViewSettings(48, augment=AugmentConfig(flip_prob=0.0), labels=False, points=17, mirror=()).check(0)
+
+
+def test_points_of_another_subject_change_places_by_their_own_order(shards_url):
+    order = (1, 0, *range(2, 68))
+    settings = ViewSettings(64, augment=AugmentConfig(flip_prob=1.0), mirror=order)
+    clip = FrameReader(open_shards([shards_url]), settings).read(
+        ClipRequest(FrameRef(0, 4), 1, 1, rng_key=(9, 9))
+    )
+    assert clip.mirror_K == order
+    assert (
+        FrameReader(open_shards([shards_url]), ViewSettings(64))
+        .read(ClipRequest(FrameRef(0, 4), 1, 1))
+        .mirror_K
+        == ()
+    )

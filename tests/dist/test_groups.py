@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.ranks import run_ranks
-from tsal_dist.dist.groups import choose_backend
 
 pytestmark = pytest.mark.ranks
 ROOT = Path(__file__).parents[2]
@@ -141,17 +140,3 @@ def test_a_restart_by_torchrun_starts_afresh(tmp_path):
         for attempt in (0, 1)
         for seat, text in {"student-0": "2 3", "student-1": "2 3", "teacher-0": "1 3"}.items()
     }
-
-
-@pytest.mark.parametrize(
-    ("gpus", "local_world", "backend"),
-    [
-        (0, 4, "gloo"),
-        (1, 1, "cpu:gloo,cuda:nccl"),
-        (1, 3, "gloo"),
-        (8, 8, "cpu:gloo,cuda:nccl"),
-        (8, 9, "gloo"),
-    ],
-)
-def test_nccl_only_where_every_process_has_its_own_gpu(gpus, local_world, backend):
-    assert choose_backend(gpus, local_world) == backend

@@ -16,7 +16,7 @@ from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.pseudo.step_plan import Plan, RowRange, load_plans
 from tsal_dist.run import load_run
 from tsal_dist.weights.fetch import WeightReader
-from tsal_dist.weights.format import LATEST, META, MODEL, save_version, version_folder
+from tsal_dist.weights.format import META, MODEL, save_version, version_folder
 
 NAMES = (
     "toml",
@@ -31,7 +31,6 @@ NAMES = (
     "plan log",
     "weights meta.json",
     "weights model.safetensors",
-    "weights LATEST",
     "pretrained safetensors",
     "pretrained torch",
     "checkpoint COMMIT",
@@ -153,19 +152,19 @@ def _check_plans(plans):
 
 
 def _weights(folder):
-    """A version's three files: each damaged on its own."""
+    """A version's two files: each damaged on its own."""
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3)}
     version = save_version(folder, 12, tensors, "tsal", 0.25)
     truth = asdict(version), {name: value.tolist() for name, value in tensors.items()}
 
     def read():
-        fetched = WeightReader(folder).fetch_latest()
+        fetched = WeightReader(folder).fetch(12)
         if fetched is None:
             return None
         return asdict(fetched.version), {name: value.tolist() for name, value in fetched.tensors.items()}
 
     place = version_folder(folder, 12)
-    files = {name: _swap(path, read) for name, path in _named(place / META, place / MODEL, folder / LATEST)}
+    files = {name: _swap(path, read) for name, path in _named(place / META, place / MODEL)}
     return [
         Target(f"weights {name}", whole, truth, parse, "weights", sealed=name == MODEL)
         for name, (whole, parse) in files.items()

@@ -146,7 +146,8 @@ def _table(data):
 
 def _check_table(table):
     count = len(table["frame_N"])
-    assert all(len(column) == count for name, column in table.items() if name != "videos")
+    columns = [table[name] for name in table if name != "videos" and table[name] is not None]
+    assert all(len(column) == count for column in columns)
     assert all(0 <= code < len(table["videos"]) for code in table["video_N"])
 
 

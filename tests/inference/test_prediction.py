@@ -26,6 +26,7 @@ from tsal_dist.inference.pictures import (
 )
 from tsal_dist.inference.prediction import Found, follow
 from tsal_dist.inference.table import build_table, write_table
+from tsal_dist.records import UNNAMED, Layout
 
 
 @pytest.fixture
@@ -112,10 +113,12 @@ def test_an_overlay_has_every_frame_with_its_points(finder, tmp_path, suffix):
     assert (spot[:, 1] - spot[:, 2] > 40).any(), "a sure point is green"
 
 
-def build_found(found=True, expected=(1.0, 1.0, 1.0, 1.0), path="film", frame=0):
+def build_found(found=True, expected=(1.0, 1.0, 1.0, 1.0), path="film", frame=0, layout=UNNAMED):
     points_K2 = np.array([[10.0, 10], [50, 10], [50, 50], [10, 50]])
     box_4 = np.array([8.0, 8, 52, 52])
-    return Found(path, frame, 40.0 * frame, box_4, points_K2, np.full(4, 0.7), np.array(expected), 0.9, found)
+    return Found(
+        path, frame, 40.0 * frame, box_4, points_K2, np.full(4, 0.7), np.array(expected), 0.9, found, layout
+    )
 
 
 def test_nothing_is_drawn_where_there_is_no_subject():
@@ -149,6 +152,28 @@ def test_a_table_reads_back(finder, tmp_path, suffix):
         points_K2 = [[float(row[f"p{point}{axis}"]) for axis in "xy"] for point in range(4)]
         np.testing.assert_allclose(points_K2, one.points_K2, rtol=1e-6)
         np.testing.assert_allclose([float(row[side]) for side in ("x1", "y1", "x2", "y2")], one.box_4)
+
+
+def test_joined_points_are_joined_where_both_are_shown():
+    blank_HWC = np.zeros((80, 80, 3), np.uint8)
+    layout = Layout(("a", "b", "c", "d"), ((0, 1), (1, 2), (2, 3)))
+    drawn = draw(blank_HWC, build_found(layout=layout, expected=(1.0, 1.0, 1.0, 20.0)), most_error=0.15)
+    assert drawn[10, 30].any()
+    assert drawn[30, 50].any()
+    assert not drawn[50, 30].any(), "the last point may be far off"
+    assert (drawn[10, 30] != drawn[30, 50]).any(), "each line has its colour"
+
+
+def test_named_points_have_columns_of_their_names_and_are_labels(tmp_path):
+    from tsal_dist.pack.formats.table import read_csv
+
+    layout = Layout(("left ear", "right ear", "nose", "tail"))
+    write_table(tmp_path / "t.csv", [build_found(layout=layout, expected=(1.0, 1.0, 1.0, 20.0))])
+    (entry,) = read_csv(tmp_path / "t.csv", tmp_path)
+    assert entry.layout.names == layout.names
+    assert entry.frame == 0
+    assert entry.face.points_K2.tolist() == [[10, 10], [50, 10], [50, 50], [0, 0]]
+    assert entry.face.visible_K.tolist() == [1, 1, 1, 0]
 
 
 def test_a_frame_without_a_subject_has_no_numbers(tmp_path):

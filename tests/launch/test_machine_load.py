@@ -42,12 +42,13 @@ def open_role(config, role):
     import torch
 
     from tsal_dist.run import open_run
-    from tsal_dist.runs.build import RoleRank, build_student, build_teacher
+    from tsal_dist.runs.build import build_student, build_teacher
+    from tsal_dist.runs.build_streams import RoleRank
     from tsal_dist.runs.open_data import open_data
 
     run, shards, seat = open_run(config, "new"), open_data(config), RoleRank(1, 2, torch.device("cpu"))
     if role == "student":
-        build_student(config, run, shards, seat).close()
+        build_student(config, run, shards, seat, notes=None).close()
     else:
         build_teacher(config, run, shards, seat, 1, clips_per_cycle=1, limited=True).close()
 

@@ -102,3 +102,14 @@ def test_a_killed_run_goes_on_to_the_bit(faces, tmp_path, settings):
     assert [path.parent.name for path in (folder / "checkpoints" / "student").glob("*/COMMIT")] == ["step_4"]
     train(faces, folder, *settings, "train.steps=12", flags=["--resume"])
     assert_same_end(straight, folder)
+
+
+def test_a_run_whose_device_takes_the_views_learns_the_same(faces, tmp_path, run_of):
+    """Up to the rounding of pixels; the landmarks, the order and the chances are those of the readers' views."""
+    device = student_of(train(faces, tmp_path / "device", "method.name=supervised", "data.view=device"))
+    reader = student_of(run_of("supervised"))
+    for name, value in reader.items():
+        assert torch.linalg.vector_norm(value - device[name]) < 0.05 * (
+            1 + torch.linalg.vector_norm(value)
+        ), name
+    assert any(not torch.equal(value, device[name]) for name, value in reader.items())

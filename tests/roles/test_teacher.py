@@ -2,10 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from tsal_dist.recipes.api import Member, OneNet
+from tests.roles.painted import POINTS, STRIDE, ColourDetector, ShiftTracker, build_clip, grid_points
+from tsal_dist.config import load_config
+from tsal_dist.recipes.api import Member, OneNet, Source
 from tsal_dist.recipes.averaging import RecursiveAverage
 from tsal_dist.roles.teacher import Teacher
 
@@ -48,3 +51,45 @@ def test_it_becomes_its_first_version_and_averages_later_ones(version, step, exp
     teacher.absorb(step, net(2.0).state_dict())
     assert teacher.engine.model.weight.item() == pytest.approx(expected)
     assert teacher.version == step
+
+
+def labels_of(label_batch, clips=5):
+    """The rows that a teacher publishes of painted clips, and how many frames it looked at in each pass."""
+    points_TK2 = np.stack([grid_points(np.array([2.0, -1.0]) * t) for t in range(4)])
+    published, passes = [], []
+    detector = ColourDetector()
+
+    def look(image_N3HW):
+        passes.append(len(image_N3HW))
+        return detector(image_N3HW)
+
+    teacher = teacher_at(12)
+    teacher.config = load_config([], [f"runtime.label_batch={label_batch}", f"model.num_points={POINTS}"])
+    teacher.recipe = SimpleNamespace(sources=(Source("heatmap"), Source("track", "track")))
+    teacher.eyes = {"teacher": look}
+    teacher.task = SimpleNamespace(stride=STRIDE, radius=4)
+    teacher.tracker = ShiftTracker(2.0, -1.0)
+    teacher.clips = iter([[build_clip(points_TK2)] * clips])
+    teacher.producer = SimpleNamespace(publish=lambda rows, version: published.append(rows))
+    assert teacher.label() == 4 * clips
+    return published[0], passes
+
+
+def test_a_segment_is_labelled_in_passes_of_bounded_size():
+    whole, once = labels_of(64)
+    parts, several = labels_of(9)  # whole clips of four frames
+    assert (once, several) == ([20], [8, 8, 4])
+    for source in ("heatmap", "track"):
+        np.testing.assert_array_equal(whole.xy_NK2[source], parts.xy_NK2[source])
+        np.testing.assert_array_equal(whole.score_NK[source], parts.score_NK[source])
+
+
+def test_the_panel_looks_under_the_engines_precision():
+    """The engine's own net by the engine, every other as the engine would."""
+    teacher = teacher_at(12)
+    teacher.config = load_config([], ["runtime.teacher.precision=bfloat16"])
+    own, other = teacher.panel["teacher"], net(1.0)
+    teacher.engine = SimpleNamespace(model=own, infer="the engine's own")
+    teacher.panel = {"teacher": own, "second": other}
+    assert teacher.eyes["teacher"] == "the engine's own"
+    assert teacher.eyes["second"](torch.ones(1, 1)).dtype == torch.bfloat16

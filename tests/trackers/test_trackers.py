@@ -1,3 +1,5 @@
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tsal_dist.geometry import affine
 from tsal_dist.trackers.carry import carry_points
 from tsal_dist.trackers.choose import build_tracker
 from tsal_dist.trackers.flow import with_checks
+from tsal_dist.trackers.gray import GrayFlow
 
 
 def texture(seed=0, size=320):
@@ -114,3 +117,24 @@ def test_reverse_is_the_pair_seen_from_b():
 def test_unknown_kind_is_refused():
     with pytest.raises(ConfigError, match="dis, lk, pwc"):
         build_tracker("raft")
+
+
+@pytest.mark.parametrize("kind", ["dis", "lk"])
+def test_threads_change_nothing_but_the_time(kind):
+    views = [pair(shift=(x, 1.0))[0] for x in (1.0, 2.0, 3.0)]
+    a, b = (torch.cat([view[which] for view in views]) for which in (0, 1))
+    one, three = (build_tracker(kind, threads)(a, b) for threads in (1, 3))
+    assert torch.equal(one.forward_N2HW, three.forward_N2HW)
+    assert torch.equal(one.backward_N2HW, three.backward_N2HW)
+
+
+def test_a_flow_that_was_begun_goes_on_beside_the_thread_that_began_it():
+    (a, b), _ = pair()
+    seen = []
+    tracker = GrayFlow(
+        lambda: lambda *_: seen.append(threading.current_thread()) or np.zeros((96, 96, 2), np.float32)
+    )
+    finish = tracker.begin(a, b)
+    assert finish().forward_N2HW.shape == (1, 2, 96, 96)
+    assert len(seen) == 2
+    assert threading.main_thread() not in seen

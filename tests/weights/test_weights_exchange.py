@@ -1,6 +1,5 @@
 """Publisher and reader: newest first or all in order, late readers, a slow disk, a full one."""
 
-import shutil
 import threading
 
 import pytest
@@ -21,7 +20,7 @@ def weights(step):
 
 def test_versions_arrive_in_order_and_old_ones_go(tmp_path):
     reader = WeightReader(tmp_path)
-    assert (reader.latest(), reader.fetch_latest(), reader.versions_since(0)) == (None, None, [])
+    assert (reader.fetch(10), reader.versions_since(0)) == (None, [])
     with WeightPublisher(tmp_path, "tsal", keep=3) as publisher:
         for step in (10, 20, 30, 40):
             publisher.offer(step, weights(step))
@@ -29,7 +28,7 @@ def test_versions_arrive_in_order_and_old_ones_go(tmp_path):
         assert (publisher.published, publisher.superseded) == (4, 0)
     assert reader.versions_since(0) == [20, 30, 40]
     assert reader.versions_since(30) == [40]
-    assert reader.fetch_latest().tensors["weight"].tolist() == [40.0, 40.0]
+    assert reader.fetch(40).tensors["weight"].tolist() == [40.0, 40.0]
     assert reader.fetch(20).version.step == 20
     assert reader.fetch(10) is None
 
@@ -81,9 +80,7 @@ def test_a_restart_removes_the_history_that_did_not_happen(tmp_path):
         publisher.forget_after(15)
         reader = WeightReader(tmp_path)
         assert reader.versions_since(0) == [10]
-        assert reader.latest() == 10
         publisher.forget_after(0)
-        assert reader.latest() is None
         assert reader.versions_since(0) == []
 
 
@@ -107,16 +104,14 @@ def test_a_zombies_versions_are_told_from_its_successors(tmp_path):
         ) as successor:
             successor.forget_after(60)
             publish_all(zombie, 100)
-            assert reader.latest() == 100, "nobody can know better yet"
+            assert reader.versions_since(0) == [60, 100], "nobody can know better yet"
             publish_all(successor, 80, 90)
             publish_all(zombie, 120)
-            assert (folder / "LATEST").read_text() == "120-1\n"
             assert reader.versions_since(0) == [60, 80, 90]
-            assert reader.fetch_latest().version.step == 90
             publish_all(zombie, 80)  # the same step, with other weights
             assert reader.fetch(80).tensors["weight"].tolist() == [80.0, 80.0]
             publish_all(successor, 130)
-    left = sorted(path.name for path in folder.iterdir() if path.name != "LATEST")
+    left = sorted(path.name for path in folder.iterdir())
     assert left == ["v00000060-000001", "v00000080-000002", "v00000090-000002", "v00000130-000002"]
 
 
@@ -149,23 +144,9 @@ def test_a_version_that_cannot_be_removed_costs_only_room(tmp_path, monkeypatch,
             patch.setattr(publish.shutil, "rmtree", refuse)
             publish_all(publisher, 20)
         assert "cannot be removed" in caplog.text
-        assert WeightReader(tmp_path).fetch_latest().version.step == 20
+        assert WeightReader(tmp_path).versions_since(10) == [20]
         publish_all(publisher, 30)
     assert WeightReader(tmp_path).versions_since(0) == [30]
-
-
-def test_a_version_that_vanishes_is_followed_to_a_newer_one(tmp_path, monkeypatch):
-    save_version(tmp_path, 1, weights(1), "tsal")
-    real = fetch.load_version
-
-    def collected_meanwhile(folder, step, incarnation):
-        if step == 1:
-            save_version(tmp_path, 2, weights(2), "tsal")
-            shutil.rmtree(version_folder(tmp_path, 1))
-        return real(folder, step, incarnation)
-
-    monkeypatch.setattr(fetch, "load_version", collected_meanwhile)
-    assert WeightReader(tmp_path).fetch_latest().version.step == 2
 
 
 def test_a_version_that_is_listed_and_cannot_be_read_ends_in_an_error(tmp_path, monkeypatch):
@@ -173,13 +154,6 @@ def test_a_version_that_is_listed_and_cannot_be_read_ends_in_an_error(tmp_path, 
     version_folder(tmp_path, 3).mkdir()
     with pytest.raises(ExchangeError, match="Version 3 is listed"):
         WeightReader(tmp_path).fetch(3)
-
-
-def test_versions_that_always_vanish_end_in_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "_PAUSE_S", 0.001)
-    (tmp_path / "LATEST").write_text("3\n")
-    with pytest.raises(ExchangeError, match="Raise runtime.weights.keep"):
-        WeightReader(tmp_path).fetch_latest()
 
 
 def test_readers_beside_a_busy_writer_see_whole_versions(tmp_path):
@@ -190,7 +164,8 @@ def test_readers_beside_a_busy_writer_see_whole_versions(tmp_path):
         reader = WeightReader(tmp_path)
         while not stop.is_set():
             try:
-                fetched = reader.fetch_latest()
+                newest = reader.versions_since(0)[-1:]
+                fetched = reader.fetch(newest[0]) if newest else None
             except ExchangeError as error:
                 problems.append(error)
                 return

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tsal_dist.errors import ExchangeError
-from tsal_dist.weights.format import list_steps, load_version, read_latest, save_version, version_folder
+from tsal_dist.weights.format import list_steps, load_version, save_version, version_folder
 
 TENSORS = {
     "conv.weight": torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0)).to(
@@ -29,12 +29,11 @@ def test_what_is_published_is_what_is_read(tmp_path):
     }
 
 
-def test_steps_are_listed_in_order_and_latest_is_the_last_one_written(tmp_path):
-    assert (list_steps(tmp_path / "none"), read_latest(tmp_path)) == ([], None)
+def test_steps_are_listed_in_order(tmp_path):
+    assert list_steps(tmp_path / "none") == []
     for step in (900, 1000, 20):
         save_version(tmp_path, step, TENSORS, "tsal")
     assert list_steps(tmp_path) == [20, 900, 1000]
-    assert read_latest(tmp_path) == (20, 0)
 
 
 def test_what_is_being_written_is_not_listed(tmp_path):
@@ -67,14 +66,6 @@ def test_a_spoilt_note_is_named(tmp_path, meta):
     (version_folder(tmp_path, 5) / "meta.json").write_text(meta)
     with pytest.raises(ExchangeError, match="not a published version"):
         load_version(tmp_path, 5)
-
-
-@pytest.mark.parametrize("text", ["", "../../other", "v12", "-1", "1_0", "9" * 5000, "\u0663"])
-def test_a_pointer_that_names_no_version_is_refused(tmp_path, text):
-    save_version(tmp_path, 12, TENSORS, "tsal")
-    (tmp_path / "LATEST").write_text(text)
-    with pytest.raises(ExchangeError, match="LATEST names no version"):
-        read_latest(tmp_path)
 
 
 @pytest.mark.parametrize("change", [{"step": 13}, {"recipe": 5}, {"nme": "0"}, {"more": 1}])

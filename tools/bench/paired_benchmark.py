@@ -4,14 +4,12 @@ Rounds go A B, B A, A B ... so that a machine that slows down or warms up favour
 """
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+
+from tsal_dist.planning.system import describe_system as describe_system
 
 Side = Callable[[], int]
 """Does its work once and returns how many items it did."""
@@ -95,29 +93,6 @@ def json_line(contests: list[Contest], **settings: str | int | float | bool) -> 
 
 def _brief(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def describe_system() -> dict[str, str | int | None]:
-    """What a number was measured on, and from which commit."""
-    cpu = platform.processor()
-    if (info := Path("/proc/cpuinfo")).exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        cpu = next(iter(names), cpu)
-    git = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "commit": git.stdout.strip() or "unknown",
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
 
 
 def system_in_words(system: Mapping[str, str | int | None]) -> str:

@@ -106,7 +106,7 @@ def our_clip(args: argparse.Namespace, teacher_learns: bool) -> Callable[[], int
 
     def run() -> int:
         label(
-            {"teacher": engine.model},
+            {"teacher": engine.infer},
             tracker,
             clip,
             sources,
@@ -115,7 +115,7 @@ def our_clip(args: argparse.Namespace, teacher_learns: bool) -> Callable[[], int
             limits=Limits(2.0, args.crop),
         )
         if teacher_learns:
-            output, further = lessons(Study(engine.forward, engine.model, labelled, clip, tracker))
+            output, further = lessons(Study(engine.forward, engine.infer, labelled, clip, tracker))
             learn(engine, supervised_terms(output, labelled, task) | further)
         learn(engine, student_side(engine, labelled, clip, make_target(clip), task))
         return 1

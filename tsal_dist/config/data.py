@@ -79,6 +79,10 @@ class DataConfig(Section):
     """Processes per rank that read and decode; 0 reads in the training process. They change speed, never
     data."""
 
+    view: Literal["reader", "device"] = "reader"
+    """Who turns, colours and covers a training crop: the process that reads it, or the device that learns from it, which
+    leaves readers the decoding. Equal up to rounding."""
+
     cache_dir: str = ""
     """Folder for whole shards fetched from an object store; "" uses the system's temporary folder."""
 

@@ -20,6 +20,9 @@ class TrackerConfig(Section):
     steps_per_version: int = Field(20, ge=0)
     """Steps that `pwc` takes for each student version the teacher absorbs, during burn-in too."""
 
+    threads: int = Field(0, ge=0)
+    """Threads that find the flow of `dis` and `lk` while the device labels; 0 takes as many as torch computes with."""
+
     max_fb_error_px: float = Field(1.5, gt=0)
     """A tracked point is valid where forward and backward flow disagree by at most this, in crop pixels."""
 

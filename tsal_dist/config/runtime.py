@@ -34,6 +34,20 @@ class EngineConfig(Section):
     compile: bool = False
     """torch.compile the detector; pays off after minutes, not in a test."""
 
+    batch_norm: Literal["own", "sync", "frozen"] = "own"
+    """Of detectors that have batch norms, in a role of several ranks: `own` averages each rank's statistics before they
+    leave the role, `sync` shares them at every step (GPUs only), `frozen` keeps those the run starts with."""
+
+
+class NumericsConfig(Section):
+    """How exact arithmetic is, in every process of a run."""
+
+    tf32: bool = True
+    """On GPUs that have it, round the factors of float32 products to 10 bits; off is slower and exact."""
+
+    deterministic: bool = False
+    """Only algorithms that give the same bits again; slower on GPUs, and an error where there is none."""
+
 
 class QueueConfig(Section):
     """The parquet queue between the roles."""
@@ -163,8 +177,13 @@ class RuntimeConfig(Section):
     """Runs whose label logs this student learns from, without a teacher, however old the labels are; what `--offline`
     sets."""
 
+    label_batch: int = Field(64, ge=1)
+    """Frames that a teacher looks at in one pass, in whole clips: what its memory is bounded by. A segment holds
+    `queue.segment_rows` of them, whatever this is."""
+
     teacher: EngineConfig = EngineConfig()
     student: EngineConfig = EngineConfig()
+    numerics: NumericsConfig = NumericsConfig()
     queue: QueueConfig = QueueConfig()
     weights: WeightsConfig = WeightsConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

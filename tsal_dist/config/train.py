@@ -54,6 +54,10 @@ class LossConfig(Section):
     offset: float = Field(0.1, ge=0)
     """Weight of the landmark offsets' smooth L1."""
 
+    absent: bool = False
+    """Whether a labelled frame teaches an empty map for a point that it does not show: unless said, where the labels of
+    something other than a face leave points out now and then."""
+
     unlabelled: float = Field(1.0, ge=0)
     """Final weight of what is learnt from unlabelled frames; at 0 every method is `supervised`, and no teacher is started."""
 

@@ -6,6 +6,7 @@ drawn once per clip (`draw_view`), turned into one matrix (`View.to_crop`) and p
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -125,8 +126,8 @@ def _image(array: object) -> Image:
     return np.asarray(array, np.uint8)
 
 
-def _cover(crop_hwc: Image, patch: Patch) -> Image:
-    size_px = crop_hwc.shape[0]
+def cover_with(patch: Patch, size_px: int) -> tuple[slice, slice, Image, Image]:
+    """Rows and columns of a crop that the patch lies on, what it looks like there, and its mask."""
     width, height = max(2, round(patch.width * size_px)), max(2, round(patch.height * size_px))
     left, top = round(patch.x * size_px - width / 2), round(patch.y * size_px - height / 2)
     cover_hwc = cv2.resize(patch.texture_hwc, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -137,17 +138,34 @@ def _cover(crop_hwc: Image, patch: Patch) -> Image:
     rows = slice(max(0, top), min(size_px, top + height))
     columns = slice(max(0, left), min(size_px, left + width))
     inner = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    return rows, columns, _image(cover_hwc[inner]), mask_hw[inner]
+
+
+def blur_kernel(
+    sigma_px: float, streak_degrees: float | None
+) -> tuple[NDArray[np.float32], Literal["reflect", "replicate"]]:
+    """The weights of a blur, a square of odd side, and how it goes on beyond the picture's border."""
+    if streak_degrees is None:
+        side = round(6 * sigma_px + 1) | 1  # as OpenCV chooses it for bytes
+        along = cv2.getGaussianKernel(side, sigma_px, cv2.CV_32F)
+        return np.asarray(along @ along.T, np.float32), "reflect"
+    reach = max(1, round(2 * sigma_px))
+    kernel_hw = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    step = reach * np.array([np.cos(np.radians(streak_degrees)), np.sin(np.radians(streak_degrees))])
+    start, end = np.rint(reach - step).astype(int), np.rint(reach + step).astype(int)
+    cv2.line(kernel_hw, (int(start[0]), int(start[1])), (int(end[0]), int(end[1])), 1.0)
+    return np.asarray(kernel_hw / kernel_hw.sum(), np.float32), "replicate"
+
+
+def _cover(crop_hwc: Image, patch: Patch) -> Image:
+    rows, columns, cover_hwc, mask_hw = cover_with(patch, crop_hwc.shape[0])
     painted_hwc = crop_hwc.copy()
-    cv2.copyTo(cover_hwc[inner], mask_hw[inner], painted_hwc[rows, columns])
+    cv2.copyTo(cover_hwc, mask_hw, painted_hwc[rows, columns])
     return painted_hwc
 
 
 def _blur(crop_hwc: Image, sigma_px: float, streak_degrees: float | None) -> Image:
     if streak_degrees is None:
         return _image(cv2.GaussianBlur(crop_hwc, (0, 0), sigma_px))
-    reach = max(1, round(2 * sigma_px))
-    kernel_hw = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-    step = reach * np.array([np.cos(np.radians(streak_degrees)), np.sin(np.radians(streak_degrees))])
-    start, end = np.rint(reach - step).astype(int), np.rint(reach + step).astype(int)
-    cv2.line(kernel_hw, (int(start[0]), int(start[1])), (int(end[0]), int(end[1])), 1.0)
-    return _image(cv2.filter2D(crop_hwc, -1, kernel_hw / kernel_hw.sum(), borderType=cv2.BORDER_REPLICATE))
+    kernel_hw, _ = blur_kernel(sigma_px, streak_degrees)
+    return _image(cv2.filter2D(crop_hwc, -1, kernel_hw, borderType=cv2.BORDER_REPLICATE))

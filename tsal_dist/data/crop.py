@@ -28,6 +28,8 @@ class ViewSettings:
     """False: annotations are not looked at."""
     labels_of: frozenset[int] | None = None
     """Shards whose annotations are looked at; None is all of them."""
+    raw: bool = False
+    """True: readers only decode and cut; the view is taken where the pixels are used (`device_view`)."""
     points: int | None = None
     """K of the clips, for shards that have no landmarks of their own; None takes theirs."""
     mirror: tuple[int, ...] | None = None
@@ -44,6 +46,7 @@ class ViewSettings:
                 f"The shards have {points} landmarks where {self.points} are expected. "
                 "Take shards of one landmark layout."
             )
+        points = points or self.points or 0  # clips without landmarks of their own still carry a teacher's
         if self.augment is not None and self.augment.flip_prob and points and not self.mirror_of(points):
             raise ConfigError(
                 f"flip_prob is {self.augment.flip_prob:g}, and nobody knows which of these {points} landmarks takes "

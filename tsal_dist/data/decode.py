@@ -33,10 +33,7 @@ def reduction(to_crop_23: affine.Matrix) -> int:
 
 def decode_crop(data: bytes | memoryview, to_crop_23: affine.Matrix, crop_px: int) -> NDArray[np.uint8]:
     """RGB crop_HWC of an encoded image under a source-to-crop matrix."""
-    # Only a JPEG is cheaper to decode small, and only its reduced grid is exactly aligned with the full one.
-    factor = reduction(to_crop_23) if bytes(data[:2]) == _JPEG_START else 1
-    source_hwc = decode_image(data, factor)
-    from_decoded_23 = affine.chain(affine.invert(affine.reduce(factor)), to_crop_23)
+    source_hwc, from_decoded_23 = _decode_small(data, to_crop_23)
     crop_hwc = cv2.warpAffine(
         source_hwc,
         from_decoded_23,
@@ -46,6 +43,34 @@ def decode_crop(data: bytes | memoryview, to_crop_23: affine.Matrix, crop_px: in
         borderValue=FILL[::-1],
     )
     return np.asarray(cv2.cvtColor(crop_hwc, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def decode_window(
+    data: bytes | memoryview, to_crop_23: affine.Matrix, crop_px: int
+) -> tuple[NDArray[np.uint8], affine.Matrix]:
+    """The part of an encoded image that its crop is made of, RGB and not resampled, and the matrix from its pixels to
+    the crop. At least two pixels a side, also for a crop that lies beside the picture: a sampler needs two."""
+    source_hwc, from_decoded_23 = _decode_small(data, to_crop_23)
+    height, width = source_hwc.shape[:2]
+    edge = crop_px - 1
+    corners_42 = affine.apply(affine.invert(from_decoded_23), [(0, 0), (edge, 0), (0, edge), (edge, edge)])
+    # One pixel more on each side: what lies between two pixels is made of both.
+    last = (max(0, width - 2), max(0, height - 2))
+    left, top = np.clip(np.floor(corners_42.min(0)) - 1, 0, last).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners_42.max(0)) + 2, (left + 2, top + 2), (width, height)).astype(int)
+    window_hwc = cv2.cvtColor(source_hwc[top:bottom, left:right], cv2.COLOR_BGR2RGB)
+    return np.asarray(window_hwc, np.uint8), affine.chain(affine.translate(left, top), from_decoded_23)
+
+
+def _decode_small(
+    data: bytes | memoryview, to_crop_23: affine.Matrix
+) -> tuple[NDArray[np.uint8], affine.Matrix]:
+    """The image as small as the crop allows, and the matrix from its pixels to the crop.
+
+    Only a JPEG is cheaper to decode small, and only its reduced grid is exactly aligned with the full one.
+    """
+    factor = reduction(to_crop_23) if bytes(data[:2]) == _JPEG_START else 1
+    return decode_image(data, factor), affine.chain(affine.invert(affine.reduce(factor)), to_crop_23)
 
 
 def decode_image(data: bytes | memoryview, factor: int = 1) -> NDArray[np.uint8]:

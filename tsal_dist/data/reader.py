@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tsal_dist.data.clips import clip_positions
 from tsal_dist.data.crop import ViewSettings, crop_images, place_points
 from tsal_dist.data.pool import InProcess, Workers, build_pool
+from tsal_dist.data.raw_clip import MOST_GROWTH, cut_windows, leave_raw
 from tsal_dist.data.request import ClipRequest, ReadAhead
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import DataError
@@ -105,8 +106,10 @@ class FrameReader:
                 table.points_NK2[rows_T], placed_TK, to_crop_23, self._settings.crop_px, mirror_K
             )
         rows, back_T = np.unique(rows_T, return_inverse=True)  # a repeated frame is decoded once
-        crops = crop_images(shard.images(rows.tolist()), view, to_crop_23, self._settings.crop_px)
-        return Clip(
+        images, crop_px = shard.images(rows.tolist()), self._settings.crop_px
+        cut = cut_windows(images, view, to_crop_23, crop_px) if self._settings.raw else None
+        crops = cut[0] if cut else crop_images(images, view, to_crop_23, crop_px)
+        clip = Clip(
             image_THWC=crops if len(rows) == len(rows_T) else crops[back_T],
             points_TK2=points_TK2,
             visible_TK=visible_TK,
@@ -123,6 +126,7 @@ class FrameReader:
             mirror_K=mirror_K,
             attributes=table.attributes[rows_T[0]],
         )
+        return leave_raw(clip, view, cut[1], crop_px) if cut else clip
 
     def shard(self, number: int) -> OpenShard:
         """A shard by its number, opened if need be."""
@@ -163,7 +167,8 @@ def build_reader_pool(
     """Readers in `ahead.workers` processes: what a stream uses, and what reads pseudo-labelled frames by name."""
     settings.check(shards.points)  # here, where the caller sees it, before processes find out
     build = functools.partial(FrameReader, shards, settings, most_open)
-    return build_pool(build, ahead, clips_ahead, settings.crop_px, frames_per_clip)
+    longest_px = settings.crop_px * (MOST_GROWTH if settings.raw else 1)
+    return build_pool(build, ahead, clips_ahead, longest_px, frames_per_clip)
 
 
 def _clip_box(box_T4: NDArray[np.float32]) -> NDArray[np.float32]:

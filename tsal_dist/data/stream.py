@@ -222,10 +222,10 @@ class ClipStream:
         return f"{self._shards.name(request.ref.shard)} frame {request.ref.index}"
 
 
-def collate(clips: list[Clip]) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a batch, stacked; B clips of equal T."""
-    return {
-        "image_BTHWC": np.stack([clip.image_THWC for clip in clips]),
+def collate(clips: list[Clip], images: bool = True) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a batch, stacked; B clips of equal T. `images` of raw clips cannot be stacked: see `device_view`."""
+    pictures = {"image_BTHWC": np.stack([clip.image_THWC for clip in clips])} if images else {}
+    return pictures | {
         "points_BTK2": np.stack([clip.points_TK2 for clip in clips]),
         "visible_BTK": np.stack([clip.visible_TK for clip in clips]),
         "labelled_BT": np.stack([clip.labelled_T for clip in clips]),

@@ -88,6 +88,11 @@ def child_environment(
     return {**MALLOC_SETTINGS, **defaults, **os.environ, **settings}
 
 
+def error_file() -> str:
+    """Where torchrun looks for the word of a worker that fails: it ends its own report with it. "" without torchrun."""
+    return os.environ.get("TORCHELASTIC_ERROR_FILE", "")
+
+
 def present_role(rank: int, world: int, device_index: int) -> None:
     """Show libraries that read the environment this process's seat in its role, not in torchrun's world."""
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(device_index))

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
+from tsal_dist.dist.backends import NCCL, agree_on_backend, name_place
 from tsal_dist.dist.environment import Environment, present_role
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import PeerLost, TopologyError
@@ -58,10 +59,18 @@ def join_role(
         torch.cuda.set_device(device)
     present_role(seat.rank, seat.world, device.index or 0)
 
-    backend = choose_backend(gpus, environment.local_world)
-    limit = timedelta(seconds=timeout_s)
     own = PrefixStore(f"role/{seat.role}/{environment.restart_count}", store)
-    dist.init_process_group(backend, store=own, rank=seat.rank, world_size=seat.world, timeout=limit)
+    place = name_place(device)
+    backend = agree_on_backend(seat.role, own, seat.rank, seat.world, place, timeout_s)
+    dist.init_process_group(
+        backend,
+        store=own,
+        rank=seat.rank,
+        world_size=seat.world,
+        timeout=timedelta(seconds=timeout_s),
+        # NCCL connects here and now, where a failure still names its cause, and barriers need not guess a device.
+        device_id=device if backend == NCCL else None,
+    )
     logger.info("joined as %s %d of %d on %s with %s", seat.role, seat.rank, seat.world, device, backend)
     return RoleGroup(seat.role, seat.rank, seat.world, device, backend, own)
 
@@ -108,15 +117,6 @@ def leave_role() -> None:
     """Tear the group down. Ranks that leave together should meet first."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def choose_backend(gpus: int, local_world: int) -> str:
-    """The backends for `local_world` processes on a machine with `gpus` GPUs.
-
-    NCCL refuses two ranks on one device; gloo does not mind, so small tests can share a GPU. Even with NCCL,
-    small facts travel as CPU tensors over gloo and never wait for the device.
-    """
-    return "cpu:gloo,cuda:nccl" if 0 < local_world <= gpus else "gloo"
 
 
 def open_store(environment: Environment, timeout_s: float) -> Store:

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from tsal_dist.engine.inference import Inference
+
 
 def nothing() -> None:
     """What most steps have to do before their update."""
@@ -18,7 +20,7 @@ class Engine(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The bare model: for its own methods and for evaluation. Under ZeRO-3 its tensors are in pieces."""
+        """The bare model: for its weights. Under ZeRO-3 its tensors are in pieces."""
 
     @property
     def steps(self) -> int:
@@ -30,6 +32,13 @@ class Engine(Protocol):
 
     def forward(self, *inputs: Any) -> Any:
         """The model's outputs, under the engine's precision. Collective."""
+
+    @property
+    def infer(self) -> Inference:
+        """The model for its own use: what `forward` computes, but in evaluation mode and without a graph.
+
+        No collective, except under ZeRO-3: ranks may infer on as much as they like.
+        """
 
     def step(self, loss: Tensor, before_update: Callable[[], None] = nothing) -> Tensor | None:
         """Learn from `loss`; the gradient's global norm before clipping, or None while accumulating.

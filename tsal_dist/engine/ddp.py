@@ -13,7 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
 from tsal_dist.engine.api import nothing
+from tsal_dist.engine.batch_norms import freeze_batch_norms, prepare_batch_norms
 from tsal_dist.engine.buffers import average_buffers
+from tsal_dist.engine.inference import Inference, as_laid_out, autocast
 from tsal_dist.engine.optim import (
     build_optimizer,
     check_names,
@@ -43,11 +45,11 @@ class DDPEngine:
         total_steps: int,
         device: torch.device,
     ) -> None:
-        model.to(device)
-        if settings.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if settings.compile:
-            model.compile()
+        world = dist.get_world_size() if dist.is_initialized() else 1
+        model = prepare_batch_norms(model.to(device), settings, device, world)
+        # Compiled apart from the model, and DDP as a whole: torch then cuts the graph where a bucket is full, so that
+        # gradients travel while others are still computed. A compiled model inside DDP sends them all at the end.
+        self._inference = Inference(model, settings, device, compiled=settings.compile)
         self._model = model
         self._settings = settings
         self._optim = optim
@@ -56,13 +58,15 @@ class DDPEngine:
         self._optimizer = build_optimizer(model, optim)
         self._steps = 0
         self._micro = 0
-        self._wrapped: nn.Module = model
-        if dist.is_initialized() and dist.get_world_size() > 1:
+        self._called: Callable[..., Any] = self._inference.call
+        if world > 1:
             wrapped = DistributedDataParallel(model, gradient_as_bucket_view=True)
             # Buffers stay apart until they leave the role: see average_buffers. Set afterwards, because the
             # argument's name differs between versions of torch and the attribute's does not.
             wrapped.broadcast_buffers = False
-            self._wrapped = wrapped
+            if settings.compile:
+                wrapped.compile()
+            self._called = wrapped
 
     @property
     def model(self) -> nn.Module:
@@ -77,12 +81,16 @@ class DDPEngine:
         return learning_rate(self._steps, self._total_steps, self._optim)
 
     def forward(self, *inputs: Any) -> Any:
-        if isinstance(self._wrapped, DistributedDataParallel):
+        freeze_batch_norms(self._model, self._settings)
+        if isinstance(self._called, DistributedDataParallel):
             # What DDP's no_sync() sets, for a step whose forwards and backward are in different places.
-            self._wrapped.require_backward_grad_sync = self._micro + 1 == self._settings.accumulate
-        bf16 = self._settings.precision == "bfloat16"
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bf16):
-            return self._wrapped(*inputs)
+            self._called.require_backward_grad_sync = self._micro + 1 == self._settings.accumulate
+        with autocast(self._settings, self._device):
+            return self._called(*as_laid_out(inputs, self._settings))
+
+    @property
+    def infer(self) -> Inference:
+        return self._inference
 
     def step(self, loss: Tensor, before_update: Callable[[], None] = nothing) -> Tensor | None:
         (loss / self._settings.accumulate).backward()  # type: ignore[no-untyped-call]

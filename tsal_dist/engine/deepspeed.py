@@ -29,7 +29,9 @@ from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
 from tsal_dist.dist.environment import find_on_path, select_deepspeed_device
 from tsal_dist.engine.api import nothing
+from tsal_dist.engine.batch_norms import freeze_batch_norms, prepare_batch_norms
 from tsal_dist.engine.buffers import average_buffers
+from tsal_dist.engine.inference import Inference, as_laid_out
 from tsal_dist.engine.optim import (
     State,
     build_optimizer,
@@ -68,9 +70,10 @@ class DeepSpeedEngine:
         device: torch.device,
     ) -> None:
         deepspeed = _import_deepspeed(device)
-        model.to(device)
-        if settings.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        world = dist.get_world_size() if dist.is_initialized() else 1
+        model = prepare_batch_norms(model.to(device), settings, device, world)
+        self._inference = Inference(model, settings, device)
+        self._settings = settings
         self._optim = optim
         self._total_steps = total_steps
         self._steps = 0
@@ -104,7 +107,12 @@ class DeepSpeedEngine:
         return learning_rate(self._steps, self._total_steps, self._optim)
 
     def forward(self, *inputs: Any) -> Any:
-        return self._engine(*inputs)
+        freeze_batch_norms(self._model, self._settings)
+        return self._engine(*as_laid_out(inputs, self._settings))
+
+    @property
+    def infer(self) -> Inference:
+        return self._inference
 
     def step(self, loss: Tensor, before_update: Callable[[], None] = nothing) -> Tensor | None:
         for group in self._inner.param_groups:
@@ -160,7 +168,7 @@ class DeepSpeedEngine:
         for flat in getattr(self._zero, name):
             self._inner.state[flat] = {key: torch.zeros_like(flat) for key in self._state_keys}
             if isinstance(self._inner, torch.optim.AdamW):
-                self._inner.state[flat]["step"] = torch.tensor(0.0)
+                self._inner.state[flat]["step"] = torch.tensor(0.0, device=flat.device)
         if self._stage < 3:
             self._zero._lazy_init_hp_params_optimizer_state()
 

@@ -14,6 +14,10 @@ State = dict[str, dict[str, Tensor]]
 """Optimiser state: parameter name, then the optimiser's own key, then the tensor."""
 
 
+FUSED_ON = ("cpu", "cuda")
+"""Devices for which torch has fused optimisers."""
+
+
 def build_param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Every parameter that learns, in exactly one of two groups: matrices and filters decay, vectors do not.
 
@@ -28,11 +32,18 @@ def build_param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW or Nesterov SGD over `model`'s parameters."""
+    """AdamW or Nesterov SGD over `model`'s parameters, each as one kernel for all of them where torch has it."""
     groups = build_param_groups(model, optim.weight_decay)
+    fused = has_fused_optimizer(model)
     if optim.name == "sgd":
-        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.momentum > 0)
-    return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999))
+        nesterov = optim.momentum > 0
+        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=nesterov, fused=fused)
+    return torch.optim.AdamW(groups, lr=optim.lr, betas=(optim.momentum, 0.999), fused=fused)
+
+
+def has_fused_optimizer(model: nn.Module) -> bool:
+    """Whether every parameter that learns is where torch steps all of them at once."""
+    return all(p.device.type in FUSED_ON for p in model.parameters() if p.requires_grad)
 
 
 def learning_rate(step: int, total_steps: int, optim: OptimConfig) -> float:
@@ -70,9 +81,11 @@ def write_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, state: M
     optimizer.state.clear()
     for name, entries in state.items():
         like = parameters[name]
-        # AdamW counts its steps in a CPU scalar; what is shaped like the parameter lives where it lives.
+        # AdamW's count of steps is a scalar; fused, it must be where the parameter is.
         optimizer.state[like] = {
-            key: torch.empty_like(like).copy_(value) if value.shape == like.shape else value.clone()
+            key: torch.empty_like(like).copy_(value)
+            if value.shape == like.shape
+            else value.detach().clone().to(like.device)
             for key, value in entries.items()
         }
 

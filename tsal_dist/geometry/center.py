@@ -35,8 +35,8 @@ def encode_center(
     cells_NK2 = pixel_to_cell(points_NK2, stride)
     seen_NK1 = visible_NK.to(cells_NK2.dtype).unsqueeze(-1)
     centroid_N2 = (cells_NK2 * seen_NK1).sum(1) / seen_NK1.sum(1).clamp_min(1)
-    limit_2 = torch.tensor([width - 1, height - 1], device=cells_NK2.device, dtype=cells_NK2.dtype)
-    center_N2 = torch.minimum(centroid_N2.round().clamp_min(0), limit_2)
+    x_N, y_N = centroid_N2.round().unbind(-1)
+    center_N2 = torch.stack([x_N.clamp(0, width - 1), y_N.clamp(0, height - 1)], dim=-1)
     has_center_N = visible_NK.bool().any(1)
 
     at_w = torch.arange(width, device=cells_NK2.device, dtype=cells_NK2.dtype)

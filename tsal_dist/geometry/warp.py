@@ -83,5 +83,5 @@ def _pixels(flow_N2HW: Tensor) -> Tensor:
 def _to_grid(points: Tensor, map_NCHW: Tensor) -> Tensor:
     """Pixels to the sampler's [-1, 1], whose ends are the centres of the outermost pixels."""
     height, width = map_NCHW.shape[-2:]
-    span_2 = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=points.device, dtype=torch.float32)
-    return points.float() * 2 / span_2 - 1
+    x, y = points.float().unbind(-1)
+    return torch.stack([x * 2 / max(width - 1, 1) - 1, y * 2 / max(height - 1, 1) - 1], dim=-1)

@@ -20,6 +20,7 @@ from tsal_dist.inference.trained import Trained
 from tsal_dist.inference.views import choose_views, find_points
 from tsal_dist.models.detectors import stride_of
 from tsal_dist.models.input import normalize
+from tsal_dist.records import Layout
 
 Floats = NDArray[np.float64]
 Box = Floats
@@ -65,6 +66,7 @@ class Finder:
         self._device = device
         self._stride = stride_of(trained.model)
         self.num_points = trained.config.model.num_points
+        self.layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
 
     def search(self, image_HWC: Image) -> Box:
         """A box around the subject, wherever it is: boxes all over the picture are looked into, each is moved to what

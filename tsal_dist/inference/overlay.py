@@ -3,7 +3,7 @@ point whose expected error is too large to be shown as a find.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,7 +123,27 @@ def draw(image_HWC: NDArray[np.uint8], found: Found, most_error: float = MOST_ER
         return image_HWC.copy()
     share_K = found.expected_px_K / found.size_px / most_error
     sure_K = np.where(np.isnan(share_K), found.score_K / SURE_SCORE, 1 - share_K)
-    return draw_points(image_HWC, found.points_K2, sure_K, shown_points(found, most_error))
+    shown_K = shown_points(found, most_error)
+    joined_HWC = draw_skeleton(image_HWC, found.points_K2, shown_K, found.layout.skeleton)
+    return draw_points(joined_HWC, found.points_K2, sure_K, shown_K)
+
+
+def draw_skeleton(
+    image_HWC: NDArray[np.uint8],
+    points_K2: NDArray[np.floating],
+    shown_K: NDArray[np.bool_],
+    skeleton: Sequence[tuple[int, int]],
+) -> NDArray[np.uint8]:
+    """A copy with a line, each of a colour of its own, between points that are both shown."""
+    drawn = image_HWC.copy()
+    for number, (a, b) in enumerate(skeleton):
+        if shown_K[a] and shown_K[b]:
+            color_BGR = cv2.cvtColor(
+                np.array([[[180 * number // len(skeleton), 170, 255]]], np.uint8), cv2.COLOR_HSV2BGR
+            )[0, 0]
+            ends = [(round(16 * float(x)), round(16 * float(y))) for x, y in points_K2[[a, b]]]
+            cv2.line(drawn, ends[0], ends[1], color_BGR.tolist(), 1, cv2.LINE_AA, shift=4)
+    return drawn
 
 
 def draw_points(

@@ -16,6 +16,7 @@ from tsal_dist.inference.finder import Box, Finder, tight_box
 from tsal_dist.inference.pictures import Picture
 from tsal_dist.inference.presence import Belief
 from tsal_dist.inference.trust import Trust
+from tsal_dist.records import UNNAMED, Layout
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +49,8 @@ class Found:
     """Probability that there is a subject; not a number likewise."""
     found: bool
     """Whether there is a subject. If not, the points mean nothing."""
+    layout: Layout = UNNAMED
+    """What the points are called and which are joined."""
 
     @property
     def size_px(self) -> float:
@@ -121,6 +124,7 @@ def _next(
         *(picture.path, picture.frame, picture.pts_ms, box_4, points_K2, score_K, expected_px_K),
         presence=track.presence,
         found=found,
+        layout=finder.layout,
     )
 
 
@@ -146,4 +150,5 @@ def _nothing(finder: Finder, picture: Picture, presence: float) -> Found:
         expected_px_K=np.full(points, np.nan),
         presence=presence,
         found=False,
+        layout=finder.layout,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -101,10 +101,10 @@ class Detector:
             box_4 = np.array([0.0, 0.0, 63.0, 63.0])
             choose_threads(lambda: self.finder.look(blank_HWC, [box_4]), threads)
 
-    def predict(self, names: Sequence[str], **options: object) -> Predictions:
+    def predict(self, what: str | Sequence[str], **options: Any) -> Predictions:
         """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
-        chosen = Options(**options)  # type: ignore[arg-type]
-        sources = find_sources(names)
+        chosen = Options(**options)
+        sources = find_sources([what] if isinstance(what, str) else what)
         rows = [row for source in sources for _, row in self.follow(source, chosen)]
         return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen)
 

@@ -2,7 +2,8 @@
 
 One row per frame: `path` (from the table's folder), `frame` (from 1, empty for an image), `pts_ms`, `found`, `presence`,
 the box `x1 y1 x2 y2`, then for each point `p0x p0y p0v p0error p0score`: pixels of the frame, 1 or 0 for good enough to
-be a label or not, the expected error in pixels, the height of the peak. A frame without a subject has no numbers.
+be a label or not, the expected error in pixels, the height of the peak. Where points have names they stand in the place
+of `p0`: `nose_x nose_y nose_v nose_error nose_score`. A frame without a subject has no numbers.
 """
 
 import os
@@ -39,12 +40,14 @@ def build_table(rows: Sequence[Found], folder: Path, most_error: float = MOST_ER
     error_NK = np.stack([row.expected_px_K for row in rows])
     score_NK = np.stack([row.score_K for row in rows])
     label_NK = np.stack([shown_points(row, most_error) for row in rows])
+    names = rows[0].layout.names
     for point in range(points_NK2.shape[1]):
-        columns[f"p{point}x"] = _numbers(points_NK2[:, point, 0], found_N)
-        columns[f"p{point}y"] = _numbers(points_NK2[:, point, 1], found_N)
-        columns[f"p{point}v"] = _numbers(label_NK[:, point], found_N, pa.int8())
-        columns[f"p{point}error"] = _numbers(error_NK[:, point], found_N)
-        columns[f"p{point}score"] = _numbers(score_NK[:, point], found_N)
+        called = f"{names[point]}_" if names else f"p{point}"
+        columns[f"{called}x"] = _numbers(points_NK2[:, point, 0], found_N)
+        columns[f"{called}y"] = _numbers(points_NK2[:, point, 1], found_N)
+        columns[f"{called}v"] = _numbers(label_NK[:, point], found_N, pa.int8())
+        columns[f"{called}error"] = _numbers(error_NK[:, point], found_N)
+        columns[f"{called}score"] = _numbers(score_NK[:, point], found_N)
     return pa.table(columns)
 
 

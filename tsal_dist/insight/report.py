@@ -1,7 +1,7 @@
 """What a run did, as one page: measured now on held-out frames, and told by what it wrote down while it ran."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tsal_dist.insight.measured import Model, measure
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
+from tsal_dist.json_object import flatten
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run import Run, load_run
 
@@ -213,14 +214,6 @@ def _videos(config: RunConfig) -> int | None:
         return None
     shards = open_shards(urls, config.data.cache_dir, config.data.cache_gb)
     return len({segment.video for number in range(len(shards)) for segment in shards.segments(number)})
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _word(value: Any) -> str:

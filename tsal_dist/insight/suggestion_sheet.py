@@ -12,7 +12,7 @@ from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.request import ClipRequest
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.geometry import affine
-from tsal_dist.inference.overlay import SURE_SCORE, draw_points
+from tsal_dist.inference.overlay import SURE_SCORE, draw_points, draw_skeleton
 from tsal_dist.inference.suggestion import Suggestion
 from tsal_dist.records import Layout
 
@@ -44,13 +44,11 @@ def _tile(reader: FrameReader, number: int, one: Suggestion, layout: Layout) -> 
     scale_2 = table.size_N2[guess.ref.index] / table.source_size_N2[guess.ref.index]
     points_K2 = affine.apply(clip.to_crop_23, (guess.points_K2 + 0.5) * scale_2 - 0.5)
     picture = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
-    for a, b in layout.skeleton:
-        ends = [(round(16 * x), round(16 * y)) for x, y in points_K2[[a, b]].tolist()]
-        cv2.line(picture, ends[0], ends[1], (230, 230, 230), 1, cv2.LINE_AA, shift=4)
     text = np.full((LINE_PX * LINES + 8, TILE_PX, 3), 255, np.uint8)
     text[:] = _PAPER
     words = [f"{number}. {guess.video[-30:]} frame {guess.frame + 1}", *textwrap.wrap(one.reason, 40)]
     for line, word in enumerate(words[:LINES], 1):
         cv2.putText(text, word, (4, line * LINE_PX), _FONT, _SIZE, _INK, 1, cv2.LINE_AA)
     everywhere_K = np.ones(len(points_K2), np.bool_)
-    return np.vstack([draw_points(picture, points_K2, guess.score_K / SURE_SCORE, everywhere_K), text])
+    joined = draw_skeleton(picture, points_K2, everywhere_K, layout.skeleton)
+    return np.vstack([draw_points(joined, points_K2, guess.score_K / SURE_SCORE, everywhere_K), text])

@@ -63,4 +63,4 @@ def _known(label_NK2: Tensor, weight_NK: Tensor) -> Tensor:
 
 
 def _frames(per_frame: Tensor) -> Tensor:
-    return torch.tensor(float(len(per_frame)), device=per_frame.device)
+    return torch.full((), float(len(per_frame)), device=per_frame.device)

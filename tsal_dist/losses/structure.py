@@ -20,7 +20,7 @@ def structure_loss(offset_BTK2: Tensor, face_B: Tensor) -> Term:
     if offset_BTK2.shape[1] < 2:
         return Term(offset_BTK2.sum() * 0, torch.zeros((), device=offset_BTK2.device))
     size_BT = offset_BTK2.float().square().sum(-1).mean(-1) / face_B.unsqueeze(-1).square()
-    return Term(2 * size_BT.var(dim=1).sum(), torch.tensor(float(len(face_B)), device=face_B.device))
+    return Term(2 * size_BT.var(dim=1).sum(), torch.full((), float(len(face_B)), device=face_B.device))
 
 
 def best_offsets(center_N1hw: Tensor, offset_N2Khw: Tensor) -> Tensor:

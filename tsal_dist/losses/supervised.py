@@ -18,7 +18,8 @@ CLAMP = 1e-4
 def heatmap_loss(heat_SNKhw: Tensor, target_NKhw: Tensor, visible_NK: Tensor, labelled_N: Tensor) -> Term:
     """1/2 sum over stages, visible points and cells of (H - H*)^2; count: labelled frames.
 
-    The last map is the background, which is known wherever a frame is labelled. `visible_NK` is about the points.
+    The last map is the background, which is known wherever a frame is labelled. `visible_NK` is about the points, and a
+    point that is taught though its target is empty is taught to be absent.
     """
     known_N1 = labelled_N.to(torch.float32).unsqueeze(-1)
     mask_NK = torch.cat([visible_NK.to(torch.float32) * known_N1, known_N1], dim=-1)

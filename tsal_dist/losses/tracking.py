@@ -43,12 +43,12 @@ def smoothness_loss(flow_N2HW: Tensor, image_N3HW: Tensor) -> Term:
     for axis in (-1, -2):
         edge = image_N3HW.diff(dim=axis).abs().mean(1, keepdim=True)
         total = total + (torch.exp(-EDGE * edge) * flow_N2HW.diff(dim=axis).abs()).sum() / 2
-    return Term(total, torch.tensor(float(flow_N2HW[:, 0].numel()), device=flow_N2HW.device))
+    return Term(total, torch.full((), float(flow_N2HW[:, 0].numel()), device=flow_N2HW.device))
 
 
 def _census(image_N3HW: Tensor) -> Tensor:
-    weights_3 = torch.tensor([0.299, 0.587, 0.114], device=image_N3HW.device).view(1, 3, 1, 1)
-    gray_N1HW = 255 * (image_N3HW.float() * weights_3).sum(1, keepdim=True)
+    red_N1HW, green_N1HW, blue_N1HW = torch.split(image_N3HW.float(), 1, dim=1)
+    gray_N1HW = 255 * (0.299 * red_N1HW + 0.587 * green_N1HW + 0.114 * blue_N1HW)
     count, _, height, width = gray_N1HW.shape
     around_NQHW = F.unfold(gray_N1HW, PATCH, padding=PATCH // 2).view(count, PATCH**2, height, width)
     difference = around_NQHW - gray_N1HW

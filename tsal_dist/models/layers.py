@@ -71,7 +71,10 @@ class CenterHead(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.hidden(x)
-        return self.center(x), self.offset(x) * OFFSET_UNIT_CELLS
+        # Not under autocast: an offset of 25 cells has steps of an eighth of a cell in bfloat16, a pixel at stride 8.
+        with torch.autocast(x.device.type, enabled=False):
+            offset_N2Khw = self.offset(x.float()) * OFFSET_UNIT_CELLS
+        return self.center(x), offset_N2Khw
 
 
 def heat_conv(inner: int, num_points: int) -> nn.Conv2d:

@@ -136,7 +136,14 @@ def pack(
         layout = earlier.manifest.layout if earlier else plan.layout
         first_pixel = plan.first_pixel.union(earlier.manifest.first_pixel if earlier else ())
         manifest = build_manifest(
-            plan.options.split, base, plan.scheme, points, (*done, *shards), layout, sorted(first_pixel)
+            plan.options.split,
+            base,
+            plan.scheme,
+            points,
+            (*done, *shards),
+            layout,
+            sorted(first_pixel),
+            plan.options.face_crops,
         )
         outcome = Outcome(manifest.model_copy(update={"url": folder}), tuple(rows), progress)
         _check_failures(outcome, max_fail)

@@ -19,7 +19,7 @@ from tsal_dist.pack.sources import SOURCES, read_sources
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import OK, FrameTable, decode_frames, decode_status
 from tsal_dist.shards.index import Index, decode_index
-from tsal_dist.shards.manifest import MANIFEST, Manifest, Shard, decode_shard, open_manifest
+from tsal_dist.shards.manifest import MANIFEST, FaceCrops, Manifest, Shard, decode_shard, open_manifest
 from tsal_dist.shards.names import IMAGE_EXTENSION, LABEL_EXTENSION, frame_key
 from tsal_dist.shards.ustar import Member, walk
 
@@ -99,6 +99,7 @@ def _lint_shard(manifest: Manifest, shard: Shard, decode_every: int) -> Iterator
             members = list(walk(tar, f"{shard.name}.tar"))
             yield from _lint_index(shard, index, table, members)
             yield from _lint_table(shard, table, parquet)
+            yield from _lint_crops(manifest.crop, shard, table)
             yield from _lint_frames(shard, index, table, tar, decode_every)
     except DataError as error:
         yield Finding(shard.name, "broken", str(error))
@@ -154,6 +155,30 @@ def _lint_table(shard: Shard, table: FrameTable, parquet: bytes) -> Iterator[Fin
         end = segment.start + segment.frames
     if end != shard.frames:
         yield Finding(shard.name, "segment", f"segments end at frame {end} of {shard.frames}")
+
+
+def _lint_crops(crop: FaceCrops | None, shard: Shard, table: FrameTable) -> Iterator[Finding]:
+    """Where face crops are stored, each says which part of its source it is, and a clip never changes its part."""
+    if not len(table):
+        return
+    if (crop is None) != (table.origin_N2 is None):
+        there = "whole pictures" if table.origin_N2 is None else "face crops"
+        yield Finding(shard.name, "crop", f"the frame table has {there}, the manifest says otherwise")
+        return
+    if crop is None or table.origin_N2 is None:
+        return
+    for position in np.flatnonzero(table.size_N2.max(1) > crop.side_px):
+        size = tuple(table.size_N2[position].tolist())
+        yield Finding(shard.name, "crop", f"frame {position}: {size} pixels, at most {crop.side_px} a side")
+    place_N4 = np.concatenate([table.origin_N2, table.source_size_N2], 1)
+    for position in np.flatnonzero(
+        (table.origin_N2 < 0).any(1) | (table.source_size_N2 < table.size_N2).any(1)
+    ):
+        yield Finding(shard.name, "crop", f"frame {position}: {place_N4[position].tolist()} is no part of it")
+    for segment in shard.segments:
+        rows = slice(segment.start, segment.start + segment.frames)
+        if segment.kind == "video" and len(np.unique(place_N4[rows], axis=0)) != 1:
+            yield Finding(shard.name, "crop", f"the segment at frame {segment.start} shows several parts")
 
 
 def _lint_frames(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tsal_dist.pack.boxes import Detector, choose_box, full_box
 from tsal_dist.pack.decode import Decoded, Image
-from tsal_dist.pack.face import Box, Face
+from tsal_dist.pack.face import Box, Face, tight_box
 from tsal_dist.pack.inputs import Label
 from tsal_dist.pack.packing_plan import PackOptions, Piece
+from tsal_dist.pack.window import Window, WindowFollower, enclose
 from tsal_dist.shards.frames import OK, FrameRow
 
 _UNLABELLED = Label(Face())
@@ -20,9 +21,17 @@ _DECIMALS = 3  # of a pixel, in JSON; the frame table is exact
 
 
 def build_row(
-    piece: Piece, decoded: Decoded, index: int, options: PackOptions, detect: Detector | None
+    piece: Piece,
+    decoded: Decoded,
+    index: int,
+    options: PackOptions,
+    detect: Detector | None,
+    windows: WindowFollower | None = None,
 ) -> tuple[FrameRow, memoryview | None]:
-    """The row of a frame that will be stored at `index`, and its JPEG; None with a row that says why not."""
+    """The row of a frame that will be stored at `index`, and its JPEG; None with a row that says why not.
+
+    `windows` are those of this shard's frames, where only the face and what is around it is kept.
+    """
 
     def failed(status: str, reason: str) -> tuple[FrameRow, None]:
         return FrameRow(piece.source.name, decoded.frame, status=status, reason=reason), None
@@ -39,19 +48,36 @@ def build_row(
     box = _find_box(piece, face, source, options, detect)
     if box is None:
         return failed("no_box", "no annotation, row of a box file or detection says where the subject is")
-    image = shrink(source, options.size_px)
+    window = None
+    if windows is not None:
+        window = _find_window(windows, piece, face, box, source)
+        if window is None:
+            return failed("no_box", "the face box is outside of the picture")
+        source = source[window.top : window.bottom, window.left : window.right]
+    image = shrink(source, options.crop_px or options.size_px)
     encoded, jpg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
     if not encoded:
         return failed("unreadable", "the picture cannot be stored as JPEG")
-    return _stored_row(piece.source.name, decoded, index, image, face, box), jpg.data
+    row = _stored_row(piece.source.name, decoded, index, (source, image), face, box, window)
+    return row, jpg.data
 
 
-def _stored_row(video: str, decoded: Decoded, index: int, image: Image, face: Face, box: Box) -> FrameRow:
-    """Everything in pixels of the stored image, whose pixel centres are at whole numbers as the source's are."""
-    (height, width), (source_height, source_width) = image.shape[:2], decoded.image_HWC.shape[:2]
+def _stored_row(
+    video: str,
+    decoded: Decoded,
+    index: int,
+    images: tuple[Image, Image],
+    face: Face,
+    box: Box,
+    window: Window | None,
+) -> FrameRow:
+    """Everything in pixels of the stored image, whose pixel centres are at whole numbers as the source's are. `images`:
+    the part of the source that is kept, and what is stored of it."""
+    (source_height, source_width), (height, width) = (image.shape[:2] for image in images)
     x_scale, y_scale = width / source_width, height / source_height
-    x1, x2 = ((x + 0.5) * x_scale - 0.5 for x in box[0::2])
-    y1, y2 = ((y + 0.5) * y_scale - 0.5 for y in box[1::2])
+    left, top = (window.left, window.top) if window else (0, 0)
+    x1, x2 = ((x - left + 0.5) * x_scale - 0.5 for x in box[0::2])
+    y1, y2 = ((y - top + 0.5) * y_scale - 0.5 for y in box[1::2])
     face_px = math.sqrt((x2 - x1) * (y2 - y1))
     if face.face_px is not None:
         face_px = face.face_px * math.sqrt(x_scale * y_scale)
@@ -62,9 +88,10 @@ def _stored_row(video: str, decoded: Decoded, index: int, image: Image, face: Fa
         pts_ms=decoded.pts_ms,
         size_px=(width, height),
         source_size_px=(source_width, source_height),
+        origin_px=(left, top) if window else None,
         box=(x1, y1, x2, y2),
         face_px=face_px,
-        points_K2=_scaled_points(face, x_scale, y_scale),
+        points_K2=_moved_points(face, (left, top), (x_scale, y_scale)),
         visible_K=face.visible_K,
         attributes=face.attributes,
     )
@@ -93,6 +120,13 @@ def _find_box(
     return found or face.box or piece.source.box
 
 
+def _find_window(windows: WindowFollower, piece: Piece, face: Face, box: Box, image: Image) -> Window | None:
+    """Around the box and whatever landmarks lie beyond it, so that no label is lost."""
+    size_px = (image.shape[1], image.shape[0])
+    still = piece.source.kind == "still"
+    return windows.follow(piece.source.name, enclose(box, tight_box(face)), size_px, still)
+
+
 def shrink(image: Image, size_px: int) -> Image:
     """So that the longer side is at most `size_px`; 0 is no bound. Pictures never grow."""
     height, width = image.shape[:2]
@@ -103,11 +137,13 @@ def shrink(image: Image, size_px: int) -> Image:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _scaled_points(face: Face, x_scale: float, y_scale: float) -> NDArray[np.float32] | None:
+def _moved_points(
+    face: Face, origin_px: tuple[int, int], scale: tuple[float, float]
+) -> NDArray[np.float32] | None:
     """Those without a place stay zero."""
     if face.points_K2 is None or face.visible_K is None:
         return None
-    moved_K2 = (face.points_K2 + 0.5) * [x_scale, y_scale] - 0.5
+    moved_K2 = (face.points_K2 - origin_px + 0.5) * scale - 0.5
     return np.where(face.visible_K[:, None] > 0, moved_K2, 0).astype(np.float32)
 
 
@@ -122,6 +158,8 @@ def encode_label(row: FrameRow) -> bytes:
         "box": [round(side, _DECIMALS) for side in row.box],
         "face_px": round(row.face_px, _DECIMALS),
     }
+    if row.origin_px is not None:
+        page["crop"] = row.origin_px
     if row.points_K2 is not None and row.visible_K is not None:
         page["points"] = row.points_K2.astype(float).round(_DECIMALS).tolist()
         page["visible"] = row.visible_K.tolist()

@@ -18,6 +18,7 @@ from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.decode import Decoder
 from tsal_dist.pack.packing_plan import PackOptions, ShardPlan
 from tsal_dist.pack.row import build_row, encode_label
+from tsal_dist.pack.window import WindowFollower
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import OK, FrameRow, encode_frames
 from tsal_dist.shards.index import INDEX_DTYPE, Index, encode_index
@@ -95,10 +96,12 @@ def pack_shard(shard: ShardPlan, target: Target, decoder: Decoder, detect: Detec
     aside = target.scratch / f"{shard.name}.tar"
     tar = TarFile(aside)
     rows: list[FrameRow] = []
+    options = target.options
+    windows = WindowFollower(options.crop_margin) if options.crop_px else None
     try:
         for piece in shard.pieces:
-            for decoded in decoder.frames(piece, target.options.stride):
-                row, image = build_row(piece, decoded, tar.frames, target.options, detect)
+            for decoded in decoder.frames(piece, options.stride):
+                row, image = build_row(piece, decoded, tar.frames, options, detect, windows)
                 if image is not None:
                     tar.add(frame_key(row.video, row.frame), image, encode_label(row))
                 rows.append(row)
@@ -137,7 +140,7 @@ def put(data: bytes, target: Target, name: str, durable: bool = True) -> None:
 
 
 def build_segments(stored: Sequence[FrameRow], stills: frozenset[str]) -> tuple[Segment, ...]:
-    """Cut the stored frames of a shard, in order, where the video or the step of its frame numbers changes.
+    """Cut the stored frames of a shard, in order, where the video, the step of its frame numbers or its window changes.
 
     Neighbouring stills, named in `stills`, share one segment.
     """
@@ -173,12 +176,18 @@ def _count_stills(stored: Sequence[FrameRow], start: int, stills: frozenset[str]
 def _count_steps(stored: Sequence[FrameRow], start: int) -> tuple[int, int]:
     """How many frames of one video follow each other at one distance from `start` on, and the distance."""
     stop, step = start + 1, 0
-    while stop < len(stored) and stored[stop].video == stored[start].video:
+    while stop < len(stored) and _share_place(stored[start], stored[stop]):
         distance = stored[stop].frame - stored[stop - 1].frame
         if step not in (0, distance):
             break
         step, stop = distance, stop + 1
     return stop - start, step or 1
+
+
+def _share_place(one: FrameRow, other: FrameRow) -> bool:
+    """Whether two frames show the same part of one video: only then they may be read through one matrix."""
+    part = one.origin_px is None or one.source_size_px == other.source_size_px
+    return one.video == other.video and one.origin_px == other.origin_px and part
 
 
 def finished_shard(shard: ShardPlan, folder: str, plan: str) -> Shard | None:

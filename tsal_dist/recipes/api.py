@@ -47,6 +47,10 @@ class Task:
     """Where two flows of a track fail to undo each other by more, the track has nothing to say."""
     average: float = 0.99
     """Decay per step of the student's average."""
+    teaches_absent: bool = False
+    """Whether a labelled frame teaches an empty map for a point that it does not show."""
+    absent: tuple[float, ...] = ()
+    """For each point the share of the labelled frames that do not show it; () where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,9 @@ class Source:
 
     name: str
     """Its columns in the queue begin with it."""
-    reading: Literal["heatmap", "center", "track", "candidates", "patch", "feature"] = "heatmap"
-    """How the answer is read off. `heatmap`: the peaks. `center`: the subject's centre and the offsets to its points.
+    reading: Literal["heatmap", "companions", "center", "track", "candidates", "patch", "feature"] = "heatmap"
+    """How the answer is read off. `heatmap`: the peaks. `companions`: the peaks that fit each other as the labels' points
+    do, valid where they do. `center`: the subject's centre and the offsets to its points.
     `track`: the neighbour frames' peaks, carried here by optical flow. And peaks with something more for each point:
     `candidates`, where it is for the `size` best centres; `patch`, the map around the peak, `size` cells wide and high,
     in eight bits; `feature`, the net's embedding there, `size` numbers of two bytes."""
@@ -323,6 +328,10 @@ class Recipe:
     choose: Choose = highest_first
     extra: Callable[[], Weights] = no_extra
     """Tensors of the student that ride with each version."""
+
+    def bytes_per_label(self, points: int) -> int:
+        """What the sources take in a row of the queue, before compression."""
+        return points * sum(source.bytes_per_point() for source in self.sources)
 
     @property
     def every_version(self) -> bool:

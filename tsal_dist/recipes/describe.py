@@ -36,5 +36,4 @@ def _settings(method: Method) -> list[str]:
 def _bytes(made: Recipe) -> str:
     if not made.terms:
         return "no labels but the true ones"
-    points = sum(source.bytes_per_point() for source in made.sources)
-    return f"{FACE.points * points / 1000:.1f} kB per label of {FACE.points} points before compression"
+    return f"{made.bytes_per_label(FACE.points) / 1000:.1f} kB per label of {FACE.points} points before compression"

@@ -29,6 +29,8 @@ PACKAGED = (
     "supervised",
     "mean_teacher",
     "tsal",
+    "companions",
+    "multiaugs",
 )
 
 

@@ -3,7 +3,7 @@
 Axes: B clips, T frames, N = B T frames, P pairs of neighbour frames, S sources, K points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -81,3 +81,16 @@ class Answers:
     """What a source adds to its points, by its name: N x K x ..."""
     error_NSK: Tensor | None = None
     """The error in pixels that each score stands for; not a number where nothing is known of it."""
+
+    @staticmethod
+    def join(parts: "Sequence[Answers]") -> "Answers":
+        """What was said of consecutive frames, as if they had been looked at together."""
+        errors = [part.error_NSK for part in parts if part.error_NSK is not None]
+        return Answers(
+            points_NSK2=torch.cat([part.points_NSK2 for part in parts]),
+            score_NSK=torch.cat([part.score_NSK for part in parts]),
+            valid_NSK=torch.cat([part.valid_NSK for part in parts]),
+            fb_error_NK=torch.cat([part.fb_error_NK for part in parts]),
+            more={name: torch.cat([part.more[name] for part in parts]) for name in parts[0].more},
+            error_NSK=torch.cat(errors) if errors else None,
+        )

@@ -1,6 +1,7 @@
 """What a panel says of unlabelled clips: one forward pass per net, frame and view, one flow per pair of neighbours.
 
 heatmap     the highest peak, and its height
+companions  of each map the peak that fits the other points as in the labels; valid where it does
 center      the points of the best centre and its offsets, and the centre's score
 track       the neighbours' peaks carried here by flow: from before and from after, by how well each flow undoes
             itself; with the carried points' score. A frame without a trusted way from either side is not valid.
@@ -19,13 +20,14 @@ from torch import Tensor, nn
 from tsal_dist.geometry.center import decode_center
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.metrics.calibration import Calibration
+from tsal_dist.models.companions import Companions, agree
 from tsal_dist.models.embedding import EmbeddingTap, sample_at
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, Pairs, neighbours
 from tsal_dist.recipes.patches import cut_patches
-from tsal_dist.recipes.study import find_flow
+from tsal_dist.recipes.study import begin_flow
 from tsal_dist.recipes.views import Turn, turn_back, turn_image, turns
 from tsal_dist.trackers.carry import Carried, carry_points
 from tsal_dist.trackers.flow import Flow, Tracker
@@ -38,6 +40,15 @@ class Limits(NamedTuple):
 
     max_error_px: float
     max_move_px: float
+
+
+class Fitting(NamedTuple):
+    """What the labels say of points beside each other, for a reading of companions."""
+
+    known: Companions
+    sigma_px: float
+    most_misfit: float = 2.0
+    """Deviations; a point that fits worse has nothing to say."""
 
 
 class Found(NamedTuple):
@@ -59,17 +70,20 @@ def label(
     stride: int,
     radius: int,
     limits: Limits,
+    fitting: "Fitting | None" = None,
 ) -> Answers:
     """The sources' answers for every frame and point."""
-    asked = _Asked(panel, frames, stride, radius)
-    flow, pairs = None, neighbours(frames)
-    if any(source.reading == "track" for source in sources):
-        flow = find_flow(tracker, frames, pairs)
+    asked = _Asked(panel, frames, stride, radius, fitting)
+    pairs = neighbours(frames)
+    tracked = any(source.reading == "track" for source in sources)
+    begun = begin_flow(tracker, frames, pairs) if tracked else None  # found beside the detector
+    flow: Flow | None = None
     found: dict[str, Found] = {}
     error_NK: Tensor | None = None
     for source in sources:
         if source.reading == "track":
-            assert flow is not None, "computed above"
+            assert begun is not None, "begun above"
+            flow = flow or begun()
             points_NK2, score_NK = asked.peaks(source.member, source.views)
             found[source.name], error_NK = _track(flow, pairs, points_NK2, score_NK, limits)
         else:
@@ -87,8 +101,15 @@ def label(
 class _Asked:
     """The panel's outputs for some frames, each computed once."""
 
-    def __init__(self, panel: Mapping[str, nn.Module], frames: Frames, stride: int, radius: int) -> None:
-        self._panel, self._image_NHWC = panel, frames.image_NHWC
+    def __init__(
+        self,
+        panel: Mapping[str, nn.Module],
+        frames: Frames,
+        stride: int,
+        radius: int,
+        fitting: Fitting | None,
+    ) -> None:
+        self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
         self._stride, self._radius = stride, radius
         self._outputs: dict[str, DetectorOutput] = {}
         self._embeddings: dict[str, Tensor] = {}
@@ -100,6 +121,11 @@ class _Asked:
             faces_NCK2, face_score_NC = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride)
             score_NK = face_score_NC[:, :1].expand(faces_NCK2.shape[0], faces_NCK2.shape[2])
             return Found(faces_NCK2[:, 0], score_NK, torch.ones_like(score_NK, dtype=torch.bool))
+        if source.reading == "companions":
+            assert self._fitting is not None, "made for a method that reads companions"
+            known, sigma_px, most = self._fitting
+            agreed = agree(output.points_heat_NKhw, known, self._stride, self._radius, sigma_px)
+            return Found(agreed.points_NK2, agreed.score_NK, agreed.misfit_NK < most)
         points_NK2, score_NK = self.peaks(source.member, source.views)
         more = None
         if source.reading == "candidates":

@@ -66,8 +66,9 @@ def supervised_terms(output: DetectorOutput, frames: Frames, task: Task) -> Term
     size_hw = (output.heat_SNKhw.shape[-2], output.heat_SNKhw.shape[-1])
     heat_target = encode_heatmap(frames.points_NK2, frames.visible_NK, size_hw, task.stride, task.sigma_px)
     center_target = encode_center(frames.points_NK2, frames.visible_NK, size_hw, task.stride)
+    taught_NK = frames.visible_NK | task.teaches_absent
     return {
-        "heat": heatmap_loss(output.heat_SNKhw, heat_target, frames.visible_NK, frames.labelled_N),
+        "heat": heatmap_loss(output.heat_SNKhw, heat_target, taught_NK, frames.labelled_N),
         "center": center_loss(output.center_N1hw, center_target),
         "offset": offset_loss(output.offset_N2Khw, center_target, frames.visible_NK),
     }

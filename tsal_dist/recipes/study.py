@@ -10,6 +10,7 @@ from torch import Tensor
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.frames import Frames, Pairs, neighbours
 from tsal_dist.trackers.flow import Flow, Tracker
+from tsal_dist.trackers.gray import GrayFlow
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,10 @@ class Study:
 
 def find_flow(tracker: Tracker, frames: Frames, pairs: Pairs) -> Flow:
     """The flow of all pairs at once, from the frame before to the frame after."""
-    return tracker(frames.image_NHWC[pairs.before_P], frames.image_NHWC[pairs.after_P])
+    return begin_flow(tracker, frames, pairs)()
+
+
+def begin_flow(tracker: Tracker, frames: Frames, pairs: Pairs) -> Callable[[], Flow]:
+    """As `find_flow`, begun now where threads find it; the result waits for them."""
+    before, after = frames.image_NHWC[pairs.before_P], frames.image_NHWC[pairs.after_P]
+    return tracker.begin(before, after) if isinstance(tracker, GrayFlow) else lambda: tracker(before, after)

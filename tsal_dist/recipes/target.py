@@ -52,6 +52,8 @@ class Target:
     """Soft maps, where the target is more than a point; None is a gaussian at the point."""
     soft_N: Tensor | None = None
     """Frames whose soft maps count, the others have gaussians; None is all of them."""
+    absent_NK: Tensor | None = None
+    """Points that are said not to be in the frame: an empty map is what is right for them."""
     more: Mapping[str, Tensor] = field(default_factory=dict)
     """What else a term of the method compares with, by name: N x K x ..."""
 
@@ -71,6 +73,7 @@ class Target:
             {name: note[part] for name, note in self.notes.items()},
             None if self.heat_NKhw is None else self.heat_NKhw[part],
             None if self.soft_N is None else self.soft_N[part],
+            None if self.absent_NK is None else self.absent_NK[part],
             {name: value[part] for name, value in self.more.items()},
         )
 
@@ -97,6 +100,7 @@ def truth_first(targets: Targets, points_NK2: Tensor, visible_NK: Tensor, labell
             target,
             points_NK2=torch.where(known_N1.unsqueeze(-1), points_NK2, target.points_NK2),
             weight_NK=torch.where(known_N1, truth_NK.to(target.weight_NK.dtype), target.weight_NK),
+            absent_NK=None if target.absent_NK is None else target.absent_NK & ~known_N1,
             soft_N=None
             if target.heat_NKhw is None
             else ~labelled_N & (True if target.soft_N is None else target.soft_N),

@@ -101,6 +101,8 @@ def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
     """
     size_hw = (maps.heat_SNKhw.shape[-2], maps.heat_SNKhw.shape[-1])
     known_NK = target.weight_NK > 0
+    if target.absent_NK is not None:
+        known_NK = known_NK & ~target.absent_NK
     points_NK2 = torch.where(known_NK.unsqueeze(-1), target.points_NK2.detach(), 0.0)
     hard_NKhw = encode_heatmap(points_NK2, known_NK, size_hw, task.stride, task.sigma_px)
     if target.heat_NKhw is None:

@@ -39,7 +39,7 @@ class SoftScore:
     @staticmethod
     def moments(score_NK: Tensor) -> Tensor:
         """Count, sum and sum of squares per landmark (3 x K), which ranks add up."""
-        score = score_NK.detach().double().cpu()
+        score = score_NK.detach().double()
         return torch.stack([torch.full_like(score[0], len(score)), score.sum(0), score.square().sum(0)])
 
     def observe(self, moments_3K: Tensor) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsal_dist.data.device_view import crop_side, render
 from tsal_dist.geometry import affine
 from tsal_dist.pseudo.schema import LabelBatch, Strings
 from tsal_dist.recipes.api import Source
@@ -29,7 +30,7 @@ def stack_frames(clips: Sequence[Clip], device: torch.device) -> Frames:
         return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(device, non_blocking=True)
 
     return Frames(
-        image_NHWC=flat(np.stack([clip.image_THWC for clip in clips])),
+        image_NHWC=render(clips, device).flatten(0, 1),
         points_NK2=flat(np.stack([clip.points_TK2 for clip in clips])),
         visible_NK=flat(visible_BTK),
         labelled_N=flat(labelled_BT),
@@ -74,7 +75,7 @@ def enter_view(
         [*axes, *([0] * len(more))],
     )
     _scale(matrices, error)
-    crop_px = clips[0].image_THWC.shape[1]
+    crop_px = crop_side(clips[0])
     inside = ((points >= -0.5) & (points <= crop_px - 0.5)).all(-1)
     cell = None
     if rows.cell_N22 is not None:  # a lost row holds zeros, which could not be undone
@@ -83,14 +84,17 @@ def enter_view(
         )
     evidence = Evidence(
         sources=tuple(sources),
-        points_NSK2=torch.from_numpy(points.astype(np.float32)).to(device),
-        score_NSK=torch.from_numpy(score).to(device),
-        valid_NSK=torch.from_numpy(valid & inside).to(device),
-        fb_error_NK=torch.from_numpy(fb_error).to(device),
-        fresh_N=torch.from_numpy(fresh_N.astype(np.float32)).to(device),
-        more={name.rpartition("_")[0]: torch.from_numpy(value).to(device) for name, value in more.items()},
-        cell_N22=None if cell is None else torch.from_numpy(cell).to(device),
-        error_NSK=torch.from_numpy(error).to(device) if rows.error_NK else None,
+        points_NSK2=torch.from_numpy(points.astype(np.float32)).to(device, non_blocking=True),
+        score_NSK=torch.from_numpy(score).to(device, non_blocking=True),
+        valid_NSK=torch.from_numpy(valid & inside).to(device, non_blocking=True),
+        fb_error_NK=torch.from_numpy(fb_error).to(device, non_blocking=True),
+        fresh_N=torch.from_numpy(fresh_N.astype(np.float32)).to(device, non_blocking=True),
+        more={
+            name.rpartition("_")[0]: torch.from_numpy(value).to(device, non_blocking=True)
+            for name, value in more.items()
+        },
+        cell_N22=None if cell is None else torch.from_numpy(cell).to(device, non_blocking=True),
+        error_NSK=torch.from_numpy(error).to(device, non_blocking=True) if rows.error_NK else None,
     )
     return PseudoFrames(stack_frames(clips, device), evidence)
 

@@ -109,7 +109,7 @@ def _heat_term(here_NKhw: Tensor, there_NKhw: Tensor, flow_N2HW: Tensor, stride:
     flow_N2hw = F.avg_pool2d(flow_N2HW, stride) / stride
     moved_NKhw, inside_N1hw = warp(there_NKhw, flow_N2hw)
     error = ((here_NKhw.float() - moved_NKhw).square() * inside_N1hw).sum()
-    return Term(error, torch.tensor(float(len(here_NKhw)), device=error.device))
+    return Term(error, torch.full((), float(len(here_NKhw)), device=error.device))
 
 
 def _floats(image_NHWC: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ One step, in order:
     gather      labelled frames from the stream, pseudo-labelled ones from the feed
     target      sources -> targets with weights, by what is usual over all ranks; a frame that has a truth is taught that
     mix         the harder views in which they are learnt
-    learn       forward and backward, piece by piece where memory is short; one optimiser step, counts summed over ranks
+    learn       forward and backward, piece by piece where memory is short; one optimiser step. Counts, scores and peaks are
+                summed over ranks in one reduction, and what is only watched is read a step later
     average     the copy kept beside the student moves along
     pass on     weights for the teacher, now and then
 
@@ -26,7 +27,7 @@ from torch import Tensor
 from tsal_dist.config import RunConfig
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.stream import ClipStream
-from tsal_dist.dist.collectives import sum_tensors
+from tsal_dist.dist.step_sums import StepSums
 from tsal_dist.engine.api import Engine
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
@@ -70,6 +71,7 @@ class Student:
     """Rank 0's: what all ranks were given of the queue."""
     notes: Notes | None = None
     """For the teacher, of the labels it disagrees with; where they are asked for."""
+    sums: StepSums = field(default_factory=StepSums)
     pace: Pace = field(default_factory=Pace)
     """What its time goes into, between two lines of metrics."""
     ahead: int = 0
@@ -110,6 +112,7 @@ class Student:
         step = self.step_number
         plan = self.coming.pop(step, None)
         device = next(self.engine.model.parameters()).device
+        self._take_in_late_sums()
         with self.pace.phase("data"):
             labelled = stack_frames(next(self.stream), device)
             delivered = self.feed.take(plan) if self.feed and plan else None
@@ -119,7 +122,7 @@ class Student:
             rng = generator_for(self.config.train.seed, MIX_WORD, step, self.rank)
             lessons = self.recipe.mix(Lesson(delivered.pseudo.frames, targets), rng)
         weights = term_weights(self.recipe.terms, self.progress, self.config.train.loss)
-        found, losses, norm, seen = self._learn(labelled, lessons, weights)
+        found, losses, norm, seen = self._learn(labelled, lessons, weights, delivered)
         self.recipe.after(self.engine.model, self.step_number)
         if self.average:
             self.average.update(self.engine.model)
@@ -129,11 +132,16 @@ class Student:
         self._measure(found, losses, norm, seen, first, delivered)
 
     def _learn(
-        self, labelled: Frames, lessons: Sequence[Lesson], weights: Mapping[str, float]
+        self,
+        labelled: Frames,
+        lessons: Sequence[Lesson],
+        weights: Mapping[str, float],
+        delivered: Delivered | None,
     ) -> tuple[Terms, Tensor, Tensor | None, Predictions | None]:
         """Forward and backward over the whole batch, in as many pieces as the engine is to add up, and one step."""
         pieces = self.config.runtime.student.accumulate
-        all_terms, all_seen, loss, norm = [], [], torch.zeros(()), None
+        device = labelled.image_NHWC.device
+        all_terms, all_seen, loss, norm = [], [], torch.zeros((), device=device), None
         for place in range(pieces):
             part = [
                 Lesson(
@@ -153,12 +161,16 @@ class Student:
                     self.recipe.terms,
                     self.task,
                 )
-                counts = sum_tensors({name: term.count for name, term in terms.items()})
+                all_seen += [seen] if seen else []
+                last = place + 1 == pieces
+                counts = self.sums.reduce(
+                    {name: term.count for name, term in terms.items()},
+                    self._late_numbers(_joined(all_seen), delivered) if last else {},
+                )
                 piece_loss = total_loss(terms, counts, weights, self.world)
                 norm = self.engine.step(piece_loss, around.close)
             all_terms.append({name: Term(term.total.detach(), term.count) for name, term in terms.items()})
-            loss = loss.to(piece_loss.device) + piece_loss.detach() / pieces
-            all_seen += [seen] if seen else []
+            loss = loss + piece_loss.detach() / pieces
         return add_terms(all_terms), loss, norm, _joined(all_seen)
 
     def steps_to_plan(self) -> list[int]:
@@ -203,6 +215,7 @@ class Student:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the role needs to go on, the same on every rank. Collective."""
+        self._take_in_late_sums()
         return {
             "engine": self.engine.state_dict(),
             "average": self.average.state_dict() if self.average else {},
@@ -216,6 +229,7 @@ class Student:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`, for any number of ranks."""
+        self.sums.forget()
         self.engine.load_state_dict(state["engine"])
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
@@ -235,18 +249,35 @@ class Student:
             self.planner.close()
 
     def _targets(self, delivered: Delivered | None, plan: Plan | None) -> Targets | None:
-        """Points and weights; every rank calls this alike, since what is usual is counted over all of them."""
+        """Points and weights, by what was usual over all ranks up to the step before."""
         if plan is None or plan.rows_per_rank == 0 or delivered is None:
             return None
         evidence, frames = delivered.pseudo.evidence, delivered.pseudo.frames
-        moments = self.recipe.label.moments(evidence)
-        self.recipe.label.observe(sum_tensors({"moments": moments})["moments"])
         # A frame that nobody could read is black, and its labels are of a picture that is not there.
         read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
         targets = {
             name: target.weighed(read_N1) for name, target in named(self.recipe.label(evidence)).items()
         }
         return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
+
+    def _late_numbers(self, seen: Predictions | None, delivered: Delivered | None) -> dict[str, Tensor]:
+        """What is watched of a step, this rank's share of it; of all ranks, so that they agree on whether to go on."""
+        if seen is None or delivered is None:
+            return {}
+        return {
+            "moments": self.recipe.label.moments(delivered.pseudo.evidence),
+            "peak": seen.peak_NK.mean().double(),
+        }
+
+    def _take_in_late_sums(self) -> None:
+        """Learn from the step before what is usual, and whether the detector still says something."""
+        late = self.sums.take_late()
+        if not late:
+            return
+        self.recipe.label.observe(late["moments"])
+        self.gauge.observe(float(late["peak"]) / self.world)
+        if self.gauge.reference is None:
+            self.gauge.end_burn_in()  # the first unlabelled frames it sees: what it must not fall far below
 
     def _measure(
         self,
@@ -270,11 +301,6 @@ class Student:
             self.metrics |= _look_at(seen, target, delivered)
         if self.notes:
             self.notes.take(delivered.rows, self.recipe.note(seen.points_NK2, target, self.task))
-        # Of all ranks, so that they agree on whether to go on, and on what a checkpoint remembers.
-        peak = sum_tensors({"peak": seen.peak_NK.mean().double()})["peak"]
-        self.gauge.observe(float(peak) / self.world)
-        if self.gauge.reference is None:
-            self.gauge.end_burn_in()  # the first unlabelled frames it sees: what it must not fall far below
 
 
 def _look_at(seen: Predictions, target: Target, delivered: Delivered) -> dict[str, float]:

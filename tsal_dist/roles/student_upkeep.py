@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.dist.collectives import reduce_scalars
+from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import TrainingError
 from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
 from tsal_dist.inference.kept_frames import KeptFrames
@@ -32,7 +33,7 @@ class StudentUpkeep:
     """One student rank's; `publisher` and `sink` are rank 0's alone."""
 
     student: Student
-    judged: nn.Module
+    judged: Inference
     """A plain detector to measure the student's weights with, whatever its engine does to the original."""
     checkpoints: Checkpoints
     publisher: WeightPublisher | None
@@ -174,8 +175,7 @@ class StudentUpkeep:
             )
 
     def _judge_these(self, weights: Mapping[str, Tensor]) -> None:
-        self.judged.load_state_dict(weights)
-        self.judged.eval()
+        self.judged.load(weights)
 
     def _show_life(self) -> None:
         self.sign_of_life("evaluate")

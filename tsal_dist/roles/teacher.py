@@ -14,6 +14,7 @@ Weights change only between segments, so a segment has one teacher version.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,15 @@ from tsal_dist.config import RunConfig
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.api import Engine
+from tsal_dist.engine.inference import Inference
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.observe.meters import Pace
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.recipes.api import Member, OwnLessons, Progress, Recipe, Task, Terms
-from tsal_dist.recipes.frames import neighbours
-from tsal_dist.recipes.labelling import Limits, label, state_errors
+from tsal_dist.recipes.frames import Answers, neighbours
+from tsal_dist.recipes.labelling import Fitting, Limits, label, state_errors
 from tsal_dist.recipes.steps import add_terms, supervised_terms, supervised_weights, total_loss
 from tsal_dist.recipes.students import part_of
 from tsal_dist.recipes.study import Study
@@ -66,6 +68,8 @@ class Teacher:
     gate: ReadinessGate
     calibration: Calibration | None = None
     """What a score means in pixels, as far as frames with a truth have told; see `calibrate`."""
+    fitting: Fitting | None = None
+    """What the labels say of points beside each other, where a source reads companions."""
     flow: FlowTrainer | None = None
     """For a tracker that is a network: what trains it."""
     version: int = -1
@@ -97,6 +101,15 @@ class Teacher:
         """What a member takes of a version: its part, or else what the student's detector is."""
         return part_of(weights, member.part or self.recipe.student.detector)
 
+    @cached_property
+    def eyes(self) -> dict[str, Inference]:
+        """The panel's nets as they look at frames: under the engine's precision and memory format."""
+        settings, device = self.config.runtime.teacher, next(self.engine.model.parameters()).device
+        return {
+            name: self.engine.infer if net is self.engine.model else Inference(net, settings, device)
+            for name, net in self.panel.items()
+        }
+
     @property
     def may_label(self) -> bool:
         """Whether its labels are wanted at all: after burn-in, and with the gate open."""
@@ -115,22 +128,24 @@ class Teacher:
 
     def label(self) -> int:
         """Label the next clips and publish them; returns the rows. The caller asks `producer.ready()` first."""
-        model, settings = self.engine.model, self.config.model
+        settings = self.config.model
         clips = next(self.clips)
-        device = next(model.parameters()).device
-        for net in self.panel.values():
-            net.eval()
-        answers = label(
-            self.panel,
-            self.tracker,
-            stack_frames(clips, device),
-            self.recipe.sources,
-            stride=self.task.stride,
-            radius=self.task.radius,
-            limits=Limits(settings.tracker.max_fb_error_px, settings.tracker.max_move * settings.crop_px),
-        )
-        model.train()
-        answers = state_errors(answers, self.recipe.sources, self.calibration)
+        device = next(self.engine.model.parameters()).device
+        at_once = max(1, self.config.runtime.label_batch // self.config.data.clip_frames)
+        parts = [
+            label(
+                self.eyes,
+                self.tracker,
+                stack_frames(clips[start : start + at_once], device),
+                self.recipe.sources,
+                stride=self.task.stride,
+                radius=self.task.radius,
+                limits=Limits(settings.tracker.max_fb_error_px, settings.tracker.max_move * settings.crop_px),
+                fitting=self.fitting,
+            )
+            for start in range(0, len(clips), at_once)
+        ]
+        answers = state_errors(Answers.join(parts), self.recipe.sources, self.calibration)
         rows = leave_view(answers, clips, self.recipe.sources, self.task.stride)
         self.producer.publish(rows, self.version)
         self.labelled_rows += len(rows)
@@ -190,7 +205,7 @@ class Teacher:
         device = next(self.engine.model.parameters()).device
         for _ in range(self.config.model.tracker.steps_per_version):
             frames = stack_frames(next(self.study), device)
-            self.metrics |= flow.step(frames, neighbours(frames), self.engine.model)
+            self.metrics |= flow.step(frames, neighbours(frames), self.engine.infer)
 
     def _learn(self, lessons: OwnLessons) -> None:
         """One step of its own: labels, and what the method has it learn from clips."""
@@ -204,7 +219,7 @@ class Teacher:
         for place in range(pieces):
             mine = labelled.piece(place, pieces)
             study = Study(
-                self.engine.forward, self.engine.model, mine, unlabelled.piece(place, pieces), self.tracker
+                self.engine.forward, self.engine.infer, mine, unlabelled.piece(place, pieces), self.tracker
             )
             output, further = lessons(study)
             terms = supervised_terms(output, mine, self.task) | further

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import Clock
 from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.dist.shutdown import StopFlag
+from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.inference.evaluation import sum_over_ranks
@@ -39,7 +38,7 @@ class TeacherLinks:
     """One teacher rank's connections; `handshake`, `end` and `sink` are rank 0's alone."""
 
     teacher: Teacher
-    judged: nn.Module
+    judged: Inference
     gate: KeptFrames
     weights: WeightReader
     checkpoints: Checkpoints
@@ -165,8 +164,7 @@ class TeacherLinks:
         teacher = self.teacher
         if student_nme is None or not teacher.config.train.gate.enabled:
             return
-        self.judged.load_state_dict(teacher.engine.full_weights())
-        self.judged.eval()
+        self.judged.load(teacher.engine.full_weights())
         found = sum_over_ranks(self.gate.run(self.judged, between=lambda: self.tick("absorb")))
         was_open = teacher.gate.is_open
         teacher.gate.observe_teacher(found.errors.nme)

@@ -1,9 +1,10 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,10 +22,10 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
-from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
+from tsal_dist.models.companions import learn_companions
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
@@ -38,6 +39,7 @@ from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
 from tsal_dist.recipes.api import Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.find import find_method
+from tsal_dist.recipes.labelling import Fitting
 from tsal_dist.roles.feedback import Notes, WishedClips
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.roles.label_feed import LabelFeed
@@ -47,7 +49,18 @@ from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.build_streams import (
+    STUDENT_LABELS,
+    TEACHER_CLIPS,
+    TEACHER_LABELS,
+    TEACHER_STUDY,
+    RoleRank,
+    clip_stream,
+    labelled_stream,
+    training_view,
+)
 from tsal_dist.runs.first_weights import first_weights
+from tsal_dist.runs.labelled_points import read_labelled_points
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
 from tsal_dist.trackers.choose import build_tracker
@@ -58,18 +71,6 @@ GATE_FRAMES = 64
 
 USUAL_AVERAGE = TrainConfig.model_fields["average"].default
 """Decay by which labels age where no average is kept."""
-
-# Words that keep the chances of different streams apart under one seed.
-STUDENT_LABELS, TEACHER_LABELS, TEACHER_STUDY, TEACHER_CLIPS = range(4)
-
-
-@dataclass(frozen=True)
-class RoleRank:
-    """Where a rank stands in its role, and what it computes on."""
-
-    rank: int
-    world: int
-    device: torch.device
 
 
 def settle_method(config: RunConfig) -> RunConfig:
@@ -86,13 +87,15 @@ def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Mod
     return build_detector(config.model.detector, config.model.num_points, weights)
 
 
-def build_recipe(config: RunConfig) -> Recipe:
+def build_recipe(config: RunConfig, labelled: ShardSet | None = None) -> Recipe:
     """The method's parts, made anew: what they remember is one role's."""
-    return find_method(config.method.name).build(config.method.settings, build_task(config))
+    return find_method(config.method.name).build(config.method.settings, build_task(config, labelled))
 
 
-def build_task(config: RunConfig) -> Task:
+def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
+    """`labelled` tells what labels show; without it nothing is known of that."""
     model = config.model
+    placed_MK = read_labelled_points(config, labelled)[1] if labelled else ()
     return Task(
         points=model.num_points,
         crop_px=model.crop_px,
@@ -102,7 +105,18 @@ def build_task(config: RunConfig) -> Task:
         clip_frames=config.data.clip_frames,
         max_fb_error_px=model.tracker.max_fb_error_px,
         average=config.train.average,
+        teaches_absent=config.train.loss.absent,
+        absent=tuple((1 - np.mean(placed_MK, 0)).tolist()) if len(placed_MK) else (),
     )
+
+
+def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitting | None:
+    """What the labels say of points beside each other, if a source asks for it."""
+    if not any(source.reading == "companions" for source in recipe.sources):
+        return None
+    points_MK2, placed_MK = read_labelled_points(config, labelled)
+    sigma_px = config.train.loss.sigma_px
+    return Fitting(learn_companions(points_MK2, placed_MK, sigma_px), sigma_px)
 
 
 def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:
@@ -115,7 +129,7 @@ def build_student(
     config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None, incarnation: int
 ) -> Student:
     """One student rank; `incarnation` goes into the plan log."""
-    recipe = build_recipe(config)
+    recipe = build_recipe(config, shards.labelled)
     feed, planner, usage = None, None, None
     if config.uses_clips and shards.unlabelled:
         staleness = build_staleness(config)
@@ -136,8 +150,8 @@ def build_student(
         rank=role_rank.rank,
         world=role_rank.world,
         engine=engine,
-        task=build_task(config),
-        stream=_labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
+        task=build_task(config, shards.labelled),
+        stream=labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
         average=_average(config, recipe, engine),
         gauge=CollapseGauge(),
         feed=feed,
@@ -172,7 +186,7 @@ def build_teacher(
     limited: bool,
 ) -> Teacher:
     """One teacher rank. Not `limited`, it labels as often as it is asked: inline asks for just enough."""
-    recipe, task = build_recipe(config), build_task(config)
+    recipe, task = build_recipe(config, shards.labelled), build_task(config, shards.labelled)
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
     train, data, queue = config.train, config.data, config.runtime.queue
     versions = max(1, train.steps // config.runtime.weights.publish_every)
@@ -210,19 +224,12 @@ def build_teacher(
         ),
         config.runtime.deadlines,
     )
-    tracker = build_tracker(config.model.tracker.kind)
+    tracker = build_tracker(config.model.tracker.kind, config.model.tracker.threads)
     flow = None
     if isinstance(tracker, nn.Module):
         tracker.to(role_rank.device)
         flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
-    easy = ViewSettings(
-        config.model.crop_px,
-        data.box_expand,
-        data.easy,
-        labels=False,
-        points=config.model.num_points,
-        mirror=_mirror(config),
-    )
+    easy = replace(training_view(config, data.easy), labels=False, points=config.model.num_points)
     return Teacher(
         config=config,
         recipe=recipe,
@@ -232,12 +239,13 @@ def build_teacher(
         task=task,
         tracker=tracker,
         flow=flow,
+        fitting=build_fitting(config, recipe, shards.labelled),
         panel={
             name: engine.model if place == 0 else net.to(role_rank.device)
             for place, (name, net) in enumerate(panel.items())
         },
-        labelled=_labelled_stream(config, shards.labelled, role_rank, TEACHER_LABELS),
-        study=_clip_stream(
+        labelled=labelled_stream(config, shards.labelled, role_rank, TEACHER_LABELS),
+        study=clip_stream(
             config,
             shards.unlabelled,
             easy,
@@ -295,15 +303,8 @@ def _feed(
     # Frames that are labelled in this very run are taught their truth; other annotations of these clips are no business
     # of a student that is to learn without them.
     known = clips.shared_with(shards.labelled)
-    hard = ViewSettings(
-        model.crop_px,
-        data.box_expand,
-        data.hard,
-        bool(known),
-        known,
-        points=model.num_points,
-        mirror=_mirror(config),
-    )
+    hard = training_view(config, data.hard)
+    hard = replace(hard, labels=bool(known), labels_of=known, points=model.num_points)
     pool = build_reader_pool(
         clips,
         hard,
@@ -323,46 +324,13 @@ def _feed(
     )
 
 
-def _labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
-    view = ViewSettings(
-        config.model.crop_px, config.data.box_expand, config.data.hard, mirror=_mirror(config)
-    )
-    return ClipStream(
-        shards,
-        view,
-        select="labelled",
-        batch=config.train.labelled_batch,
-        rank=role_rank.rank,
-        world=role_rank.world,
-        seed=_seed(config, word),
-        read_ahead=ReadAhead(workers=config.data.workers),
-    )
-
-
-def _clip_stream(
-    config: RunConfig, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, word: int, batch: int
-) -> ClipStream:
-    return ClipStream(
-        shards,
-        view,
-        select="all",
-        batch=batch,
-        rank=role_rank.rank,
-        world=role_rank.world,
-        seed=_seed(config, word),
-        clip_frames=config.data.clip_frames,
-        clip_stride=config.data.clip_stride,
-        read_ahead=ReadAhead(workers=config.data.workers),
-    )
-
-
 def _clips_to_label(
     config: RunConfig, run: Run, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, batch: int
 ) -> ClipStream | WishedClips:
     """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for."""
     if not config.train.priority:
-        return _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
-    usual = _clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
+        return clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
+    usual = clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
     return build_wished_clips(config, run, shards, view, usual, batch, role_rank.rank, role_rank.world)
 
 
@@ -405,12 +373,3 @@ def build_staleness(config: RunConfig) -> Staleness:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue
     return Staleness(config.train.average or USUAL_AVERAGE, queue.max_rho, queue.max_lag_steps)
-
-
-def _mirror(config: RunConfig) -> tuple[int, ...]:
-    layout = config.model.layout
-    return mirror_order(layout.flip, layout.names, config.model.num_points)
-
-
-def _seed(config: RunConfig, word: int) -> int:
-    return config.train.seed * 16 + word

@@ -65,6 +65,12 @@ class Subjects:
         return float(np.median((self.box_N4[:, 2:] - self.box_N4[:, :2]).max(1)))
 
     @property
+    def leave_points_out(self) -> bool:
+        """Whether a landmark that some labels place is missing in a twentieth of them or more."""
+        missing_K = 1 - self.placed_NK.mean(0)
+        return bool(((missing_K >= 0.05) & (missing_K < 1)).any())
+
+    @property
     def turn_deg(self) -> float:
         """How far nine of ten subjects are turned from the usual direction at most; 0 where too few can be compared."""
         whole = self.points_NK2[self.placed_NK.all(1)]
@@ -95,6 +101,7 @@ def follow_shards(config: RunConfig) -> RunConfig:
     if subjects is not None:
         if found["model.layout.flip"] != "faces":  # for those the defaults were found
             found |= _view(config, subjects)
+            found["train.loss.absent"] = subjects.leave_points_out
         found["train.labelled_batch"] = min(config.train.labelled_batch, max(1, _labelled(shards)))
     changed = {key: value for key, value in found.items() if not is_said(config, key)}
     changed["train.loss.sigma_px"] = _sigma(config, changed)

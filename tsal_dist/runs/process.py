@@ -25,6 +25,8 @@ from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, los
 from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
+from tsal_dist.engine.inference import Inference
+from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
 from tsal_dist.exchange.fence import Handshake, RunEnd
@@ -56,7 +58,6 @@ from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import write_whole
 from tsal_dist.runs.build import (
     GATE_FRAMES,
-    RoleRank,
     build_evaluator,
     build_model,
     build_student,
@@ -64,6 +65,7 @@ from tsal_dist.runs.build import (
     settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
+from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.open_data import Shards, open_data
 from tsal_dist.runs.other_runs import check_sources
@@ -149,6 +151,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
         run = open_run(config, "resume" if again else mode)
+    set_numerics(config.runtime.numerics)
     group = join_role(environment, seat, store, limits.group_s)
     # On a terminal that both roles share, the student's view shows the teacher's part as well.
     quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
@@ -179,10 +182,9 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
     shards = open_data(run.config)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
-    roles = ("teacher", "student") if seat.role == "inline" else (seat.role,)
     tenures = {
         role: when_there_is_room(partial(begin_tenure, store, role, seat.rank, run.id), limits)
-        for role in roles
+        for role in (("teacher", "student") if seat.role == "inline" else (seat.role,))
     }
     return ProcessContext(run, seat, role_rank, shards, store, tenures, MonotonicClock())
 
@@ -298,7 +300,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         )
     upkeep = StudentUpkeep(
         student=student,
-        judged=build_model(config).to(role_rank.device),
+        judged=Inference(build_model(config), config.runtime.student, role_rank.device),
         checkpoints=checkpoints,
         publisher=publisher,
         sink=_sink(context, "student"),
@@ -341,7 +343,7 @@ def _teacher_links(
     leaving.callback(teacher.close)
     return TeacherLinks(
         teacher=teacher,
-        judged=build_model(config).to(role_rank.device),
+        judged=Inference(build_model(config), config.runtime.teacher, role_rank.device),
         gate=context.gate,
         weights=WeightReader(run.dir.weights("student")),
         checkpoints=_checkpoints(context, "teacher"),

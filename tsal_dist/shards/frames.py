@@ -36,7 +36,7 @@ class FrameRow:
     size_px: tuple[int, int] = (0, 0)
     """Width and height of the stored image."""
     source_size_px: tuple[int, int] = (0, 0)
-    """Width and height before resizing: source = (stored + 0.5) * source_size / size - 0.5."""
+    """Width and height before resizing: source = (stored + 0.5) * source_size / size - 0.5 + origin."""
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """x1 y1 x2 y2."""
     face_px: float = 0.0
@@ -48,6 +48,8 @@ class FrameRow:
     attributes: tuple[str, ...] = ()
     status: str = OK
     reason: str = ""
+    origin_px: tuple[int, int] | None = None
+    """Left and top of the part of the source that is stored; None where that is the whole picture."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class FrameTable:
     pts_ms_N: NDArray[np.float64]
     size_N2: NDArray[np.int32]
     source_size_N2: NDArray[np.int32]
+    origin_N2: NDArray[np.int32] | None
+    """None where whole pictures are stored."""
     box_N4: NDArray[np.float32]
     face_px_N: NDArray[np.float32]
     labelled_N: NDArray[np.bool_]
@@ -73,8 +77,9 @@ class FrameTable:
         return len(self.frame_N)
 
 
-def build_schema(points: int) -> pa.Schema:
-    """The columns of a shard with K = `points` landmarks; without landmarks two of them are absent."""
+def build_schema(points: int, cropped: bool = False) -> pa.Schema:
+    """The columns of a shard with K = `points` landmarks; without landmarks two of them are absent, and two more where
+    whole pictures are stored."""
     types: dict[str, pa.DataType] = {
         "index": pa.int32(),
         "video": pa.string(),
@@ -93,6 +98,8 @@ def build_schema(points: int) -> pa.Schema:
     }
     if points:
         types |= {"points": pa.binary(8 * points), "visible": pa.binary(points)}
+    if cropped:
+        types |= {"crop_x": pa.int32(), "crop_y": pa.int32()}
     fields = [pa.field(name, kind, nullable=False) for name, kind in types.items()]
     return pa.schema(fields, metadata={_POINTS: str(points)})
 
@@ -118,7 +125,11 @@ def encode_frames(rows: Sequence[FrameRow], points: int) -> bytes:
     if points:
         columns["points"] = [_bytes(row.points_K2, "<f4", 8 * points) for row in rows]
         columns["visible"] = [_bytes(row.visible_K, "u1", points) for row in rows]
-    table = pa.table(columns, schema=build_schema(points))
+    cropped = any(row.origin_px is not None for row in rows)
+    if cropped:
+        origins = [row.origin_px or (0, 0) for row in rows]
+        columns["crop_x"], columns["crop_y"] = [x for x, _ in origins], [y for _, y in origins]
+    table = pa.table(columns, schema=build_schema(points, cropped))
     buffer = io.BytesIO()
     pq.write_table(
         table,
@@ -137,7 +148,7 @@ def decode_status(data: bytes, where: str = "frame table") -> pa.Table:
     try:
         table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
         table.validate(full=True)
-        wanted = build_schema(_count_points(table))
+        wanted = build_schema(_count_points(table), "crop_x" in table.column_names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{where} is not a whole frame table: {error}.") from error
     if not table.schema.equals(wanted):
@@ -165,6 +176,9 @@ def decode_frames(data: bytes, where: str = "frame table") -> FrameTable:
         pts_ms_N=table["pts_ms"].to_numpy(),
         size_N2=np.stack([table["width"].to_numpy(), table["height"].to_numpy()], 1),
         source_size_N2=np.stack([table["source_width"].to_numpy(), table["source_height"].to_numpy()], 1),
+        origin_N2=np.stack([table["crop_x"].to_numpy(), table["crop_y"].to_numpy()], 1)
+        if "crop_x" in table.column_names
+        else None,
         box_N4=_matrix(table, "box", "<f4", (4,)),
         face_px_N=table["face_px"].to_numpy(),
         labelled_N=table["labelled"].to_numpy(),

@@ -20,7 +20,7 @@ from tsal_dist.shards.files import join, read_bytes
 
 MANIFEST = "manifest.json"
 FORMAT: Final = 1
-_ONLY_WHERE_SAID = ("names", "skeleton", "first_pixel")
+_ONLY_WHERE_SAID = ("names", "skeleton", "first_pixel", "crop")
 _MOST_FRAMES = 2**31 - 1  # the frame table holds 32 bits
 
 
@@ -80,6 +80,15 @@ class Shard(_Page):
     segments: tuple[Segment, ...]
 
 
+class FaceCrops(_Page):
+    """That shards hold squares around faces in place of whole pictures."""
+
+    side_px: int = Field(ge=16)
+    """Longer side of a stored picture at most."""
+    margin: float = Field(ge=0)
+    """What is kept beside the face box on each side, as a share of the box's longer side."""
+
+
 class Manifest(_Page):
     """One folder of shards, as its readers see it."""
 
@@ -99,6 +108,8 @@ class Manifest(_Page):
     """What the annotations called the first pixel before they were packed; in the shards it is always 0. Empty in
     folders that do not say."""
     shards: tuple[Shard, ...]
+    crop: FaceCrops | None = None
+    """Absent where whole pictures are stored."""
     fingerprint: str = ""
     """sha256 over everything above."""
     url: str = Field("", exclude=True)
@@ -145,6 +156,7 @@ def build_manifest(
     shards: tuple[Shard, ...],
     layout: Layout = UNNAMED,
     first_pixel: Sequence[int] = (),
+    crop: FaceCrops | None = None,
 ) -> Manifest:
     bare = Manifest(
         split=split,
@@ -155,6 +167,7 @@ def build_manifest(
         skeleton=layout.skeleton,
         first_pixel=tuple(first_pixel),
         shards=shards,
+        crop=crop,
     )
     return bare.model_copy(update={"fingerprint": _fingerprint(bare)})
 

@@ -5,7 +5,6 @@ Axes: N pairs of frames, K points.
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from tsal_dist.geometry.warp import sample
@@ -30,7 +29,7 @@ def carry_points(flow: Flow, points_NK2: Tensor, *, max_error_px: float, max_mov
     step_NK2 = sample(flow.forward_N2HW, points_NK2)
     error_NK = sample(flow.error_N1HW, points_NK2).squeeze(-1)
     there_NK2 = points_NK2 + step_NK2
-    limit_2 = torch.tensor([width - 0.5, height - 0.5], device=there_NK2.device)
-    inside_NK = ((there_NK2 >= -0.5) & (there_NK2 <= limit_2)).all(-1)
+    x_NK, y_NK = there_NK2.unbind(-1)
+    inside_NK = (x_NK >= -0.5) & (x_NK <= width - 0.5) & (y_NK >= -0.5) & (y_NK <= height - 0.5)
     short_NK = step_NK2.square().sum(-1) <= max_move_px**2
     return Carried(there_NK2, error_NK, inside_NK & short_NK & (error_NK <= max_error_px))

@@ -8,26 +8,22 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
-from tsal_dist.trackers.flow import Flow
-from tsal_dist.trackers.gray import Gray, both_ways
+from tsal_dist.trackers.gray import Gray, GrayFlow
 
 WINDOW_PX = 15
 LEVELS = 3
 
 
-class LkTracker:
+class LkTracker(GrayFlow):
     """A window every `step_px` pixels or a little closer, so that the outermost sit on the frame's border."""
 
-    def __init__(self, step_px: int = 6) -> None:
+    def __init__(self, threads: int = 0, step_px: int = 6) -> None:
+        super().__init__(lambda: self._find_on_grid, threads)
         self._step_px = step_px
 
-    def __call__(self, a_NHWC: Tensor, b_NHWC: Tensor) -> Flow:
-        return both_ways(self._find, a_NHWC, b_NHWC)
-
-    def _find(self, a_HW: Gray, b_HW: Gray) -> NDArray[np.float32]:
+    def _find_on_grid(self, a_HW: Gray, b_HW: Gray) -> NDArray[np.float32]:
         height, width = a_HW.shape
         rows = np.linspace(0, height - 1, -(-height // self._step_px) + 1, dtype=np.float32)
         columns = np.linspace(0, width - 1, -(-width // self._step_px) + 1, dtype=np.float32)

@@ -17,11 +17,10 @@ from tsal_dist.exchange.tenure import surviving
 from tsal_dist.json_object import read_sealed, write_sealed
 from tsal_dist.run_dir import sync_folder, write_whole
 
-MODEL, META, LATEST = "model.safetensors", "meta.json", "LATEST"
+MODEL, META = "model.safetensors", "meta.json"
 EXTRA = "extra."
 """What the names of tensors begin with that ride with a version and are no weights."""
 _NAME = re.compile(r"v(?P<step>[0-9]+)(-(?P<incarnation>[0-9]+))?")
-_MOST_LETTERS = 40
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def save_version(
     incarnation: int = 0,
     require_current: Callable[[], None] = lambda: None,
 ) -> Version:
-    """Write version `step` below `folder` and point LATEST at it. One process per folder does this.
+    """Write version `step` below `folder`. One process per folder does this.
 
     `incarnation` is that of the process, and part of the name: what a process leaves that wakes up after its successor
     started is told apart from the successor's by everybody. `require_current` is asked before others see anything.
@@ -64,7 +63,6 @@ def save_version(
         shutil.rmtree(final)
     os.rename(aside, final)
     sync_folder(folder)
-    write_latest(folder, step, incarnation)
     return version
 
 
@@ -122,26 +120,6 @@ def outlived(folder: Path, incarnation: int, keep: int) -> list[Path]:
         for step, owner in _list_all(folder)
         if owner <= incarnation and (step not in kept or owner < newest[step])
     ]
-
-
-def read_latest(folder: Path) -> tuple[int, int] | None:
-    """Step and incarnation that LATEST names, or None before the first version."""
-    try:
-        text = (folder / LATEST).read_bytes()
-    except FileNotFoundError:
-        return None
-    # Digits and nothing else: a name here would be a way out of the folder.
-    match = _NAME.fullmatch("v" + text.decode("latin-1").strip()) if len(text) <= _MOST_LETTERS else None
-    if not match:
-        raise ExchangeError(
-            f"{folder / LATEST} names no version: {text[:40]!r}. Remove it; the next publication writes it again."
-        )
-    return int(match["step"]), int(match["incarnation"] or 0)
-
-
-def write_latest(folder: Path, step: int, incarnation: int = 0) -> None:
-    """Point LATEST at a version."""
-    write_whole(folder / LATEST, f"{step}-{incarnation}\n".encode())
 
 
 def version_folder(folder: Path, step: int, incarnation: int = 0) -> Path:

@@ -15,14 +15,11 @@ from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.run_dir import make_folder
 from tsal_dist.weights.format import (
-    LATEST,
     aside_folder,
-    list_steps,
     list_versions,
     outlived,
     save_version,
     version_folder,
-    write_latest,
 )
 
 logger = logging.getLogger(__name__)
@@ -73,12 +70,8 @@ class WeightPublisher:
         if not later:
             return
         logger.info("removing %d published versions after step %d, from before the restart", len(later), step)
-        # LATEST first: a reader that finds none waits, one that is sent to a missing folder has to ask again.
-        (self._folder / LATEST).unlink(missing_ok=True)
         for other, owner in later.items():
             _remove(version_folder(self._folder, other, owner))
-        if left := list_steps(self._folder):
-            write_latest(self._folder, left[-1], steps[left[-1]])
 
     def offer(self, step: int, tensors: Mapping[str, Tensor], nme: float | None = None) -> None:
         """Hand a version over and return at once. The tensors must not change afterwards."""

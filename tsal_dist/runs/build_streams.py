@@ -1,0 +1,76 @@
+"""From a config to a rank's streams of clips, each with chances of its own under one seed."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tsal_dist.config import RunConfig
+from tsal_dist.config.data import AugmentConfig
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.stream import ClipStream
+from tsal_dist.geometry.flip import mirror_order
+
+# Words that keep the chances of different streams apart under one seed.
+STUDENT_LABELS, TEACHER_LABELS, TEACHER_STUDY, TEACHER_CLIPS = range(4)
+
+
+@dataclass(frozen=True)
+class RoleRank:
+    """Where a rank stands in its role, and what it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+
+def labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
+    return ClipStream(
+        shards,
+        training_view(config, config.data.hard),
+        select="labelled",
+        batch=config.train.labelled_batch,
+        rank=role_rank.rank,
+        world=role_rank.world,
+        seed=_seed(config, word),
+        read_ahead=ReadAhead(workers=config.data.workers),
+    )
+
+
+def clip_stream(
+    config: RunConfig, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, word: int, batch: int
+) -> ClipStream:
+    return ClipStream(
+        shards,
+        view,
+        select="all",
+        batch=batch,
+        rank=role_rank.rank,
+        world=role_rank.world,
+        seed=_seed(config, word),
+        clip_frames=config.data.clip_frames,
+        clip_stride=config.data.clip_stride,
+        read_ahead=ReadAhead(workers=config.data.workers),
+    )
+
+
+def training_view(config: RunConfig, augment: AugmentConfig) -> ViewSettings:
+    """What readers do to a training clip, and what they leave to the device."""
+    return ViewSettings(
+        config.model.crop_px,
+        config.data.box_expand,
+        augment,
+        raw=config.data.view == "device",
+        mirror=mirror(config),
+    )
+
+
+def mirror(config: RunConfig) -> tuple[int, ...]:
+    """Which landmark each becomes in a mirror."""
+    layout = config.model.layout
+    return mirror_order(layout.flip, layout.names, config.model.num_points)
+
+
+def _seed(config: RunConfig, word: int) -> int:
+    return config.train.seed * 16 + word

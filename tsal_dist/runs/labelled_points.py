@@ -1,0 +1,29 @@
+"""Where the labelled frames of a run have their points, in pixels of the plain crop: no picture is read for it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.config import RunConfig
+from tsal_dist.data.augment import PLAIN
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.geometry import affine
+from tsal_dist.shards.frames import read_frames
+
+MOST_FRAMES = 5000
+"""Enough to know how points lie to each other; evenly spread over the set."""
+
+
+def read_labelled_points(
+    config: RunConfig, shards: ShardSet
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """points_MK2 and placed_MK, of which the first is anything where the second is false."""
+    points, placed = [np.zeros((0, shards.points, 2))], [np.zeros((0, shards.points), np.bool_)]
+    for number in range(len(shards)):
+        table = read_frames(str(shards.files(number).parquet))
+        for row in np.flatnonzero(table.labelled_N):
+            to_crop_23 = PLAIN.to_crop(table.box_N4[row], config.model.crop_px, config.data.box_expand)
+            points.append(affine.apply(to_crop_23, table.points_NK2[row])[None])
+            placed.append(table.visible_NK[row][None] > 0)
+    points_MK2, placed_MK = np.concatenate(points), np.concatenate(placed)
+    every = max(1, -(-len(points_MK2) // MOST_FRAMES))
+    return points_MK2[::every], placed_MK[::every]
