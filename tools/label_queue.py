@@ -10,6 +10,7 @@ label_queue.py doctor FOLDER           is this mount fit for a run? `--answer` o
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -89,6 +90,7 @@ def _info(topic: "Topic", args: argparse.Namespace) -> int:
             [f"{each.holes} damaged records"] if each.holes else []
         )
         notes += [f"{each.collected} collected"] if each.collected else []
+        notes = [f"cannot be read: {each.fault}"] if each.fault else notes
         steps = f"{each.first_step}..{each.last_step}"
         print(
             f"{each.name:26} {each.segments:8,} {each.rows:10,} {each.bytes / 1e6:8.1f} {steps:>15} {age:7.0f}  "
@@ -101,16 +103,23 @@ def _info(topic: "Topic", args: argparse.Namespace) -> int:
 
 
 def _tail(topic: "Topic", args: argparse.Namespace) -> int:
+    from tsal_dist.errors import ExchangeError
     from tsal_dist.pseudo.log import LogReader, Record
     from tsal_dist.pseudo.topic import list_producers
 
     readers: dict[str, Any] = {}
+    unread: set[str] = set()
     fresh = True
     while fresh or args.follow:
         found = []
         for name in list_producers(topic.store):
             reader = readers.setdefault(name, LogReader(topic.store, name))
-            found += [(record, name) for record in reader.read() if isinstance(record, Record)]
+            try:
+                found += [(record, name) for record in reader.read() if isinstance(record, Record)]
+            except ExchangeError as error:
+                if name not in unread:
+                    print(f"{name} is passed over: {error}", file=sys.stderr)
+                unread.add(name)
         found.sort(key=lambda item: item[0].t_ns)
         for record, name in found[-args.n :] if fresh else found:
             if args.json:

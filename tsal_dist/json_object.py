@@ -1,8 +1,12 @@
 """A JSON object out of a file that anyone may have written, or ValueError: nothing else ever comes of bad bytes."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+SEAL = "seal"
+"""The key under which a page holds its checksum."""
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
@@ -18,6 +22,28 @@ def read_object(text: str | bytes) -> dict[str, Any]:
 
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number of JSON")
+
+
+def write_sealed(page: Mapping[str, Any]) -> bytes:
+    """`page` as text that carries its own checksum; `read_sealed` is the inverse."""
+    return json.dumps({**page, SEAL: _checksum(page)}, separators=(",", ":"), allow_nan=False).encode()
+
+
+def read_sealed(text: str | bytes) -> dict[str, Any]:
+    """As `read_object`, and ValueError where the page is not the one that was sealed.
+
+    A page without a seal is taken as it is: one flipped bit cannot both lose the seal and change anything else, and
+    people and older versions write none.
+    """
+    page = read_object(text)
+    seal = page.pop(SEAL, None)
+    if seal is not None and seal != _checksum(page):
+        raise ValueError("its checksum does not match: it was damaged, or edited")
+    return page
+
+
+def _checksum(page: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

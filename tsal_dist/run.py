@@ -7,9 +7,10 @@ and how often things are written down.
 
 import json
 import logging
-import os
 import shutil
+import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError, StaleRun
 from tsal_dist.json_object import flatten, read_object
-from tsal_dist.run_dir import RunDir, sync_folder, write_whole
+from tsal_dist.run_dir import RunDir, plainly, write_new, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,11 @@ MAY_CHANGE = (
     "runtime.log",
     "runtime.checkpoint",
     "runtime.weights.keep",
+    "runtime.queue.collect",
+    "runtime.queue.keep_gb",
 )
+WATCHED_S, LOOK_S = 5.0, 0.2
+"""How long at least, and how often, heartbeats are looked at before a run is removed."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,9 @@ def open_run(config: RunConfig, mode: Mode) -> Run:
     """Make or take up the run directory. Safe for several processes at once: the first one writes run.json."""
     folder = run_folder(config)
     run_dir = RunDir(folder)
+    _refuse_no_folder(folder)
     if mode == "clean" and folder.exists():
-        _clean(run_dir)
+        _clean(run_dir, config)
     existed = run_dir.run_json.exists()
     if existed and mode == "new":
         raise ConfigError(
@@ -85,14 +91,96 @@ def load_run(folder: str | Path) -> Run:
     return Run(run_dir, written["id"], build_config(written["config"], str(run_dir.run_json)), resumed=True)
 
 
-def _clean(run_dir: RunDir) -> None:
+def pin_shards(run_dir: RunDir, fingerprints: Mapping[str, str]) -> None:
+    """Say once and for all which shards the run is about; ConfigError where they were others before.
+
+    A label names its frame by its place in the shards. Under the same path another host may hold another version of
+    them, or they were packed anew between a stop and a resume: every point would lie on the pixels of another frame.
+    """
+    text = json.dumps(dict(fingerprints), indent=1).encode()
+    if write_new(run_dir.data_json, text):
+        return
+    with plainly("read", run_dir.data_json):
+        said = run_dir.data_json.read_bytes()
+    try:
+        written = read_object(said)
+    except ValueError as error:
+        raise StaleRun(
+            f"{run_dir.data_json} is damaged ({error}), so nobody knows which shards this run is about. Restore it, or "
+            f"start again with --clean."
+        ) from None
+    for name in sorted({*written, *fingerprints}):
+        before, now = written.get(name), fingerprints.get(name)
+        if before != now:
+            raise ConfigError(
+                f"data.{name} holds other shards than when {run_dir.root} began: their fingerprint was {_brief(before)} "
+                f"and here it is {_brief(now)}. Put the same shards there on every host, or start a new run."
+            )
+
+
+def _brief(fingerprint: Any) -> str:
+    return str(fingerprint)[:12] if fingerprint else "none"
+
+
+def _clean(run_dir: RunDir, config: RunConfig) -> None:
+    if run_dir.root.is_symlink():
+        raise ConfigError(
+            f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
+        )
     if not run_dir.run_json.exists() and any(run_dir.root.iterdir()):
         raise ConfigError(
             f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
             f"Empty it yourself or choose another place (run.dir=...)."
         )
+    living = _living(run_dir, max(WATCHED_S, 3 * config.runtime.deadlines.beat_s))
+    if living:
+        raise ConfigError(
+            f"--clean: {living} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
+            f"another place (run.dir=...)."
+        )
     logger.info("removing the earlier run in %s", run_dir.root)
-    shutil.rmtree(run_dir.root)
+    with plainly("delete", run_dir.root):
+        # run.json first: whoever is alive after all and looks for its run must not find it half removed.
+        run_dir.run_json.unlink(missing_ok=True)
+        shutil.rmtree(run_dir.root)
+
+
+def _living(run_dir: RunDir, watched_s: float) -> str:
+    """A process of this run whose heartbeat changes while it is looked at; "" where none does."""
+    first = _beats(run_dir)
+    deadline = time.monotonic() + watched_s
+    while first and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+        for name, beat in _beats(run_dir).items():
+            if beat != first.get(name):
+                return name
+    return ""
+
+
+def _beats(run_dir: RunDir) -> dict[str, bytes]:
+    """The heartbeats of processes that have not said goodbye."""
+    found = {}
+    for path in run_dir.beat("any", 0).parent.glob("*.json"):
+        try:
+            beat = path.read_bytes()
+            if read_object(beat or b"{}").get("phase") == "done":
+                continue
+        except (OSError, ValueError):
+            continue  # replaced or damaged: what lives writes another one
+        found[path.stem] = beat
+    return found
+
+
+def _refuse_no_folder(folder: Path) -> None:
+    """Raise where the place of a run is something else than a folder."""
+    with plainly("read", folder):
+        if folder.is_symlink() and not folder.exists():
+            raise ConfigError(
+                f"run.dir={folder} is a link to {folder.readlink()}, which does not exist. Make that folder, remove the "
+                f"link, or choose another place."
+            )
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"run.dir={folder} is a file. A run needs a folder: choose another place.")
 
 
 def _refuse_foreign_folder(folder: Path) -> None:
@@ -101,7 +189,7 @@ def _refuse_foreign_folder(folder: Path) -> None:
     foreign = [
         name
         for name in names
-        if name not in ("logs", "ctl", "run.json") and not name.startswith(".run.json.")
+        if name not in ("logs", "ctl", "run.json") and not name.startswith((".run.json.", ".claim-run.json"))
     ]
     if foreign and not (folder / "run.json").exists():
         raise ConfigError(
@@ -111,23 +199,12 @@ def _refuse_foreign_folder(folder: Path) -> None:
 
 
 def _write_once(run_dir: RunDir, config: RunConfig) -> None:
-    """Create run.json unless another process was first: link() is atomic where rename would overwrite."""
-    run_dir.root.mkdir(parents=True, exist_ok=True)
+    """Create run.json unless another process was first."""
     text = json.dumps(
         {"id": uuid.uuid4().hex, "version": __version__, "config": config.model_dump(mode="json")}, indent=1
     )
-    aside = run_dir.root / f".run.json.{uuid.uuid4().hex}.tmp"
-    with open(aside, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(aside, run_dir.run_json)
-    except FileExistsError:
+    if not write_new(run_dir.run_json, text.encode()):
         logger.info("another process has written %s first", run_dir.run_json)
-    finally:
-        aside.unlink()
-    sync_folder(run_dir.root)
 
 
 def _read(run_dir: RunDir) -> dict[str, Any]:

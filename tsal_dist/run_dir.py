@@ -1,14 +1,17 @@
 """Every path of a run, in one place. The layout is drawn here and nowhere else.
 
-run.json                        resolved config, run id, seeds, fingerprints; written once
+run.json                        resolved config, run id, seeds; written once
+data.json                       fingerprints of all shards, by the first process that opens them; written once
 ctl/hello/<role>-<rank>.json    handshake: each role must see the other's nonce
+ctl/hello/<role>-<rank>.turn     whose turn it is: the newest incarnation of this rank
 ctl/beat/<role>-<rank>.json     heartbeat, judged by change on the reader's clock
 ctl/turn/<role>.json            in lockstep: what the student asks for, and the teacher's answer
 ctl/exit/<role>.json            how an attempt of a role ended, for its launcher; its rank 0's last act
 ctl/stop                        why the run ends; written by the student's rank 0 alone
 queue/<topic>/                  pseudo-labels and feedback; see the protocol beside tsal_dist.pseudo
-weights/<role>/v<step>/         published model versions, each whole
-checkpoints/<role>/step_<n>/    everything a role needs to go on; COMMIT is written last
+weights/<role>/v<step>-<i>/     model versions that incarnation i published, each whole
+checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its name when COMMIT is written
+checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
@@ -16,10 +19,34 @@ code/<digest>/                  what a job that was submitted with --snapshot ru
 report/                         what evaluation and the report leave for a person
 """
 
+import errno
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tsal_dist.errors import DiskFull, ExchangeError
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost",
+    errno.EDQUOT: "the disk quota is used up; free some space, nothing that was committed is lost",
+    errno.EROFS: "the filesystem is mounted read-only; remount it or choose another run directory",
+    errno.EACCES: "this user may not {action} there; change the owner or the mode of the folder",
+    errno.EPERM: "this user may not {action} there; change the owner or the mode of the folder",
+    errno.EIO: "the disk or the network behind it failed; look at the host's kernel log",
+    errno.ENOTDIR: "something on the way there is a file and no folder; remove it or choose another place",
+    errno.EISDIR: "a folder is in the way; remove it or choose another place",
+    errno.ENAMETOOLONG: "the name is longer than the filesystem allows; choose a shorter one",
+    errno.ELOOP: "its links lead in a circle; choose another place",
+}
+DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "write", "delete": "write"}
+"""What a user who may not do something lacks the right to."""
+MOST_NAME = 200
+"""Letters of a name that its temporary file repeats; filesystems allow 255 bytes."""
 ROLES = ("teacher", "student")
 TOPICS = ("labels", "feedback")
 
@@ -33,6 +60,10 @@ class RunDir:
     @property
     def run_json(self) -> Path:
         return self.root / "run.json"
+
+    @property
+    def data_json(self) -> Path:
+        return self.root / "data.json"
 
     def hello(self, role: str, rank: int) -> Path:
         return self.root / "ctl" / "hello" / f"{role}-{rank}.json"
@@ -83,17 +114,50 @@ class RunDir:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader sees all of it or none of it, even after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with plainly("write", path), _aside(path, data) as aside:
         os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """As `write_whole`, unless the name is taken: of several processes only one gets True."""
+    with plainly("write", path), _aside(path, data) as aside:
+        try:
+            link_new(aside, path)
+        except FileExistsError:
+            return False
+        sync_folder(path.parent)
+    return True
+
+
+def link_new(aside: Path, target: Path) -> None:
+    """Give the finished file `aside` the name `target`; FileExistsError where that is taken.
+
+    link() refuses a taken name on every filesystem with hard links, where rename() would overwrite. Without hard links
+    (some FUSE and SMB mounts) an exclusive hidden claim file stands guard over a rename instead.
+    """
+    try:
+        os.link(aside, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+    else:
+        return
+    claim = target.with_name(f".claim-{target.name}")
+    os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660))
+    try:
+        os.rename(aside, target)
+    except OSError:
+        claim.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and what is missing above it, durably: a new name is only in its parent's own data until then."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -103,3 +167,33 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def plainly(action: str, place: Path | str) -> Iterator[None]:
+    """Turn an OSError into one sentence with the remedy; `action` is read, write, list, move or delete."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        remedy = REMEDIES.get(number, os.strerror(number)).format(action=DONE_THERE.get(action, action))
+        kind = DiskFull if number in NO_ROOM else ExchangeError
+        raise kind(f"Cannot {action} {place}: {remedy}.") from error
+
+
+@contextmanager
+def _aside(path: Path, data: bytes) -> Iterator[Path]:
+    """A finished file with `data` beside `path`, gone afterwards whatever happens.
+
+    Its name is drawn: in containers every process may have the number 1.
+    """
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name[:MOST_NAME]}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)

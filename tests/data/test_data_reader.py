@@ -15,6 +15,8 @@ from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.flip import flip_order
 from tsal_dist.records import FrameRef
+from tsal_dist.shards.frames import FrameRow, encode_frames, read_frames
+from tsal_dist.shards.index import decode_index, encode_index
 
 
 @pytest.fixture
@@ -133,6 +135,41 @@ def test_damage_is_found(write_shards):
     tar.write_bytes(data[:-512])
     with pytest.raises(DataError, match="describes a tar of"):
         FrameReader(open_shards([url]), ViewSettings(crop_px=32)).read(ClipRequest(FrameRef(0, 1), 1, 1))
+
+
+@pytest.mark.parametrize("kind", ["idx", "parquet"])
+def test_tables_are_those_of_the_manifest_or_nothing_is_read(write_shards, kind):
+    """All landmarks moved by 25 px, in a file that is as whole as before: it would be trained on without a word."""
+    from pathlib import Path
+
+    url = write_shards([[(3, {0, 1, 2}, "video")], [(4, {0}, "video")]])
+    path = Path(url) / f"shard-00000.{kind}"
+    if kind == "parquet":
+        table = read_frames(str(path))
+        rows = [
+            FrameRow(
+                table.videos[0],
+                int(frame),
+                at,
+                40.0 * at,
+                (96, 72),
+                (96, 72),
+                box=(25.0, 15.0, 65.0, 55.0),
+                face_px=40.0,
+                points_K2=table.points_NK2[at] + 25,
+                visible_K=table.visible_NK[at],
+            )
+            for at, frame in enumerate(table.frame_N)
+        ]
+        path.write_bytes(encode_frames(rows, 68))
+    else:
+        index, size = decode_index(path.read_bytes())
+        path.write_bytes(encode_index(index[[1, 0, 2]], size))  # each picture whole, and under another's name
+    reader = FrameReader(open_shards([url]), ViewSettings(crop_px=32))
+    with pytest.raises(DataError, match=rf"{kind} has the digest .*changed or damaged after it was packed"):
+        reader.read(ClipRequest(FrameRef(0, 0), 1, 1))
+    assert reader.read(ClipRequest(FrameRef(1, 0), 1, 1)).labelled_T.all()
+    reader.close()
 
 
 def test_what_is_not_there_is_said(reader):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes_store import LaggingStore
 from tsal_dist.errors import PeerLost, StaleRun
-from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
 
@@ -97,27 +97,25 @@ def test_a_peer_is_never_looked_up_before_it_exists():
     assert json.loads(store.get("ctl/hello/student-0.json"))["seen"]
 
 
-def test_incarnations_are_claimed_once_each():
-    store, got = MemoryStore(), []
-    threads = [
-        threading.Thread(target=lambda: got.append(claim_incarnation(store, "teacher", 1))) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(got) == list(range(1, 9))
-    assert claim_incarnation(store, "teacher", 11) == 1  # rank 11 is not rank 1
-
-
-def test_a_zombie_finds_its_successor():
+@pytest.mark.parametrize("text", ["[]", "{", '{"nonce": 5}', "\xff", '{"nonce": "a", "run_id": "run"}'])
+def test_a_damaged_hello_is_waited_out(text, caplog):
+    """One flipped bit in a file of ctl/ must not end a run."""
     store = MemoryStore()
-    first = claim_incarnation(store, "teacher", 0)
-    check_current(store, "teacher", 0, first)
-    second = claim_incarnation(store, "teacher", 0)
-    check_current(store, "teacher", 0, second)
-    with pytest.raises(StaleRun, match="incarnation 2"):
-        check_current(store, "teacher", 0, first)
+    student = Handshake(store, *STUDENT, "run")
+    Handshake(store, *TEACHER, "run")
+    store.replace("ctl/hello/teacher-0.json", text.encode("latin-1"))
+    assert student.answer([TEACHER]) == {TEACHER: ""}
+    assert student.answer([TEACHER]) == {TEACHER: ""}
+    assert caplog.text.count("is no hello") == 1
+    Handshake(store, *TEACHER, "run").answer([STUDENT])
+    assert student.answer([TEACHER]) == {}
+
+
+def test_a_damaged_reason_still_ends_the_run():
+    store = MemoryStore()
+    RunEnd(store)
+    store.replace("ctl/stop", b"the end \xff")
+    assert RunEnd(store).reason().startswith("the end")
 
 
 def test_the_stop_flag():

@@ -9,8 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.fakes_rows import Scene, make_batch, rows_are_true
-from tsal_dist.exchange.fence import RunEnd, claim_incarnation
+from tsal_dist.exchange.fence import RunEnd
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.tenure import begin_tenure
 from tsal_dist.pseudo.collect import collect_garbage
 from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.topic import producer_name
@@ -21,7 +22,7 @@ UNIT, WORLD, ROWS = 2, 2, 6
 
 def teach(run, rank):
     store = PosixStore(run)
-    incarnation = claim_incarnation(store, "teacher", rank)
+    incarnation = begin_tenure(store, "teacher", rank, "run").incarnation
     scene = Scene(PosixStore(run / "queue"), UNIT)
     name = producer_name("teacher", rank, incarnation)
     credits = Credits(scene.store, name, ["student"], high_rows=600, low_rows=200, group_ttl_s=60)

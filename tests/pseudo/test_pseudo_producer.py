@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +18,13 @@ from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.pseudo.credits import Credits, check_limits
-from tsal_dist.pseudo.log import Kind, LogReader
+from tsal_dist.pseudo.log import Kind, LogReader, log_name
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import feedback_schema
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.topic import open_topic
+from tsal_dist.roles import teacher_loop
 
 NAME = "teacher-r0000-000001"
 
@@ -129,14 +131,31 @@ def test_a_full_disk_while_publishing(posix_scene, monkeypatch):
     assert readable_rows(posix_scene) == 16
 
 
+@pytest.mark.parametrize("left", [0, 63, 64])
+def test_a_log_that_was_cut_ends_its_writer(posix_scene, left):
+    """Waiting as for a full disk would park it for ever, with an exit code that says all is well."""
+    producer = posix_scene.producer()
+    for start in (0, 8):
+        producer.publish(make_batch(range(start, start + 8)), 0)
+    os.truncate(posix_scene.store.root / log_name(NAME), left)
+    with pytest.raises(StaleRun, match="deleted or cut under its writer.*Restart this process"):
+        producer.publish(make_batch(range(16, 24)), 0)
+    links = SimpleNamespace(stuck=False, teacher=None)
+    with pytest.raises(StaleRun):
+        teacher_loop._send(links, producer.tick)
+    again = posix_scene.producer(incarnation=2)
+    again.publish(make_batch(range(16, 24)), 0)
+    assert again.committed_rows == 8
+
+
 def test_a_deleted_directory(posix_scene):
     producer, planner = posix_scene.producer(), posix_scene.planner()
     planner.tick()
     shutil.rmtree(posix_scene.store.root / "p" / NAME)
-    with pytest.raises(ExchangeError, match=f"log of {NAME} .* was deleted under its writer"):
+    with pytest.raises(StaleRun, match=f"log of {NAME} .* was deleted or cut under its writer"):
         producer.publish(make_batch(range(8)), 0)
-    with pytest.raises(ExchangeError, match="LOG does not exist"):
-        planner.tick()
+    planner.tick()
+    assert "LOG does not exist" in planner.intake.unread[NAME]
     shutil.rmtree(posix_scene.store.root)
     with pytest.raises(ExchangeError, match="was deleted"):
         producer.flush()

@@ -21,9 +21,10 @@ from tsal_dist.config import load_config
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import StaleRun
 from tsal_dist.exchange.beat import DONE, NAMES, Heart, Watch
-from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.store import ensure
+from tsal_dist.exchange.tenure import begin_tenure
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.observe.meters import Pace
 from tsal_dist.pseudo.consumer import Consumer
@@ -117,9 +118,11 @@ class MemoryCheckpoints:
 
     def __init__(self, keep=2):
         self.files, self._keep = {}, keep
+        self.at = None
 
     def save(self, step, state, rank_state):
         self.files[step] = copy.deepcopy((dict(state), dict(rank_state)))
+        self.at = step
         for old in self.committed()[: -self._keep]:
             del self.files[old]
 
@@ -129,11 +132,12 @@ class MemoryCheckpoints:
     def latest_committed(self):
         return max(self.files, default=None)
 
-    def load(self, step):
-        return Loaded(step, *copy.deepcopy(self.files[step]))
+    def load_latest(self, most=float("inf")):
+        self.at = max((step for step in self.files if step <= most), default=None)
+        return None if self.at is None else Loaded(self.at, *copy.deepcopy(self.files[self.at]))
 
-    def peek(self, step, key):
-        return copy.deepcopy(self.files[step][0][key])
+    def peek_all(self, key):
+        return [copy.deepcopy(self.files[step][0][key]) for step in self.committed()]
 
     def record_score(self, step, score):
         pass
@@ -151,6 +155,9 @@ class Versions:
 
     def flush(self, timeout_s):
         pass
+
+    def forget_after(self, step):
+        self.there = {at: version for at, version in self.there.items() if at <= step}
 
     def versions_since(self, step):
         return sorted(found for found in self.there if found > step)
@@ -365,7 +372,7 @@ class World:
         return code
 
     def student_loop(self):
-        number = claim_incarnation(self.store, "student", 0)
+        turn = begin_tenure(self.store, "student", 0, "run")
         queue, limits = self.config.runtime.queue, self.config.runtime.deadlines
         topic = open_topic(self.queue, small_schema(UNIT), "run")
         planner = Planner(
@@ -382,12 +389,10 @@ class World:
         consumer = Consumer(topic, 0, self.staleness, threads=0, verified=planner.take_verified)
         student = SmallStudent(self, planner, consumer, self.ahead)
         checkpoints = self.saved["student"]
-        committed = checkpoints.latest_committed()
-        self.versions.there = {at: v for at, v in self.versions.there.items() if at <= (committed or 0)}
         end = RunEnd(self.store)
         end.announce("")
         peers = WatchedTeacher(
-            self._life("student", number),
+            self._life("student", turn),
             end,
             self._handshake("student"),
             self.watch(),
@@ -445,12 +450,12 @@ class World:
         assert max(uses.values(), default=0) <= most
 
     def teacher_links(self):
-        number = claim_incarnation(self.store, "teacher", 0)
+        turn = begin_tenure(self.store, "teacher", 0, "run")
         queue, limits = self.config.runtime.queue, self.config.runtime.deadlines
         topic = open_topic(self.queue, small_schema(UNIT), "run")
         credits = Credits(
             self.queue,
-            producer_name("teacher", 0, number),
+            producer_name("teacher", 0, turn.incarnation),
             ["student"],
             queue.high_water_rows,
             queue.low_water_rows,
@@ -458,7 +463,13 @@ class World:
             self.clock.now_s,
         )
         producer = Producer(
-            topic, "teacher", 0, number, max_rows=queue.segment_rows, credits=credits, clock=self.clock.now_s
+            topic,
+            "teacher",
+            0,
+            turn.incarnation,
+            max_rows=queue.segment_rows,
+            credits=credits,
+            clock=self.clock.now_s,
         )
         teacher = SmallTeacher(self, producer)
         links = TeacherLinks(
@@ -468,8 +479,8 @@ class World:
             weights=self.versions,
             checkpoints=self.saved["teacher"],
             clock=self.clock,
-            life=self._life("teacher", number),
-            require_current=lambda: check_current(self.store, "teacher", 0, number),
+            life=self._life("teacher", turn),
+            require_current=turn.require,
             handshake=self._handshake("teacher"),
             end=RunEnd(self.store),
             sink=None,
@@ -477,11 +488,11 @@ class World:
         links.resume(self.saved["student"].latest_committed())
         return links
 
-    def _life(self, role, number):
-        heart = Heart(self.store, role, 0, number, "host")
+    def _life(self, role, turn):
+        heart = Heart(self.store, role, 0, turn.incarnation, "host")
         heart.beat("start", 0)
         said = self.phases.setdefault(role, [])
-        return TellingLife(heart, lambda: check_current(self.store, role, 0, number), self.clock, said)
+        return TellingLife(heart, turn.require, self.clock, said)
 
     def _handshake(self, role):
         return Handshake(self.store, role, 0, "run", self.clock.now_s, self.clock.sleep)

@@ -175,8 +175,8 @@ def test_without_a_share_nothing_is_asked_and_nothing_changes(faces, tmp_path):
 @pytest.mark.ranks
 def test_notes_that_no_kept_checkpoint_needs_are_collected(faces, tmp_path):
     setting = (*STEERED, "runtime.checkpoint.keep=1")
-    whole = train(faces, tmp_path / "whole", *setting)
-    tidy = train(faces, tmp_path / "tidy", *setting, "runtime.queue.collect=true")
+    whole = train(faces, tmp_path / "whole", *setting, "runtime.queue.collect=false")
+    tidy = train(faces, tmp_path / "tidy", *setting)
     files = {folder: sorted(folder.glob("queue/feedback/p/*/d/*/*.parquet")) for folder in (whole, tidy)}
     left = [int(path.stem) for path in files[tidy]]
     assert 0 < len(left) < len(files[whole])

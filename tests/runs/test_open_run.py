@@ -1,12 +1,20 @@
 """A run directory is made once, refused to strangers, and taken up again only by the same config."""
 
+import errno
 import json
 import multiprocessing
+import os
+import threading
+import time
 
 import pytest
 
+from tsal_dist import run as run_module
+from tsal_dist import run_dir as run_dir_module
 from tsal_dist.config import load_config
-from tsal_dist.errors import ConfigError, StaleRun
+from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
+from tsal_dist.exchange.beat import Heart
+from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.run import load_run, open_run
 
 
@@ -93,6 +101,85 @@ def test_processes_that_start_together_agree_on_one_run(tmp_path):
         process.join(60)
     assert found == {json.loads((tmp_path / "run.json").read_text())["id"]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+
+
+def test_a_run_that_somebody_works_on_is_not_removed(tmp_path, monkeypatch):
+    """Two students with one incarnation would come of it."""
+    folder = tmp_path / "run"
+    first = open_run(config(folder), "new")
+    heart, leave = Heart(PosixStore(folder), "student", 0, 1), threading.Event()
+
+    def live():
+        while not leave.wait(0.05):
+            heart.beat("train", 3)
+
+    heart.beat("train", 3)
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        with pytest.raises(ConfigError, match=r"--clean: student-0 is at work .* its heartbeat goes on"):
+            open_run(config(folder), "clean")
+    finally:
+        leave.set()
+        thread.join()
+    assert load_run(folder).id == first.id
+    monkeypatch.setattr(run_module, "WATCHED_S", 0.3)
+    quick = config(folder, "runtime.deadlines.beat_s=0.1")
+    assert open_run(quick, "clean").id != first.id, "what has been killed may be removed"
+
+
+def test_a_run_that_said_goodbye_is_removed_at_once(tmp_path):
+    folder = tmp_path / "run"
+    first = open_run(config(folder), "new")
+    Heart(PosixStore(folder), "student", 0, 1).beat("done", 9)
+    (folder / "ctl" / "beat" / "teacher-0.json").write_text("{")
+    since = time.monotonic()
+    assert open_run(config(folder), "clean").id != first.id
+    assert time.monotonic() - since < run_module.WATCHED_S
+
+
+@pytest.mark.parametrize("mode", ["new", "resume", "clean"])
+def test_a_place_that_is_no_folder_is_named(tmp_path, mode):
+    (tmp_path / "file").write_text("thesis")
+    with pytest.raises(ConfigError, match="is a file. A run needs a folder"):
+        open_run(config(tmp_path / "file"), mode)
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match="is a link to .*gone, which does not exist"):
+        open_run(config(tmp_path / "dangling"), mode)
+    with pytest.raises(ExchangeError, match="the name is longer than the filesystem allows"):
+        open_run(config(tmp_path / ("x" * 256)), mode)
+    with pytest.raises(ExchangeError, match="something on the way there is a file"):
+        open_run(config(tmp_path / "file" / "below"), mode)
+
+
+def test_cleaning_does_not_follow_links(tmp_path):
+    run = open_run(config(tmp_path / "run"), "new")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with pytest.raises(ConfigError, match="is a link, and what it leads to will not be deleted"):
+        open_run(config(tmp_path / "link"), "clean")
+    assert open_run(config(tmp_path / "link"), "resume").id == run.id
+
+
+def test_without_hard_links_a_run_is_made_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(run_dir_module.os, "link", refuse)
+    run = open_run(config(tmp_path / "r"), "new")
+    assert open_run(config(tmp_path / "r"), "resume").id == run.id
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EROFS, "read-only"), (errno.EACCES, "may not write there"), (errno.ENOSPC, "the disk is full")],
+)
+def test_what_a_disk_refuses_is_one_sentence(tmp_path, monkeypatch, number, words):
+    def refuse(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(run_dir_module.os, "fsync", refuse)
+    with pytest.raises(ExchangeError, match=words):
+        open_run(config(tmp_path / "r"), "new")
 
 
 def test_a_run_may_become_longer_and_not_shorter(tmp_path):

@@ -8,6 +8,7 @@ from tests.checkpoint.equality import equal
 from tests.roles.short_runs import metrics, saved, student_of, train
 from tests.runs.other_runs import copy_run, rerun
 from tsal_dist.errors import ConfigError
+from tsal_dist.pseudo.step_plan import Plan, PlanLog
 
 pytestmark = pytest.mark.ranks
 
@@ -51,7 +52,10 @@ def test_the_order_of_the_plans_matters(original, tmp_path):
     lines = [json.loads(line) for line in (original / "metrics" / "plan.jsonl").read_text().splitlines()]
     # Two plans trade their rows, in steps at which both are admitted.
     lines[-1]["ranks"], lines[-2]["ranks"] = lines[-2]["ranks"], lines[-1]["ranks"]
-    (other / "metrics" / "plan.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    log = PlanLog(other / "metrics" / "plan.jsonl")
+    for line in lines:
+        log.write(Plan.from_json(line))
+    log.close()
     assert not equal(student_of(original), student_of(replay(other, tmp_path / "again")))
 
 

@@ -6,14 +6,15 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from tests.roles.short_runs import words
-from tests.runs.jobs import QUICK, last_numbers, log_text, student_step
+from tests.runs.jobs import QUICK, committed, last_numbers, log_text, student_step
 from tsal_dist.config import load_config
 from tsal_dist.errors import ExitCode
+from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import open_run
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
@@ -70,17 +71,26 @@ def test_damaged_segments_are_set_aside_and_many_of_them_end_the_run(faces, jobs
     assert "Look at the disk or the network" in student.output.strip().splitlines()[-1]
 
 
+@contextmanager
+def small_disk(place, size):
+    """A disk of its own at `place`."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here; root can")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 @pytest.fixture
 def small_queue(faces, tmp_path):
     """A run directory whose queue lies on a disk of two megabytes."""
     run = tmp_path / "run"
     open_run(load_config([], words(faces, run, *QUICK, *LONG)), "new")
-    (run / "queue").mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", run / "queue"]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here; root can")
-    yield run
-    subprocess.run(["umount", "--lazy", run / "queue"], check=True)
+    with small_disk(run / "queue", "2m"):
+        yield run
 
 
 def fill(path):
@@ -109,3 +119,37 @@ def test_a_full_disk_parks_the_teacher_and_nobody_else(faces, jobs, small_queue)
         job.send(signal.SIGTERM)
     assert student.finish() == teacher.finish() == ExitCode.REQUEUE
     assert last_numbers(run, "student")["queue/quarantined"] == 0
+
+
+def test_a_disk_that_is_full_for_a_while_costs_a_run_nothing(faces, jobs, tmp_path):
+    """Metrics, plan log, checkpoints, weights, heartbeats: all of them wait, none of them ends the student."""
+    with small_disk(tmp_path / "run", "64m") as run:
+        filler = run / "filler"
+        student, teacher = (jobs.role(faces, run, role, *LONG) for role in ("student", "teacher"))
+        student.until(lambda: committed(run, "student"), "a checkpoint")
+        fill(filler)
+        full_since = time.monotonic()
+        while time.monotonic() - full_since < 6:
+            assert student.process.poll() is None, student.output[-3000:]
+            time.sleep(0.1)
+        before = committed(run, "student")[-1]
+        filler.unlink()
+        student.until(lambda: committed(run, "student")[-1] > before, "checkpoints again")
+        for job in (student, teacher):
+            job.send(signal.SIGTERM)
+        assert student.finish() == teacher.finish() == ExitCode.REQUEUE
+        assert "Traceback" not in student.output + teacher.output
+        steps = [plan.step for plan in load_plans(run / "metrics" / "plan.jsonl")]
+        assert steps == list(range(steps[0], steps[0] + len(steps))), "no line is missing"
+
+
+def test_a_disk_that_is_too_small_ends_with_a_sentence(faces, jobs, tmp_path):
+    with small_disk(tmp_path / "run", "2m") as run:
+        more = (*LONG, "train.recipe=supervised", "runtime.deadlines.silent_s=3")
+        student = jobs.role(faces, run, "student", *more)
+        assert student.finish() == ExitCode.FAILED
+    assert "Traceback" not in student.output
+    last = student.output.strip().splitlines()[-1]
+    assert re.search(
+        r"error: The checkpoint of step 10 could not be written .*the disk is full; free some", last
+    )

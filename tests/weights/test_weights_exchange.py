@@ -5,7 +5,9 @@ import threading
 import pytest
 import torch
 
-from tsal_dist.errors import ExchangeError
+from tsal_dist.errors import ExchangeError, StaleRun
+from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.tenure import begin_tenure
 from tsal_dist.weights import fetch, publish
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.format import save_version, version_folder
@@ -74,11 +76,77 @@ def test_a_full_disk_costs_a_version_and_not_the_run(tmp_path, monkeypatch, capl
 def test_a_restart_removes_the_history_that_did_not_happen(tmp_path):
     for step in (10, 20, 30):
         save_version(tmp_path, step, weights(step), "tsal")
-    with WeightPublisher(tmp_path, "tsal", keep=9, resume_step=15):
+    with WeightPublisher(tmp_path, "tsal", keep=9) as publisher:
+        publisher.forget_after(15)
         reader = WeightReader(tmp_path)
         assert reader.versions_since(0) == [10]
-    with WeightPublisher(tmp_path, "tsal", keep=9, resume_step=0):
+        publisher.forget_after(0)
         assert reader.versions_since(0) == []
+
+
+def publish_all(publisher, *steps):
+    for step in steps:
+        publisher.offer(step, weights(step))
+        publisher.flush(10)
+
+
+def test_a_zombies_versions_are_told_from_its_successors(tmp_path):
+    """Whatever it had published, and whatever it still publishes: the teacher follows the history that goes on."""
+    run = PosixStore(tmp_path / "run", create=True)
+    folder = tmp_path / "weights"
+    reader = WeightReader(folder)
+    old = begin_tenure(run, "student", 0, "id")
+    with WeightPublisher(folder, "tsal", keep=9, tenure=old) as zombie:
+        publish_all(zombie, 60)
+        zombie._require_current = lambda: None  # stopped right after it had asked
+        with WeightPublisher(
+            folder, "tsal", keep=9, tenure=begin_tenure(run, "student", 0, "id")
+        ) as successor:
+            successor.forget_after(60)
+            publish_all(zombie, 100)
+            assert reader.versions_since(0) == [60, 100], "nobody can know better yet"
+            publish_all(successor, 80, 90)
+            publish_all(zombie, 120)
+            assert reader.versions_since(0) == [60, 80, 90]
+            publish_all(zombie, 80)  # the same step, with other weights
+            assert reader.fetch(80).tensors["weight"].tolist() == [80.0, 80.0]
+            publish_all(successor, 130)
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["v00000060-000001", "v00000080-000002", "v00000090-000002", "v00000130-000002"]
+
+
+def test_who_has_been_succeeded_publishes_and_removes_nothing(tmp_path, caplog):
+    run = PosixStore(tmp_path / "run", create=True)
+    folder = tmp_path / "weights"
+    old = begin_tenure(run, "student", 0, "id")
+    with WeightPublisher(folder, "tsal", keep=2, tenure=old) as zombie:
+        publish_all(zombie, 10, 20)
+        begin_tenure(run, "student", 0, "id")
+        with pytest.raises(ExchangeError, match="must end"):
+            publish_all(zombie, 30)
+        with pytest.raises(StaleRun):
+            zombie.forget_after(0)
+        assert "could not publish the weights of step 30" in caplog.text
+        assert WeightReader(folder).versions_since(0) == [10, 20]
+        with pytest.raises(ExchangeError):
+            zombie.flush(1)
+        zombie._failure = None
+
+
+def test_a_version_that_cannot_be_removed_costs_only_room(tmp_path, monkeypatch, caplog):
+    def refuse(place, ignore_errors=False):
+        if not ignore_errors:
+            raise PermissionError(13, "read-only")
+
+    with WeightPublisher(tmp_path, "tsal", keep=1) as publisher:
+        publish_all(publisher, 10)
+        with monkeypatch.context() as patch:
+            patch.setattr(publish.shutil, "rmtree", refuse)
+            publish_all(publisher, 20)
+        assert "cannot be removed" in caplog.text
+        assert WeightReader(tmp_path).versions_since(10) == [20]
+        publish_all(publisher, 30)
+    assert WeightReader(tmp_path).versions_since(0) == [30]
 
 
 def test_a_version_that_is_listed_and_cannot_be_read_ends_in_an_error(tmp_path, monkeypatch):

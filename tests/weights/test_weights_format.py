@@ -75,3 +75,19 @@ def test_a_note_that_was_edited_is_refused(tmp_path, change):
     meta.write_text(json.dumps(json.loads(meta.read_text()) | change))
     with pytest.raises(ExchangeError, match="v00000012"):
         load_version(tmp_path, 12)
+
+
+def test_no_flipped_bit_of_a_note_changes_what_it_says(tmp_path):
+    """The gate compares its error: a digit that has changed would open it for a teacher that is worse."""
+    version = save_version(tmp_path, 12, TENSORS, "tsal", nme=0.25)
+    meta = version_folder(tmp_path, 12) / "meta.json"
+    whole = meta.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[place] ^= 1 << bit
+            meta.write_bytes(data)
+            try:
+                assert load_version(tmp_path, 12)[0] == version
+            except ExchangeError:
+                continue

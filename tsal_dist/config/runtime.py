@@ -74,9 +74,13 @@ class QueueConfig(Section):
     max_reuse: int = Field(2, ge=1)
     """How often one row may be trained on."""
 
-    collect: bool = False
-    """Delete label segments that no kept checkpoint needs. Off keeps the whole log, which is a data set of its own:
-    reports, exports and replays read it."""
+    collect: bool = True
+    """Delete the oldest of what no kept checkpoint needs once there is more of it than `keep_gb`. Off keeps the whole
+    log, which is a data set of its own: reports, exports and replays read it."""
+
+    keep_gb: float = Field(20.0, ge=0)
+    """Gigabytes of label segments that stay although no kept checkpoint needs them; as many are left to the log of
+    plans."""
 
     on_starvation: Literal["reuse", "supervised", "wait", "abort"] = "reuse"
     """What the student does without fresh rows: `reuse` trains on admitted ones again, then on labels alone."""

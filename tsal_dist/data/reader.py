@@ -25,8 +25,8 @@ from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import DataError
 from tsal_dist.geometry import affine
 from tsal_dist.records import Clip
-from tsal_dist.shards.frames import FrameTable, read_frames
-from tsal_dist.shards.index import Index, read_index
+from tsal_dist.shards.frames import FrameTable
+from tsal_dist.shards.index import Index
 from tsal_dist.shards.manifest import Segment
 
 
@@ -152,8 +152,7 @@ class FrameReader:
 
     def _open_shard(self, number: int) -> OpenShard:
         files = self._shards.files(number)
-        index = read_index(str(files.idx), files.tar.stat().st_size)
-        table = read_frames(str(files.parquet))
+        index, table = self._shards.tables(number, files)
         return OpenShard(self._shards.name(number), files.tar, index, table, self._shards.segments(number))
 
 

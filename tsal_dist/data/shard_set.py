@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsal_dist.data.cache import ShardCache
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.records import Layout
-from tsal_dist.shards.files import is_local, local_path
+from tsal_dist.shards.files import is_local, local_path, read_bytes
+from tsal_dist.shards.frames import FrameTable, decode_frames
+from tsal_dist.shards.index import Index, decode_index
 from tsal_dist.shards.manifest import Manifest, Segment, open_manifest
 
 CACHE_FOLDER = "tsal_dist-shards"
@@ -71,6 +73,24 @@ class ShardSet:
         digests = record.tar_sha256, record.idx_sha256, record.parquet_sha256
         return ShardFiles(*(self._cache.fetch(url, sha) for url, sha in zip(urls, digests, strict=True)))
 
+    def tables(self, shard: int, files: ShardFiles) -> tuple[Index, FrameTable]:
+        """Index and frame table of a shard, which must be those of its manifest: they say which pixels are which frame,
+        and where its landmarks lie. The index in turn has a checksum of every image.
+
+        DataError where they are not.
+        """
+        manifest, number = self._places[shard]
+        record = manifest.shards[number]
+        index_data = _read_as(files.idx, record.idx_sha256, manifest.idx_url(number))
+        table_data = _read_as(files.parquet, record.parquet_sha256, manifest.parquet_url(number))
+        index, made_for = decode_index(index_data, manifest.idx_url(number))
+        size = files.tar.stat().st_size
+        if size != made_for:
+            raise DataError(
+                f"{manifest.idx_url(number)} describes a tar of {made_for} bytes, but the tar has {size}."
+            )
+        return index, decode_frames(table_data, manifest.parquet_url(number))
+
     def shared_with(self, other: "ShardSet") -> frozenset[int]:
         """The shards of this set that are also in `other`."""
         theirs = {manifest.fingerprint for manifest in other.manifests}
@@ -123,6 +143,18 @@ def open_shards(urls: Sequence[str], cache_dir: str = "", cache_gb: float = 50.0
         folder = Path(cache_dir) if cache_dir else Path(tempfile.gettempdir()) / CACHE_FOLDER
         cache = ShardCache(folder, int(cache_gb * 1e9))
     return ShardSet(manifests, cache)
+
+
+def _read_as(path: Path, sha256: str, url: str) -> bytes:
+    """The file's bytes, if they have the digest that the manifest promises."""
+    data = read_bytes(str(path))
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise DataError(
+            f"{url} has the digest {found[:12]}, its manifest says {sha256[:12]}: it was changed or damaged after it was "
+            f"packed. Fetch or pack the shards again; tools/inspect_shards.py lint names all that differ."
+        )
+    return data
 
 
 def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str, Layout]:

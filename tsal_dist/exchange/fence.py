@@ -1,47 +1,29 @@
-"""Who may speak: the handshake between roles, the incarnation of a rank, and the flag that ends a run.
+"""Who may speak: the handshake between roles, and the flag that ends a run.
 
 Handshake  Each rank writes a hello with a fresh nonce and repeats the nonces it has seen. Two ranks have met when
            each finds its own nonce in the other's hello; hellos left by an earlier attempt cannot satisfy it,
            and two roles that look at different folders find out at the start instead of after an hour.
-Incarnation  A number per role and rank, claimed exclusively, higher at every start. A process that wakes up after
-           its successor started finds a higher claim and must leave.
 Stop       Empty until the student's rank 0 writes why the run ends.
 
 Every polled name is made to exist before it is waited for (see the store's contract on absent names).
 """
 
 import json
+import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tsal_dist.errors import PeerLost, StaleRun
+from tsal_dist.config.runtime import DeadlinesConfig
+from tsal_dist.errors import DiskFull, ExchangeError, PeerLost, StaleRun
 from tsal_dist.exchange.beat import NAMES, Peer
-from tsal_dist.exchange.store import NameTaken, Store, ensure
+from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.store import Store, ensure
+from tsal_dist.json_object import read_object
 
-
-def claim_incarnation(store: Store, role: str, rank: int) -> int:
-    """The next free number for this rank; no two processes ever get the same one."""
-    number = max(_claims(store, role, rank), default=0) + 1
-    while True:
-        try:
-            store.put_new(_claim_name(role, rank, number), b"")
-        except NameTaken:
-            number += 1  # a listing may be stale, the claim itself is not
-        else:
-            return number
-
-
-def check_current(store: Store, role: str, rank: int, incarnation: int) -> None:
-    """Raise StaleRun where a successor of this process has started."""
-    newest = max(_claims(store, role, rank), default=incarnation)
-    if newest > incarnation:
-        raise StaleRun(
-            f"{role} {rank} was started again as incarnation {newest}; this process is incarnation {incarnation} "
-            f"and must end. Nothing it published is lost."
-        )
+log = logging.getLogger(__name__)
 
 
 class Handshake:
@@ -55,10 +37,15 @@ class Handshake:
         run_id: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        shards: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._me = (role, rank)
         self._run_id = run_id
+        self._shards = dict(shards or {})
+        """Fingerprint of each set of shards that this process reads."""
+        self._mute = False
         self._nonce = secrets.token_hex(8)
         self._seen: dict[str, str] = {}
         self._clock = clock
@@ -79,11 +66,16 @@ class Handshake:
                     f"{peer[0]} {peer[1]} belongs to run {hello['run_id']}, this process to run {self._run_id}. "
                     f"Give each run its own directory."
                 )
+            self._require_same_shards(peer, hello["shards"])
             self._seen[_key(peer)] = hello["nonce"]
             if hello["seen"].get(_key(self._me)) != self._nonce:
                 missing[peer] = f"{hello['host']}:{hello['path']}"
         if self._seen != before:
-            self._write()
+            try:
+                self._write()
+            except ExchangeError:
+                self._seen = before  # said another time
+                raise
         return missing
 
     def meet(
@@ -98,7 +90,7 @@ class Handshake:
         for peer in peers:
             ensure(self._store, NAMES.hello(*peer).as_posix())
         deadline = self._clock() + timeout_s
-        while missing := self.answer(peers):
+        while missing := self._answer_or_wait(peers):
             if self._clock() > deadline:
                 (role, rank), theirs = next(iter(missing.items()))
                 elsewhere = f"it looks at {theirs}" if theirs else "it has written nothing there"
@@ -112,47 +104,79 @@ class Handshake:
             self._sleep(poll_s)
         return True
 
+    def _answer_or_wait(self, peers: list[Peer]) -> dict[Peer, str]:
+        """`answer`, where a full disk counts as nobody having answered yet."""
+        try:
+            return self.answer(peers)
+        except DiskFull as full:
+            log.debug("nothing can be said: %s", full)
+            return dict.fromkeys(peers, "")
+
     def _write(self) -> None:
         hello = {
             "nonce": self._nonce,
             "run_id": self._run_id,
             "host": socket.gethostname(),
             "path": self._store.where(),
+            "shards": self._shards,
             "seen": self._seen,
         }
         self._store.replace(NAMES.hello(*self._me).as_posix(), json.dumps(hello).encode())
 
+    def _require_same_shards(self, peer: Peer, theirs: Mapping[str, str]) -> None:
+        for name in sorted({*self._shards, *theirs}):
+            if self._shards.get(name) != theirs.get(name):
+                raise StaleRun(
+                    f"{peer[0]} {peer[1]} reads other shards under data.{name} than this process: their fingerprint is "
+                    f"{str(theirs.get(name))[:12]}, here it is {str(self._shards.get(name))[:12]}. Labels would lie on "
+                    f"other frames: put the same shards there on every host."
+                )
+
     def _read(self, peer: Peer) -> dict[str, Any] | None:
-        raw = self._store.get(NAMES.hello(*peer).as_posix())
-        hello: dict[str, Any] | None = json.loads(raw) if raw else None
+        """A peer's hello; None where it has written none, or where a damaged one lies until its writer repeats it."""
+        name = NAMES.hello(*peer).as_posix()
+        raw = self._store.get(name)
+        kinds = {"nonce": str, "run_id": str, "host": str, "path": str, "shards": dict, "seen": dict}
+        try:
+            hello = read_object(raw) if raw else None
+            if hello is not None and any(type(hello.get(key)) is not kind for key, kind in kinds.items()):
+                raise ValueError("a value of it is missing or of another kind")
+        except ValueError as error:
+            log.log(
+                logging.DEBUG if self._mute else logging.WARNING,
+                "%s is no hello (%s); waiting for another one",
+                self._store.where(name),
+                error,
+            )
+            self._mute = True
+            return None
         return hello
 
 
 class RunEnd:
     """Ends a run once and for everybody."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: DeadlinesConfig | None = None) -> None:
+        """Within `limits` a full disk is waited for."""
         self._store = store
+        self._limits = limits
         self._name = NAMES.stop.as_posix()
-        ensure(store, self._name)
+        self._with_room(lambda: ensure(store, self._name))
 
     def announce(self, reason: str) -> None:
         """Only the student's rank 0 calls this."""
-        self._store.replace(self._name, reason.encode())
+        self._with_room(lambda: self._store.replace(self._name, reason.encode()))
 
     def reason(self) -> str:
         """Why the run ends; empty while it goes on."""
-        return self._store.get(self._name).decode()
+        return self._store.get(self._name).decode(errors="replace")
+
+    def _with_room(self, act: Callable[[], None]) -> None:
+        if self._limits:
+            when_there_is_room(act, self._limits)
+        else:
+            act()
 
 
 def _key(peer: Peer) -> str:
     return f"{peer[0]}-{peer[1]}"
-
-
-def _claim_name(role: str, rank: int, number: int) -> str:
-    return NAMES.hello(role, rank).with_suffix(f".claim-{number:06d}").as_posix()
-
-
-def _claims(store: Store, role: str, rank: int) -> list[int]:
-    folder, _, prefix = _claim_name(role, rank, 0).removesuffix("000000").rpartition("/")
-    return [int(name.removeprefix(prefix)) for name in store.children(folder) if name.startswith(prefix)]

@@ -3,7 +3,7 @@
 import threading
 
 from tsal_dist.errors import ExchangeError
-from tsal_dist.exchange.store import Bytes, NameAbsent, NameTaken, check_name
+from tsal_dist.exchange.store import Bytes, NameAbsent, NameCut, NameTaken, check_name
 
 
 class MemoryStore:
@@ -33,7 +33,7 @@ class MemoryStore:
         with self._lock:
             old = self._held(name)
             if at > len(old):
-                raise ExchangeError(f"{self.where(name)} has {len(old)} bytes, the writer expects {at}.")
+                raise NameCut(f"{self.where(name)} has {len(old)} bytes, the writer expects {at}.")
             self.files[name] = old[:at] + bytes(data)
 
     def get(self, name: str, start: int = 0, length: int | None = None) -> bytes:

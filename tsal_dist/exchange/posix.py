@@ -1,8 +1,7 @@
 """A store in a folder of a filesystem that every role sees: local disk, NFS, Lustre.
 
-`put_new` writes under tmp/ and links the finished file to its name, because link() refuses a taken name on every
-filesystem with hard links, where rename() would overwrite and O_EXCL would show a half written file. Without
-hard links (some FUSE and SMB mounts) an exclusive hidden claim file stands guard over a rename instead.
+`put_new` writes under tmp/ and links the finished file to its name (`link_new`): rename() would overwrite a taken name, and
+O_EXCL would show a half written file.
 """
 
 import errno
@@ -12,19 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tsal_dist.errors import ConfigError, DiskFull, ExchangeError
-from tsal_dist.exchange.store import Bytes, NameAbsent, NameTaken, check_name
-from tsal_dist.run_dir import sync_folder
+from tsal_dist.errors import ConfigError, ExchangeError
+from tsal_dist.exchange.store import Bytes, NameAbsent, NameCut, NameTaken, check_name
+from tsal_dist.run_dir import link_new, plainly, sync_folder
 
-NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-REMEDIES = {
-    errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost",
-    errno.EDQUOT: "the disk quota is used up; free some space, nothing that was committed is lost",
-    errno.EROFS: "the filesystem is mounted read-only; remount it or choose another run directory",
-    errno.EACCES: "this user may not write there; change the owner or the mode of the folder",
-    errno.EIO: "the disk or the network behind it failed; look at the host's kernel log",
-}
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 FOLDER_MODE = 0o770  # less the umask
 
 
@@ -49,7 +39,7 @@ class PosixStore:
         target = self._path(name)
         with self._plainly("write", name), self._aside(data) as aside:
             try:
-                self._in_folder(target, lambda: _link(aside, target))
+                self._in_folder(target, lambda: link_new(aside, target))
             except FileExistsError:
                 raise NameTaken(f"{self.where(name)} exists already.") from None
             self._settle(target)
@@ -65,7 +55,7 @@ class PosixStore:
             handle = os.open(self._path(name), os.O_WRONLY)
             try:
                 if os.fstat(handle).st_size < at:
-                    raise ExchangeError(
+                    raise NameCut(
                         f"{self.where(name)} is shorter than the {at} bytes its writer put there. "
                         f"Somebody truncated it; restart the writer, which will begin a new one."
                     )
@@ -152,38 +142,19 @@ class PosixStore:
 
     @contextmanager
     def _plainly(self, action: str, name: str) -> Iterator[None]:
-        """Turn an OSError into one sentence with the remedy."""
+        """Turn an OSError into one sentence with the remedy, and an absent name into `NameAbsent`."""
         try:
-            yield
-        except FileNotFoundError:
+            with plainly(action, self.where(name)):
+                yield
+        except ExchangeError as failure:
+            if not isinstance(failure.__cause__, FileNotFoundError):
+                raise
             if not self.root.is_dir():
                 raise ExchangeError(
                     f"Cannot {action} {self.where(name)}: the directory {self.root} was deleted. "
                     f"Restore it, or start a new run."
                 ) from None
             raise NameAbsent(f"{self.where(name)} does not exist.") from None
-        except OSError as error:
-            remedy = REMEDIES.get(error.errno or 0, os.strerror(error.errno or 0))
-            kind = DiskFull if error.errno in NO_ROOM else ExchangeError
-            raise kind(f"Cannot {action} {self.where(name)}: {remedy}.") from error
-
-
-def _link(aside: Path, target: Path) -> None:
-    """Give the finished file `aside` the name `target`; FileExistsError where that is taken."""
-    try:
-        os.link(aside, target)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-    else:
-        return
-    claim = target.with_name(f".claim-{target.name}")
-    os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660))
-    try:
-        os.rename(aside, target)
-    except OSError:
-        claim.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path, start: int, length: int | None) -> bytes:

@@ -33,6 +33,10 @@ class NameAbsent(ExchangeError):
     """`get` or `move` found nothing under the name."""
 
 
+class NameCut(ExchangeError):
+    """`append` found fewer bytes than its writer has put there: somebody else was at it."""
+
+
 class Store(Protocol):
     """See the module's contract."""
 

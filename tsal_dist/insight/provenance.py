@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.exchange.store import NameAbsent
-from tsal_dist.pseudo.log import Kind, LogReader, Record
 from tsal_dist.pseudo.schema import SOURCES, Columns, Strings
-from tsal_dist.pseudo.segment import DamagedSegment, decode_segment, verify_segment
+from tsal_dist.pseudo.segment import decode_segment, verify_segment
 from tsal_dist.pseudo.step_plan import load_plans
-from tsal_dist.pseudo.topic import Topic, inspect_topic, list_producers, segment_name
+from tsal_dist.pseudo.survey import living_segments
+from tsal_dist.pseudo.topic import Topic, inspect_topic, segment_name
 from tsal_dist.run_dir import RunDir
 
 MOST_SEGMENTS = 200
@@ -85,12 +85,7 @@ def _read_drops(run_dir: RunDir) -> Counter[str]:
 
 
 def _open_segments(topic: Topic, found: Provenance) -> None:
-    records = [
-        (producer, record)
-        for producer in list_producers(topic.store)
-        for record in LogReader(topic.store, producer).read()
-        if isinstance(record, Record) and record.kind == Kind.DATA
-    ]
+    records = list(living_segments(topic))
     found.committed = len(records)
     sources = topic.schema.sources
     columns = ("video", "box", *(f"{source}_{what}" for source in sources for what in ("xy", "valid")))
@@ -99,7 +94,7 @@ def _open_segments(topic: Topic, found: Provenance) -> None:
         try:
             data = topic.store.get(name)
             verify_segment(data, record.size, record.digest, name)
-        except (NameAbsent, DamagedSegment):
+        except ExchangeError:
             continue  # collected, or quarantined: the queue has its own report of that
         _count(decode_segment(data, topic.schema, name, only=columns), sources, found)
         found.opened += 1

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.beat import DONE
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.insight.bottleneck import LabelUsage, find_alarms, give_verdict
@@ -224,7 +225,10 @@ def read_queue(run_dir: RunDir) -> Queue | None:
         return None
     store = PosixStore(folder)
     producers = [_read_producer(store, name) for name in list_producers(store)]
-    trained = [cursor.trained for cursor in load_cursors(store).values()]
+    try:
+        trained = [cursor.trained for cursor in load_cursors(store).values()]
+    except ExchangeError:
+        trained = []  # damaged, until its group shows it again
     done = {one.name: min((rows.get(one.name, 0) for rows in trained), default=0) for one in producers}
     quarantined = [name for name in store.children("quarantine") if name.endswith(".parquet")]
     return Queue(
@@ -250,10 +254,12 @@ def read_diet(run_dir: RunDir) -> LabelUsage:
 
 def _read_producer(store: PosixStore, name: str) -> ProducerState:
     """Every record counts the rows before it, so the last two say it all: a segment, and perhaps a seal."""
-    slots = (store.root / log_name(name)).stat().st_size // RECORD_BYTES
-    records = [
-        record for record in LogReader(store, name, max(0, slots - 2)).read() if isinstance(record, Record)
-    ]
+    try:
+        slots = (store.root / log_name(name)).stat().st_size // RECORD_BYTES
+        found = LogReader(store, name, max(0, slots - 2)).read()
+    except (OSError, ExchangeError):
+        return ProducerState(name, 0, 0, -1, sealed=False)  # the student passes it over as well
+    records = [record for record in found if isinstance(record, Record)]
     data = [record for record in records if record.kind == Kind.DATA]
     sealed = any(record.kind == Kind.SEAL for record in records)
     if not data:

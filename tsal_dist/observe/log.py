@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import RunDir, plainly
 
 _PATTERN = "%(asctime)s %(levelname).1s {who} %(name)s: %(message)s"
 _BRIEF = "%(asctime)s {who} %(message)s"  # a person at a terminal knows the day, and what is running
@@ -23,6 +23,14 @@ class Screen(logging.StreamHandler):  # type: ignore[type-arg]  # generic only i
         return sys.stderr
 
 
+class LogFile(logging.FileHandler):
+    """A rank's file. What finds no room in it is still on the screen, and is no reason for a traceback at every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # the name that logging calls
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def start_logging(
     run_dir: RunDir, role: str, rank: int, attempt: int, level: int = logging.INFO, quiet: bool = False
 ) -> Path:
@@ -34,13 +42,14 @@ def start_logging(
     """
     who = f"{role}-r{rank}"
     folder = run_dir.logs(attempt)
-    folder.mkdir(parents=True, exist_ok=True)
+    with plainly("write", folder):
+        folder.mkdir(parents=True, exist_ok=True)
     if rank == 0:
         _point_latest(run_dir.latest_logs, folder.name)
     path = folder / f"{who}.log"
 
     formatter = logging.Formatter(_PATTERN.format(who=who))
-    file = logging.FileHandler(path, encoding="utf-8")  # appends: a resumed run's first attempt has a past
+    file = LogFile(path, encoding="utf-8")  # appends: a resumed run's first attempt has a past
     screen = Screen(level if rank == 0 and not quiet else logging.WARNING)
     logger = logging.getLogger("tsal_dist")
     stop_logging()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tsal_dist.errors import MissingExtra
+from tsal_dist.exchange.lines import Lines
 from tsal_dist.json_object import read_object
 from tsal_dist.run_dir import RunDir
 
@@ -52,21 +53,15 @@ class JsonlSink:
     """One line per write, readable while the run goes on and after any crash; see `read_metrics`."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The last line of a killed process may be torn: ours must not continue it.
-        torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-        self._file = open(path, "a", encoding="utf-8")
-        if torn:
-            self._file.write("\n")
+        self._lines = Lines(path)
 
     def write(self, step: int, numbers: Numbers) -> None:
         line: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
         line |= {name: _plain(value) for name, value in numbers.items()}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        self._lines.append(json.dumps(line, allow_nan=False).encode())
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
 
 
 class TensorBoardSink:

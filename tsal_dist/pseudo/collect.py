@@ -6,12 +6,16 @@ may resume from its checkpoint next week. Whoever knows better says so by deleti
 the run's own planner while it lives, the command line when it does not.
 """
 
-import json
+import logging
 
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent, Store
+from tsal_dist.json_object import write_sealed
 from tsal_dist.pseudo.cursor import load_cursors, read_counts
-from tsal_dist.pseudo.log import Hole, Kind, LogReader
+from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
 from tsal_dist.pseudo.topic import list_producers, parse_json, segment_name, split_producer
+
+log = logging.getLogger(__name__)
 
 WATERMARK = "WATERMARK.json"
 
@@ -24,9 +28,16 @@ def load_watermark(store: Store) -> dict[str, int]:
         return {}
 
 
-def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
-    """Delete segments below every group's committed floor; returns how many. Costs little where no floor moved."""
-    before = load_watermark(store)
+def collect_garbage(store: Store, *, keep_bytes: int = 0, dry_run: bool = False) -> int:
+    """Delete segments below every group's committed floor; returns how many. Costs little where no floor moved.
+
+    Of those, `keep_bytes` stay: the ones with the newest labels.
+    """
+    try:
+        before = load_watermark(store)
+    except ExchangeError as error:
+        log.warning("collecting from the beginning again: %s", error)
+        before = {}
     floors = [cursor.floor for cursor in load_cursors(store).values()]
     if not floors:
         return 0
@@ -34,14 +45,51 @@ def collect_garbage(store: Store, *, dry_run: bool = False) -> int:
     after = before | {
         name: max(before.get(name, 0), min(floor[name] for floor in floors)) for name in sorted(shared)
     }
+    if keep_bytes:
+        after = _spare(store, before, after, keep_bytes)
     gone = [
         segment_name(name, seq) for name, floor in after.items() for seq in range(before.get(name, 0), floor)
     ]
     if gone and not dry_run:
-        store.replace(WATERMARK, json.dumps(after).encode())
+        store.replace(WATERMARK, write_sealed(after))
         for name in gone:
             store.delete(name)
     return len(gone)
+
+
+def _spare(store: Store, before: dict[str, int], floors: dict[str, int], keep_bytes: int) -> dict[str, int]:
+    """Lower floors, so that segments of at most `keep_bytes` lie between them and `floors`; labels of old weights go first."""
+    spared: list[tuple[int, str, int, int]] = []
+    for name, floor in floors.items():
+        first = before.get(name, 0)
+        try:
+            records = LogReader(store, name, first).read_to(floor) if floor > first else []
+        except ExchangeError as error:
+            log.warning("nothing of %s is collected, its log cannot be read: %s", name, error)
+            floors = {**floors, name: first}
+            continue
+        # Labels are made with ever newer weights, except where a student went back: what follows goes no earlier then.
+        step = 0
+        for record in records:
+            if isinstance(record, Record) and record.kind is Kind.DATA:
+                step = max(step, record.step)
+                spared.append((step, name, record.seq, record.size))
+    after = {name: before.get(name, 0) for name in floors}
+    surplus = sum(size for *_, size in spared) - keep_bytes
+    for _, name, seq, size in sorted(spared):
+        if surplus <= 0:
+            break
+        after[name] = seq + 1
+        surplus -= size
+    return {**floors, **{name: min(first, floors[name]) for name, first in after.items()}}
+
+
+def try_to_collect(store: Store, *, keep_bytes: int = 0) -> None:
+    """`collect_garbage` where a failure may only cost room."""
+    try:
+        collect_garbage(store, keep_bytes=keep_bytes)
+    except ExchangeError as error:
+        log.warning("nothing is collected: %s", error)
 
 
 def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
@@ -58,7 +106,11 @@ def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
     orphans: list[str] = []
     for name in names:
         role, rank, incarnation = split_producer(name)
-        committed, sealed = read_commits(store, name)
+        try:
+            committed, sealed = read_commits(store, name)
+        except ExchangeError as error:
+            log.warning("%s cannot be read, so nothing of it is an orphan: %s", name, error)
+            continue
         if sealed or incarnation < newest[role, rank]:
             on_disk = list_segments(store, name)
             orphans += [segment_name(name, seq) for seq in on_disk if seq not in committed]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.exchange.store import NameAbsent
+from tsal_dist.errors import ExchangeError
 from tsal_dist.pseudo.schema import Columns, join_columns, slice_columns
-from tsal_dist.pseudo.segment import DamagedSegment, decode_segment, verify_segment
+from tsal_dist.pseudo.segment import decode_segment, verify_segment
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import Plan, RowRange
 from tsal_dist.pseudo.topic import Topic, segment_name
@@ -140,7 +140,7 @@ class Consumer:
                     data = self._topic.store.get(name)
                     verify_segment(data, part.size, part.digest, place)
                 return decode_segment(data, self._topic.schema, place)
-            except (DamagedSegment, NameAbsent) as error:
+            except ExchangeError as error:
                 fault = str(error)
         log.error("Rows of an admitted segment are lost, they are trained on with weight 0: %s", fault)
         self.damaged[part.producer, part.seq] = fault

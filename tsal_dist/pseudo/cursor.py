@@ -4,13 +4,13 @@ c/<group>.json is advisory and has one writer, the group's planner. Producers re
 the collector reads `floor`. Both only ever err on the side of keeping: an old cursor holds back, it never lets go.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import Store
+from tsal_dist.json_object import write_sealed
 from tsal_dist.pseudo.topic import parse_json
 
 
@@ -38,7 +38,7 @@ def save_cursor(store: Store, group: str, cursor: Cursor) -> None:
         "trained": dict(cursor.trained),
         "floor": dict(cursor.floor),
     }
-    store.replace(cursor_name(group), json.dumps(text).encode())
+    store.replace(cursor_name(group), write_sealed(text))
 
 
 def load_cursor(store: Store, group: str) -> Cursor | None:

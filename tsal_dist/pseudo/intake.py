@@ -6,14 +6,15 @@ is delivered, trimmed or quarantined exactly once, and counted. Nothing here kno
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent
-from tsal_dist.pseudo.admission import MISSING, RecentUnits, quarantine_segment, unit_runs
+from tsal_dist.pseudo.admission import MISSING, Inspection, RecentUnits, quarantine_segment, unit_runs
 from tsal_dist.pseudo.borrowed import lender_of
 from tsal_dist.pseudo.collect import load_watermark
 from tsal_dist.pseudo.feed import Feed, Head
@@ -22,9 +23,18 @@ from tsal_dist.pseudo.log import LogReader, Record
 from tsal_dist.pseudo.schema import Schema, Strings
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import RowRange, cut
-from tsal_dist.pseudo.topic import Topic, list_producers, meta_name, parse_text
+from tsal_dist.pseudo.topic import (
+    Topic,
+    list_producers,
+    meta_name,
+    parse_text,
+    require_same_clips,
+    segment_name,
+)
 
 log = logging.getLogger(__name__)
+
+Read = TypeVar("Read")
 
 STALE = "stale"
 DUPLICATE = "duplicate"
@@ -43,6 +53,8 @@ class Intake:
         self.feeds: dict[str, Feed] = {}
         self.refused: dict[str, str] = {}
         """Producers that are not read, and why."""
+        self.unread: dict[str, str] = {}
+        """Places that cannot be read at the moment, and why. They are looked at again, and the others go on."""
         self.dropped_by_video: Counter[str] = Counter()
         """Rows that were dropped as stale or duplicate; dropping selectively biases the data, so watch it."""
         self._topic = topic
@@ -58,7 +70,7 @@ class Intake:
 
     def discover(self) -> None:
         """List the producers. One that a later incarnation succeeded is read to its end and then left alone."""
-        for name in list_producers(self._topic.store):
+        for name in self._try_read("p", lambda: list_producers(self._topic.store)) or []:
             if name not in self.feeds and name not in self.refused:
                 self._welcome(name)
         newest: dict[tuple[str, int], int] = {}
@@ -66,11 +78,14 @@ class Intake:
             newest[feed.owner] = max(feed.incarnation, newest.get(feed.owner, 0))
         for feed in self.feeds.values():
             if feed.fence is None and feed.incarnation < newest[feed.owner]:
-                feed.close()
+                self._try_read(feed.name, feed.close)
 
     def poll(self) -> int:
         """Read what live producers committed: one store operation each. Returns the rows that came."""
-        return sum(self._inspector.map(Feed.poll, [feed for feed in self.feeds.values() if feed.live]))
+        live = [feed for feed in self.feeds.values() if feed.live]
+        return sum(
+            rows or 0 for rows in self._inspector.map(lambda feed: self._try_read(feed.name, feed.poll), live)
+        )
 
     def draw(self, rows: int, now_step: int) -> list[RowRange]:
         """Up to `rows` rows that may be trained on at `now_step`; fewer where there are no more."""
@@ -153,13 +168,16 @@ class Intake:
     def _welcome(self, name: str) -> None:
         store, file = self._topic.store, meta_name(name)
         try:
-            text = store.get(file)
+            text = self._try_read(name, lambda: store.get(file))
         except NameAbsent:
             return  # it is being born; the next listing finds it
+        if text is None:
+            return
         try:
             meta = parse_text(text, store.where(file))
             if (meta.get("queue"), meta.get("run_id")) != (self._topic.uuid, self._topic.run_id):
                 raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
+            require_same_clips(meta, self._topic.clips, store.where(file))
             self._topic.schema.check_readable(Schema.parse(meta.get("schema"), name), name)
         except ExchangeError as error:
             self.refused[name] = str(error)
@@ -167,6 +185,25 @@ class Intake:
             return
         self.feeds[name] = Feed(name, LogReader(self._topic.store, name))
         self.feeds = dict(sorted(self.feeds.items()))  # the order of turns must not depend on who came first
+
+    def _try_read(self, place: str, read: Callable[[], Read]) -> Read | None:
+        """What `read` gives, or None where that cannot be had now. One unreadable neighbour must not stop everybody."""
+        try:
+            found = read()
+        except NameAbsent as error:
+            if place not in self.feeds:
+                raise
+            problem: ExchangeError = error  # its META.json was there, so its log was too
+        except ExchangeError as error:
+            problem = error
+        else:
+            if self.unread.pop(place, None):
+                log.info("%s can be read again.", place)
+            return found
+        if place not in self.unread:
+            log.warning("%s is passed over, and looked at again: %s", place, problem)
+        self.unread[place] = str(problem)
+        return None
 
     def _draw_returned(self, parts: list[RowRange], rows: int, now: int) -> int:
         """Rows taken from those that were put back."""
@@ -221,16 +258,24 @@ class Intake:
         while feed.head is None and feed.queue:
             record = feed.queue[0]
             if self._staleness.admits(now, record.step):
-                feed.head = self._admit(feed, record)
+                place = segment_name(feed.name, record.seq)
+                found = self._try_read(place, partial(self._inspector.inspect, feed.name, record))
+                if found is None:
+                    return False
+                feed.head = self._admit(feed, record, found)
             else:
                 self._trim(feed, record, [(0, record.rows)])
             feed.queue.popleft()
         return feed.head is not None
 
-    def _admit(self, feed: Feed, record: Record) -> Head | None:
-        found = self._inspector.inspect(feed.name, record)
+    def _admit(self, feed: Feed, record: Record, found: Inspection) -> Head | None:
         self._opened += 1
-        if found.fault == MISSING and record.seq < load_watermark(self._topic.store).get(feed.name, 0):
+        watermark = (
+            self._try_read("WATERMARK.json", partial(load_watermark, self._topic.store))
+            if found.fault == MISSING
+            else None
+        )
+        if watermark and record.seq < watermark.get(feed.name, 0):
             feed.trimmed[COLLECTED] += record.rows
             return None
         if found.fault:
@@ -246,8 +291,11 @@ class Intake:
 
     def _trim(self, feed: Feed, record: Record, runs: Sequence[tuple[int, int]]) -> None:
         """Drop rows as stale. The file is read only to count by video."""
-        video = self._inspector.inspect(feed.name, record).video
-        self._count_drops(video, runs)
+        place = segment_name(feed.name, record.seq)
+        found = self._try_read(place, partial(self._inspector.inspect, feed.name, record))
+        if found:
+            self._count_drops(found.video, runs)
+        self.unread.pop(place, None)  # nobody will look there again
         feed.trimmed[STALE] += sum(stop - start for start, stop in runs)
 
     def _count_drops(self, video: Strings, runs: Sequence[tuple[int, int]]) -> int:

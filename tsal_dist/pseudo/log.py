@@ -126,6 +126,13 @@ class LogReader:
         self.next += len(records)
         return records
 
+    def read_to(self, stop: int) -> list[Record | Hole]:
+        """The records from where the reader stands up to number `stop`, as far as they are there."""
+        found: list[Record | Hole] = []
+        while self.next < stop and (more := self.read()):
+            found += more
+        return found[: len(found) - max(0, self.next - stop)]
+
     def _read_file(self) -> list[Record | None]:
         start = self.next * RECORD_BYTES
         data = self._store.get(log_name(self._producer), start, RECORDS_PER_READ * RECORD_BYTES)

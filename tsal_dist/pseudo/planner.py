@@ -201,6 +201,7 @@ class Planner:
         totals = {f"queue/{name}": float(sum(one[name] for one in counts)) for name in names}
         lost = self.intake.lost_rows()
         totals |= {f"queue/lost_{reason.replace(' ', '_')}": float(rows) for reason, rows in lost.items()}
+        totals["queue/unread"] = float(len(self.intake.unread))
         oldest = self.intake.oldest_step()
         if oldest is not None:
             totals["queue/age_steps"] = float(max(0, step - oldest))

@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from tsal_dist import __version__
-from tsal_dist.errors import DataError, DiskFull, ExchangeError, QueueFull, StaleRun
-from tsal_dist.exchange.store import NameAbsent, NameTaken
+from tsal_dist.errors import DataError, DiskFull, QueueFull, StaleRun
+from tsal_dist.exchange.store import NameAbsent, NameCut, NameTaken
 from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.log import Kind, Record, append_record, create_log, log_name
 from tsal_dist.pseudo.schema import Columns, check_columns, join_columns, slice_columns
@@ -130,6 +130,7 @@ class Producer:
         meta = {
             "queue": self.topic.uuid,
             "run_id": self.topic.run_id,
+            "clips": self.topic.clips,
             "role": role,
             "rank": self._rank,
             "incarnation": incarnation,
@@ -201,10 +202,11 @@ class Producer:
     def _commit(self, record: Record) -> None:
         try:
             append_record(self.topic.store, self.name, record)
-        except NameAbsent:
-            raise ExchangeError(
-                f"The log of {self.name} in {self.topic.store.where()} was deleted under its writer. Restart this "
-                f"process; it will begin a new incarnation."
+        except (NameAbsent, NameCut):
+            # No later try can mend this, so it is no full disk that one waits for: the place is no longer its own.
+            raise StaleRun(
+                f"The log of {self.name} in {self.topic.store.where()} was deleted or cut under its writer, and what it "
+                f"says next would be read by nobody. Restart this process; it will begin a new incarnation."
             ) from None
         self.committed_rows += record.rows
         self.committed_segments += 1

@@ -5,15 +5,15 @@ JSON per step, of which the last line for a step holds (a resumed run writes its
 in place, `LoggedPlans` feeds a run exactly what another run was fed.
 """
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tsal_dist.errors import DataError
-from tsal_dist.json_object import read_object
+from tsal_dist.exchange.lines import last_line
+from tsal_dist.exchange.pieces import Pieces, read_lines
+from tsal_dist.json_object import read_sealed, write_sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,32 +143,45 @@ def split_ranges(parts: list[RowRange], rows: int, shares: int) -> tuple[tuple[R
 
 
 class PlanLog:
-    """Appends plans to a file, one line each. A line that a crash tore is cut off first."""
+    """Appends plans to a file, one line each, with a checksum and the incarnation of the process that planned."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        whole = path.read_bytes().rpartition(b"\n")
-        os.truncate(path, len(whole[0] + whole[1]))
-        self._file = open(path, "a", encoding="utf-8")
+    def __init__(self, path: Path, incarnation: int = 0, keep_bytes: int | None = None) -> None:
+        """Of finished pieces `keep_bytes` stay; None keeps all that was ever planned."""
+        self._lines = Pieces(path, keep_bytes)
+        # A run that was copied begins to count anew, and still comes after what it was copied from.
+        self._incarnation = max(incarnation, _owner(last_line(path)))
 
     def write(self, plan: Plan) -> None:
-        self._file.write(json.dumps(plan.to_json(), separators=(",", ":")) + "\n")
-        self._file.flush()
+        self._lines.append(write_sealed({**plan.to_json(), "by": self._incarnation}))
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
+
+
+def _owner(line: bytes) -> int:
+    """The incarnation that planned it; 0 where nobody knows."""
+    try:
+        owner = read_sealed(line).get("by", 0)
+    except ValueError:
+        return 0
+    return owner if type(owner) is int else 0
 
 
 def load_plans(path: Path) -> list[Plan]:
     """The plans of the surviving lineage, in order of their steps."""
     plans: list[Plan] = []
-    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
-    for number, line in enumerate(lines):
+    newest = 0
+    for place, line in read_lines(path):
         try:
-            plan = Plan.parse(read_object(line))
+            page = read_sealed(line)
+            plan, owner = Plan.parse(page), page.get("by", 0)
+            if type(owner) is not int:
+                raise ValueError("it does not say who planned")
         except ValueError as error:
-            raise DataError(f"{path}, line {number + 1}, is no plan ({error}).") from error
+            raise DataError(f"{place} is no plan ({error}).") from error
+        if owner < newest:
+            continue  # of a process that woke up after its successor had begun to plan
+        newest = owner
         while plans and plans[-1].step >= plan.step:
             plans.pop()  # a resumed run trained these steps again
         plans.append(plan)

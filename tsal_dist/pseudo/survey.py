@@ -1,15 +1,19 @@
 """A topic looked at from outside, while a run goes on or long after: what is in it, and whether it is whole."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent
 from tsal_dist.pseudo.admission import inspect_segment
 from tsal_dist.pseudo.collect import list_segments, load_watermark
 from tsal_dist.pseudo.cursor import load_cursors
 from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
 from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class ProducerSurvey:
     sealed: bool
     holes: int
     collected: int
+    fault: str = ""
+    """Why it cannot be read; the numbers are zeros then."""
+
+
+_NOTHING: tuple[str, int, int, int, int, int, int, int, bool, int] = ("", 0, 0, 0, 0, 0, 0, 0, False, 0)
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,11 @@ def survey_producers(topic: Topic) -> list[ProducerSurvey]:
     watermark = load_watermark(topic.store)
     found = []
     for name in list_producers(topic.store):
-        meta = _meta(topic, name)
-        records = list(read_log(topic, name))
+        try:
+            meta, records = _meta(topic, name), list(read_log(topic, name))
+        except ExchangeError as error:
+            found.append(ProducerSurvey(name, *_NOTHING, watermark.get(name, 0), str(error)))
+            continue
         data = [record for record in records if isinstance(record, Record) and record.kind is Kind.DATA]
         found.append(
             ProducerSurvey(
@@ -90,13 +102,20 @@ def lint_topic(topic: Topic) -> Iterator[Finding]:
     """Read everything and check it: schemas, logs, segments, orphans. Slow by design."""
     watermark = load_watermark(topic.store)
     for name in list_producers(topic.store):
-        meta = _meta(topic, name)
+        try:
+            meta = _meta(topic, name)
+        except ExchangeError as error:
+            yield Finding(name, f"it cannot be read: {error}", True)
+            continue
         if not meta:
             yield Finding(name, "META.json is missing: the producer died while it was born", False)
             continue
         if meta.get("queue") != topic.uuid:
             yield Finding(name, f"it writes for queue {meta.get('queue')}", True)
-        yield from _lint_producer(topic, name, watermark.get(name, 0))
+        try:
+            yield from _lint_producer(topic, name, watermark.get(name, 0))
+        except ExchangeError as error:
+            yield Finding(name, f"it cannot be read: {error}", True)
     for reason in topic.store.children("quarantine"):
         if reason.endswith(".json"):
             yield Finding(reason.removesuffix(".json"), "in quarantine", True)
@@ -128,7 +147,12 @@ def living_segments(topic: Topic) -> Iterator[tuple[str, Record]]:
     """Every committed segment that was not collected, in order per producer."""
     watermark = load_watermark(topic.store)
     for name in list_producers(topic.store):
-        for record in read_log(topic, name):
+        try:
+            records = list(read_log(topic, name))
+        except ExchangeError as error:
+            log.warning("%s is left out, it cannot be read: %s", name, error)
+            continue
+        for record in records:
             if (
                 isinstance(record, Record)
                 and record.kind is Kind.DATA

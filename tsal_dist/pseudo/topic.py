@@ -7,12 +7,13 @@ a schema that cannot be read, so that no later step has to wonder.
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.store import NameAbsent, NameTaken, Store
-from tsal_dist.json_object import read_object
+from tsal_dist.json_object import read_sealed
 from tsal_dist.pseudo.schema import Schema
 
 PROTOCOL = 1
@@ -30,35 +31,55 @@ class Topic:
     schema: Schema
     uuid: str
     run_id: str
+    clips: str = ""
+    """Fingerprint of the shards that rows name their frames in; "" where rows stand for themselves."""
 
 
-def open_topic(store: Store, schema: Schema, run_id: str, *, create: bool = False) -> Topic:
-    """Open the topic on `store`, creating it where `create` allows and it does not exist yet."""
+def open_topic(store: Store, schema: Schema, run_id: str, *, clips: str = "", create: bool = False) -> Topic:
+    """Open the topic on `store`, creating it where `create` allows and it does not exist yet.
+
+    `clips` is the fingerprint of the shards that this process reads. A row names a frame by its place in them, so a
+    queue about others is refused: every label would be right, and on the wrong frame.
+    """
     if create and not _is_there(store):  # looked for first: what is there can be opened on a full disk
         identity = uuid.uuid4().hex
         fresh = {
             "protocol": PROTOCOL,
             "uuid": identity,
             "run_id": run_id,
+            "clips": clips,
             "schema": schema.to_json(),
             "fingerprint": schema.fingerprint,
         }
         if _create(store, json.dumps(fresh, indent=1).encode()):
-            return Topic(store, schema, identity, run_id)
+            return Topic(store, schema, identity, run_id, clips)
     text = _read_queue_file(store)
     if text["run_id"] != run_id:
         raise StaleRun(
             f"{store.where(QUEUE)} belongs to run {text['run_id']}, this process to run {run_id}. "
             f"Give each run its own directory."
         )
+    require_same_clips(text, clips, store.where(QUEUE))
     schema.check_readable(Schema.parse(text["schema"], store.where(QUEUE)), store.where(QUEUE))
-    return Topic(store, schema, text["uuid"], run_id)
+    return Topic(store, schema, text["uuid"], run_id, clips)
 
 
 def inspect_topic(store: Store) -> Topic:
     """Open whatever topic lies on `store` with its own schema: for tools, which belong to no run."""
     text = _read_queue_file(store)
-    return Topic(store, Schema.parse(text["schema"], store.where(QUEUE)), text["uuid"], text["run_id"])
+    schema = Schema.parse(text["schema"], store.where(QUEUE))
+    return Topic(store, schema, text["uuid"], text["run_id"], str(text.get("clips", "")))
+
+
+def require_same_clips(text: Mapping[str, Any], clips: str, place: str) -> None:
+    """Raise StaleRun where QUEUE.json or META.json names other shards than those with the fingerprint `clips`."""
+    theirs = text.get("clips", "")
+    if theirs != clips:
+        raise StaleRun(
+            f"{place} is about the clips of shards {str(theirs)[:12] or 'that it does not name'}, and this process "
+            f"reads {clips[:12] or 'none'}: its labels would lie on other frames. Give every host the same shards "
+            f"under data.unlabelled, or start a new run."
+        )
 
 
 def producer_name(role: str, rank: int, incarnation: int) -> str:
@@ -107,7 +128,7 @@ def parse_json(store: Store, name: str) -> dict[str, Any]:
 def parse_text(text: bytes, place: str) -> dict[str, Any]:
     """What such a file says. Apart from reading it: a read may fail today and succeed tomorrow, bad text stays bad."""
     try:
-        return read_object(text or b"{}")
+        return read_sealed(text or b"{}")
     except ValueError as error:
         raise ExchangeError(
             f"{place} is not JSON of one object ({error}); delete it if you know why."

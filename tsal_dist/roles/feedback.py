@@ -20,7 +20,7 @@ from tsal_dist.data.request import ClipRequest, Unreadable
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import gather_json
 from tsal_dist.errors import ExchangeError, StaleRun
-from tsal_dist.pseudo.collect import collect_garbage
+from tsal_dist.pseudo.collect import try_to_collect
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
@@ -139,7 +139,7 @@ class Wishes:
         """Rank 0: delete the notes that no kept checkpoint, whose states these are, has still to read."""
         assert self._reader is not None, "only rank 0 reads"
         self._reader.commit([state["reader"] for state in states])
-        collect_garbage(self._reader.topic.store)
+        try_to_collect(self._reader.topic.store)
 
     def state_dict(self) -> dict[str, Any]:
         """The notes of all ranks, and rank 0's place in the log. Collective."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tsal_dist.data.pool import InProcess, Workers
 from tsal_dist.data.request import ClipRequest, Unreadable
 from tsal_dist.pseudo.consumer import Consumer, Delivery
+from tsal_dist.pseudo.same_frames import require_same_frames
 from tsal_dist.pseudo.schema import LabelBatch
 from tsal_dist.pseudo.step_plan import Plan
 from tsal_dist.recipes.frames import PseudoFrames
@@ -87,6 +88,8 @@ class LabelFeed:
                 self.unreadable += 1
                 weight_N[start : start + self._clip_frames] = 0
                 clip = self._blank(rows)
+            elif weight_N[start] > 0:  # else the row itself is lost, and says nothing
+                require_same_frames(rows, start, clip)
             clips.append(clip)
         pseudo = enter_view(rows, clips, self._sources, weight_N, self._device)
         return Delivered(pseudo, rows, delivery.lag_steps_N, delivery.use_N)

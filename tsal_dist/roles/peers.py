@@ -68,8 +68,8 @@ class SignOfLife:
         if now_s - self._last_s < self._every_s:
             return
         self._last_s = now_s
-        self._require_current()
         try:
+            self._require_current()
             self._heart.beat(phase, step)
             besides()
         except StaleRun:

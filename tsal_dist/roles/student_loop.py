@@ -117,7 +117,7 @@ class StudentLoop:
     def _leave(self) -> ExitCode:
         step = self.student.step_number
         log.warning("stopping at step %d: %s", step, self.stop.reason)
-        if step != self.upkeep.checkpoints.latest_committed():
+        if step != self.upkeep.checkpoints.at:
             self.schedule.save(step)
             self.upkeep.checkpoint()
         return ExitCode.REQUEUE

@@ -20,7 +20,7 @@ from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
-from tsal_dist.pseudo.collect import collect_garbage
+from tsal_dist.pseudo.collect import try_to_collect
 from tsal_dist.roles.student import Student
 from tsal_dist.weights.format import EXTRA
 from tsal_dist.weights.publish import WeightPublisher
@@ -119,20 +119,22 @@ class StudentUpkeep:
                 self.checkpoints.record_score(step, nme)
             if student.planner:
                 # What a kept checkpoint needs may not be collected: its planner's floor is its promise.
-                kept = self.checkpoints.committed()
-                student.planner.commit([self.checkpoints.peek(other, "planner") for other in kept])
-                if student.config.runtime.queue.collect and student.config.has_teacher:
-                    collect_garbage(student.planner.topic.store)
+                student.planner.commit(self.checkpoints.peek_all("planner"))
+                queue = student.config.runtime.queue
+                if queue.collect and student.config.has_teacher:
+                    try_to_collect(student.planner.topic.store, keep_bytes=int(queue.keep_gb * 1e9))
 
     def resume(self) -> int | None:
         """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""
-        step = self.checkpoints.latest_committed()
+        loaded = self.checkpoints.load_latest()
         student = self.student
         student.pace.collect()  # what it took to get here is not training
-        if step is None:
+        if self.publisher:
+            self.publisher.forget_after(loaded.step if loaded else 0)
+        if loaded is None:
             seed_rng(student.config.train.seed, 0, student.rank)
             return None
-        loaded = self.checkpoints.load(step)
+        step = loaded.step
         student.load_state_dict(loaded.state)
         if loaded.rank_state is None:
             seed_rng(student.config.train.seed, step, student.rank)

@@ -97,22 +97,22 @@ class TeacherLinks:
         self.require_current()
         self.checkpoints.save(step, self.teacher.state_dict(), {"rng": capture_rng()})
         if self.teacher.wishes and self.teacher.rank == 0 and self.teacher.config.runtime.queue.collect:
-            kept = [self.checkpoints.peek(other, "clips") for other in self.checkpoints.committed()]
+            kept = self.checkpoints.peek_all("clips")
             self.teacher.wishes.forget_before([clips["wishes"] for clips in kept])
 
     def resume(self, most: int | None) -> None:
         """Take up the newest checkpoint that is not ahead of the student's `most`. Collective."""
-        steps = [step for step in self.checkpoints.committed() if most is not None and step <= most]
-        if not steps:
+        loaded = self.checkpoints.load_latest(-1 if most is None else most)
+        if loaded is None:
             seed_rng(self.teacher.config.train.seed, 0, self.teacher.rank)
             return
-        loaded = self.checkpoints.load(steps[-1])
+        step = loaded.step
         self.teacher.load_state_dict(loaded.state)
         if loaded.rank_state is None:
-            seed_rng(self.teacher.config.train.seed, steps[-1], self.teacher.rank)
+            seed_rng(self.teacher.config.train.seed, step, self.teacher.rank)
         else:
             restore_rng(loaded.rank_state["rng"])
-        log.info("resumed with the student's version of step %d", steps[-1])
+        log.info("resumed with the student's version of step %d", step)
 
     def tick(self, phase: str) -> None:
         """A sign of life, for the student and for whoever watches; answer a student that came back."""

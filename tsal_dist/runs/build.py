@@ -21,6 +21,7 @@ from tsal_dist.engine.choose import build_engine
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
@@ -131,15 +132,15 @@ def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> n
 
 
 def build_student(
-    config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None
+    config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None, incarnation: int
 ) -> Student:
-    """One student rank."""
+    """One student rank; `incarnation` goes into the plan log."""
     recipe = build_recipe(config, shards.labelled)
     feed, planner, usage = None, None, None
     if config.uses_clips and shards.unlabelled:
         staleness = build_staleness(config)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
-        planner = _planner(config, run, topic, staleness) if role_rank.rank == 0 else None
+        planner = _planner(config, run, topic, staleness, incarnation) if role_rank.rank == 0 else None
         # What the planner has read and verified in this process is not read again.
         read = planner.take_verified if planner else None
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
@@ -186,7 +187,7 @@ def build_teacher(
     run: Run,
     shards: Shards,
     role_rank: RoleRank,
-    incarnation: int,
+    tenure: Tenure,
     clips_per_cycle: int,
     limited: bool,
 ) -> Teacher:
@@ -199,7 +200,7 @@ def build_teacher(
     optim = train.optim.model_copy(
         update={"lr": train.optim.lr * lr_share, "warmup_steps": min(train.optim.warmup_steps, 10)}
     )
-    topic = _labels_topic(config, run, recipe)
+    topic = _labels_topic(config, run, recipe, shards.unlabelled)
     weights = first_weights(config.model, run.dir.checkpoints("teacher"))
     panel = {
         name: member.build() if member.build else build_model(config, weights=weights)
@@ -214,7 +215,7 @@ def build_teacher(
     )
     credits = None
     if limited:
-        name = producer_name("teacher", role_rank.rank, incarnation)
+        name = producer_name("teacher", role_rank.rank, tenure.incarnation)
         patience_s = config.runtime.deadlines.silent_s
         credits = Credits(topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, patience_s)
     producer = when_there_is_room(
@@ -222,7 +223,7 @@ def build_teacher(
             topic,
             "teacher",
             role_rank.rank,
-            incarnation,
+            tenure.incarnation,
             max_rows=queue.segment_rows,
             max_age_s=queue.segment_age_s,
             credits=credits,
@@ -280,8 +281,10 @@ def build_evaluator(
     )
 
 
-def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness) -> PlanSource:
-    queue, plan_log = config.runtime.queue, PlanLog(run.dir.metrics("plan"))
+def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness, incarnation: int) -> PlanSource:
+    queue = config.runtime.queue
+    keep_bytes = int(queue.keep_gb * 1e9) if queue.collect else None
+    plan_log = PlanLog(run.dir.metrics("plan"), incarnation, keep_bytes)
     if config.runtime.replay:
         return Replay(topic, Path(config.runtime.replay), plan_log)
     return Planner(
@@ -352,11 +355,12 @@ def source_columns(source: Source) -> SourceColumns:
     )
 
 
-def _labels_topic(config: RunConfig, run: Run, recipe: Recipe) -> Topic:
+def _labels_topic(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:
     store = PosixStore(run.dir.queue("labels"), create=True)
     schema = _labels_schema(config, recipe)
     return when_there_is_room(
-        lambda: open_topic(store, schema, run.id, create=True), config.runtime.deadlines
+        lambda: open_topic(store, schema, run.id, clips=clips.fingerprint, create=True),
+        config.runtime.deadlines,
     )
 
 
@@ -366,7 +370,7 @@ def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet)
         return open_replay(config, _labels_schema(config, recipe), clips)
     if config.runtime.offline:
         return open_offline(config, run, _labels_schema(config, recipe), clips)
-    return _labels_topic(config, run, recipe)
+    return _labels_topic(config, run, recipe, clips)
 
 
 def build_staleness(config: RunConfig) -> Staleness:

@@ -19,11 +19,13 @@ from tsal_dist.roles.feedback import GROUP, Notes, WishedClips, Wishes
 from tsal_dist.run import Run
 
 
-def build_notes(config: RunConfig, run: Run, role: str, rank: int, incarnation: int) -> Notes | None:
+def build_notes(
+    config: RunConfig, run: Run, clips: ShardSet | None, role: str, rank: int, incarnation: int
+) -> Notes | None:
     """A student rank's end; `role` is what its incarnation was claimed for."""
-    if not config.has_teacher or not config.train.priority:
+    if clips is None or not config.has_teacher or not config.train.priority:
         return None
-    topic, queue, limits = _topic(config, run), config.runtime.queue, config.runtime.deadlines
+    topic, queue, limits = _topic(config, run, clips), config.runtime.queue, config.runtime.deadlines
     name = producer_name(role, rank, incarnation)
     credits = Credits(
         topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, limits.silent_s
@@ -45,7 +47,7 @@ def build_wished_clips(
     world: int,
 ) -> WishedClips:
     """A teacher rank's end, around the stream of the usual order, which gives one clip at a time."""
-    data, topic = config.data, _topic(config, run)
+    data, topic = config.data, _topic(config, run, clips)
     reader, consumer = None, None
     if rank == 0:
         # In turns nothing may depend on a clock; else a listing now and then is enough.
@@ -64,8 +66,9 @@ def build_wished_clips(
     return WishedClips(usual, pool, Wishes(reader, consumer, rank, world), batch=batch, most=most)
 
 
-def _topic(config: RunConfig, run: Run) -> Topic:
+def _topic(config: RunConfig, run: Run, clips: ShardSet) -> Topic:
     store = PosixStore(run.dir.queue("feedback"), create=True)
     return when_there_is_room(
-        lambda: open_topic(store, feedback_schema(), run.id, create=True), config.runtime.deadlines
+        lambda: open_topic(store, feedback_schema(), run.id, clips=clips.fingerprint, create=True),
+        config.runtime.deadlines,
     )

@@ -24,6 +24,12 @@ class Shards:
     unlabelled: ShardSet | None
     validation: ShardSet | None
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By the names of the section `data`; "" for a set that the run has not."""
+        sets = {"labelled": self.labelled, "unlabelled": self.unlabelled, "validation": self.validation}
+        return {name: shards.fingerprint if shards else "" for name, shards in sets.items()}
+
 
 def open_data(config: RunConfig) -> Shards:
     """Open every set that the recipe needs, and refuse what does not fit together."""

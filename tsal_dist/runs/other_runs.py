@@ -10,7 +10,7 @@ The other run is only read. Its labels name frames by their place in the shards,
 from pathlib import Path
 
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.store import Store
@@ -55,7 +55,7 @@ def open_offline(config: RunConfig, run: Run, schema: Schema, clips: ShardSet) -
         _check_labels(other, schema, clips)
         lent.append(_topic_of(other).store)
     own = PosixStore(run.dir.queue("labels"), create=True)
-    return open_topic(BorrowedStore(own, lent), schema, run.id, create=True)
+    return open_topic(BorrowedStore(own, lent), schema, run.id, clips=clips.fingerprint, create=True)
 
 
 def _sources(config: RunConfig) -> list[Path]:
@@ -118,10 +118,8 @@ def _check_labels(other: Run, schema: Schema, clips: ShardSet) -> None:
             f"The labels of {other.dir.root} lack the columns {lacking}, which this method reads. Choose the method they "
             f"were made for ({other.config.method.name}), or make new ones."
         )
-    data = other.config.data
-    theirs = open_shards(data.unlabelled, data.cache_dir, data.cache_gb)
-    if theirs.fingerprint != clips.fingerprint:
+    if topic.clips != clips.fingerprint:
         raise ConfigError(
-            f"The labels of {other.dir.root} are about the clips of {list(data.unlabelled)}, which are not those of "
-            f"data.unlabelled. Name the same shards in the same order."
+            f"The labels of {other.dir.root} are about the clips of {list(other.config.data.unlabelled)} as they were "
+            f"then, which are not those of data.unlabelled. Name the same shards in the same order."
         )

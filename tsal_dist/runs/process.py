@@ -11,8 +11,8 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -27,10 +27,12 @@ from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
-from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
+from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
-from tsal_dist.exchange.fence import Handshake, RunEnd, check_current, claim_incarnation
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.tenure import Tenure, begin_tenure
 from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
@@ -52,7 +54,7 @@ from tsal_dist.roles.student_loop import OwnPace, Schedule, StudentLoop
 from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
-from tsal_dist.run import Mode, Run, open_run
+from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import write_whole
 from tsal_dist.runs.build import (
     GATE_FRAMES,
@@ -82,7 +84,8 @@ class ProcessContext:
     role_rank: RoleRank
     shards: Shards
     store: PosixStore
-    incarnation: int
+    tenures: Mapping[str, Tenure]
+    """This process's turn, by role; inline it plays both."""
     clock: Clock
 
     @property
@@ -108,7 +111,20 @@ class ProcessContext:
 
     def require_current(self) -> None:
         """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
-        check_current(self.store, _claimed_role(self.seat), self.seat.rank, self.incarnation)
+        for tenure in self.tenures.values():
+            tenure.require()
+
+    @property
+    def teller(self) -> int:
+        """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
+        return next(iter(self.tenures.values())).incarnation
+
+    def greet(self, role: str) -> Handshake:
+        """This process's hello to the other role."""
+        return when_there_is_room(
+            lambda: Handshake(self.store, role, 0, self.run.id, shards=self.shards.fingerprints),
+            self.config.runtime.deadlines,
+        )
 
 
 def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:
@@ -142,30 +158,35 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     start_logging(run.dir, seat.role, seat.rank, environment.restart_count, quiet=quiet)
     code = ExitCode.FAILED
     reason = "a defect"
+    tenures: dict[str, Tenure] = {}
     try:
-        with StopFlag() as stop, losing_peers(group), _context(run, seat, group) as context:
+        with StopFlag() as stop, losing_peers(group):
+            context = _open_context(run, seat, group)
+            tenures |= context.tenures
             code = _play(context, stop)
             reason = stop.reason or "the last step was reached"
     except TsalError as error:
         code, reason = error.exit_code, str(error)
         raise
     finally:
-        _leave_note(run, seat, code, reason, environment.restart_count)
+        # Whose turn is over says nothing: the note is its successor's.
+        if not any(tenure.over for tenure in tenures.values()):
+            _leave_note(run, seat, code, reason, environment.restart_count)
         leave_role()
     return code
 
 
-@contextmanager
-def _context(run: Run, seat: Seat, group: RoleGroup) -> Iterator[ProcessContext]:
-    store = PosixStore(run.dir.root)
+def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
+    limits = run.config.runtime.deadlines
     role_rank = RoleRank(group.rank, group.world, group.device)
-    incarnation = claim_incarnation(store, _claimed_role(seat), seat.rank)
-    yield ProcessContext(run, seat, role_rank, open_data(run.config), store, incarnation, MonotonicClock())
-
-
-def _claimed_role(seat: Seat) -> str:
-    """Inline, the claim is for the directory that its teacher writes labels into."""
-    return "teacher" if seat.role == "inline" else seat.role
+    shards = open_data(run.config)
+    when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
+    store = PosixStore(run.dir.root)
+    tenures = {
+        role: when_there_is_room(partial(begin_tenure, store, role, seat.rank, run.id), limits)
+        for role in (("teacher", "student") if seat.role == "inline" else (seat.role,))
+    }
+    return ProcessContext(run, seat, role_rank, shards, store, tenures, MonotonicClock())
 
 
 def _check_water(config: RunConfig, students: int, teachers: int) -> None:
@@ -184,19 +205,20 @@ def _check_water(config: RunConfig, students: int, teachers: int) -> None:
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
     with ExitStack() as leaving:
         heart = Heart(
-            context.store, context.seat.role, context.seat.rank, context.incarnation, socket.gethostname()
+            context.store, context.seat.role, context.seat.rank, context.teller, socket.gethostname()
         )
-        heart.beat("start", 0)
+        limits = context.config.runtime.deadlines
+        when_there_is_room(partial(heart.beat, "start", 0), limits)
         life = SignOfLife(heart, context.require_current, context.clock, context.beat_every_s)
         act = _be_teacher if context.seat.role == "teacher" else _be_student
         code = act(context, life, stop, leaving)
-        heart.beat(DONE, 0)
+        when_there_is_room(partial(heart.beat, DONE, 0), limits)
         return code
 
 
 def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leaving: ExitStack) -> ExitCode:
-    end = RunEnd(context.store)
-    handshake = Handshake(context.store, "teacher", 0, context.run.id) if context.leads else None
+    end = RunEnd(context.store, context.config.runtime.deadlines)
+    handshake = context.greet("teacher") if context.leads else None
     if handshake:
         # Only a run that has ended has a reason to end, and then nobody may be there to be met.
         _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
@@ -209,7 +231,7 @@ def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leavi
 
 def _be_student(context: ProcessContext, life: SignOfLife, stop: StopFlag, leaving: ExitStack) -> ExitCode:
     """Also inline, with the teacher beside it."""
-    end = RunEnd(context.store) if context.leads else None
+    end = RunEnd(context.store, context.config.runtime.deadlines) if context.leads else None
     schedule: Schedule = OwnPace()
     peers: Peers = NoTeacher(life, end)
     has_teacher, inline = context.config.has_teacher, context.seat.role == "inline"
@@ -233,7 +255,7 @@ def _meet_teacher(
     """
     end.announce("")
     config, store = context.config, context.store
-    handshake = Handshake(store, "student", 0, context.run.id)
+    handshake = context.greet("student")
     watch = Watch(store, [TEACHER_PEER], config.runtime.deadlines.silent_s)
     peers = WatchedTeacher(life, end, handshake, watch)
     lockstep = config.runtime.lockstep
@@ -262,8 +284,9 @@ def _meet(context: ProcessContext, handshake: Handshake, peer: Peer, give_up: Ca
 def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple[Student, StudentUpkeep]:
     """This rank of the student, with its upkeep."""
     config, run, role_rank = context.config, context.run, context.role_rank
-    notes = build_notes(config, run, context.seat.role, role_rank.rank, context.incarnation)
-    student = build_student(config, run, context.shards, role_rank, notes)
+    clips, turn = context.shards.unlabelled, context.tenures["student"]
+    notes = build_notes(config, run, clips, context.seat.role, role_rank.rank, context.teller)
+    student = build_student(config, run, context.shards, role_rank, notes, turn.incarnation)
     leaving.callback(student.close)
     checkpoints = _checkpoints(context, "student")
     publisher = None
@@ -272,7 +295,8 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
             run.dir.weights("student"),
             config.method.name,
             config.runtime.weights.keep,
-            checkpoints.latest_committed() or 0,
+            turn,
+            config.runtime.deadlines,
         )
     upkeep = StudentUpkeep(
         student=student,
@@ -312,7 +336,7 @@ def _teacher_links(
         run,
         context.shards,
         role_rank,
-        context.incarnation,
+        context.tenures["teacher"],
         clips_per_cycle=max(1, per_call // config.data.clip_frames),
         limited=not in_turns,
     )
@@ -339,12 +363,17 @@ def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
         "recipe": config.method.name,
         "detector": config.model.detector,
         "points": config.model.num_points,
-        "labelled": context.shards.labelled.fingerprint,
+        **context.shards.fingerprints,
         "run": context.run.id,
     }
-    keep = config.runtime.checkpoint.keep
     return Checkpoints(
-        context.run.dir.checkpoints(role), identity, keep, context.role_rank.rank, context.role_rank.world
+        context.run.dir.checkpoints(role),
+        identity,
+        config.runtime.checkpoint.keep,
+        context.role_rank.rank,
+        context.role_rank.world,
+        tenure=context.tenures.get(role) if context.leads else None,
+        limits=config.runtime.deadlines,
     )
 
 
@@ -362,5 +391,10 @@ def _student_step(context: ProcessContext) -> int | None:
 def _leave_note(run: Run, seat: Seat, code: ExitCode, reason: str, attempt: int) -> None:
     if seat.rank == 0:
         note = {"code": int(code), "reason": reason, "attempt": attempt}
-        role = "student" if seat.role == "inline" else seat.role
-        write_whole(run.dir.exit_note(role), json.dumps(note).encode())
+        path = run.dir.exit_note("student" if seat.role == "inline" else seat.role)
+        try:
+            when_there_is_room(
+                lambda: write_whole(path, json.dumps(note).encode()), run.config.runtime.deadlines
+            )
+        except ExchangeError as error:
+            log.warning("no note says how this ended: %s", error)

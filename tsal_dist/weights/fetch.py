@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tsal_dist.errors import ExchangeError
-from tsal_dist.weights.format import Version, list_steps, load_version
+from tsal_dist.weights.format import Version, list_steps, list_versions, load_version
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,11 @@ class WeightReader:
         ExchangeError if it is there and damaged.
         """
         for attempt in range(_ATTEMPTS):
+            owner = list_versions(self._folder).get(step, 0)
             try:
-                return Fetched(*load_version(self._folder, step))
+                return Fetched(*load_version(self._folder, step, owner))
             except FileNotFoundError:
-                if step not in list_steps(self._folder):
+                if step not in list_versions(self._folder):
                     return None
                 # Named by the folder and not there: it is being replaced, or this host's view is old.
                 time.sleep(_PAUSE_S * 2**attempt)

@@ -9,8 +9,18 @@ from types import TracebackType
 
 from torch import Tensor
 
+from tsal_dist.config.runtime import DeadlinesConfig
 from tsal_dist.errors import ExchangeError
-from tsal_dist.weights.format import list_steps, save_version, version_folder
+from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.tenure import Tenure
+from tsal_dist.run_dir import make_folder
+from tsal_dist.weights.format import (
+    aside_folder,
+    list_versions,
+    outlived,
+    save_version,
+    version_folder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -18,29 +28,50 @@ logger = logging.getLogger(__name__)
 class WeightPublisher:
     """Publishes the versions it is offered; of those that come while one is being written, only the newest.
 
-    Rank 0 of a role owns one. After a restart from step N, versions beyond N are of a history that did not
-    happen: `resume_step` removes them.
+    Rank 0 of a role owns one; `tenure` is its turn, after which nothing is published or removed any more.
     """
 
-    def __init__(self, folder: Path, recipe: str, keep: int, resume_step: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: str,
+        keep: int,
+        tenure: Tenure | None = None,
+        limits: DeadlinesConfig | None = None,
+    ) -> None:
+        """Within `limits` a full disk is waited for, in the background."""
         self._folder = folder
         self._recipe = recipe
         self._keep = keep
+        self._tenure = tenure
+        self._limits = limits
+        # A run that was copied begins to count anew, and still comes after what it was copied from.
+        self._incarnation = max([tenure.incarnation if tenure else 0, *list_versions(folder).values()])
         self._news = threading.Condition()
         self._waiting: tuple[int, Mapping[str, Tensor], float | None] | None = None
         self._busy = False
         self._closed = False
-        self._failure: OSError | None = None
+        self._failure: OSError | ExchangeError | None = None
         self.published = 0
         self.superseded = 0
         """Versions that were never written because a newer one came first."""
         self.failed = 0
         """Versions that the filesystem refused. Training goes on: the readers keep what they have."""
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_after(folder, resume_step)
+        make_folder(folder)
         # A daemon: a disk that hangs must not keep the process from leaving.
         self._thread = threading.Thread(target=self._run, name="weight-publisher", daemon=True)
         self._thread.start()
+
+    def forget_after(self, step: int) -> None:
+        """Remove the versions after `step`, from which this role goes on: they are of a history that did not happen."""
+        self._require_current()
+        steps = list_versions(self._folder)
+        later = {other: owner for other, owner in steps.items() if other > step}
+        if not later:
+            return
+        logger.info("removing %d published versions after step %d, from before the restart", len(later), step)
+        for other, owner in later.items():
+            _remove(version_folder(self._folder, other, owner))
 
     def offer(self, step: int, tensors: Mapping[str, Tensor], nme: float | None = None) -> None:
         """Hand a version over and return at once. The tensors must not change afterwards."""
@@ -88,14 +119,7 @@ class WeightPublisher:
                 if self._waiting is None:
                     return
                 (step, tensors, nme), self._waiting, self._busy = self._waiting, None, True
-            failure = None
-            try:
-                save_version(self._folder, step, tensors, self._recipe, nme)
-                remove_old_versions(self._folder, self._keep)
-            except OSError as error:
-                failure = error
-                logger.warning("could not publish the weights of step %d: %s", step, error)
-                shutil.rmtree(self._folder / f".v{step:08d}.tmp", ignore_errors=True)
+            failure = self._publish(step, tensors, nme)
             with self._news:
                 self._busy = False
                 self._failure = failure
@@ -103,17 +127,37 @@ class WeightPublisher:
                 self.failed += failure is not None
                 self._news.notify_all()
 
+    def _publish(
+        self, step: int, tensors: Mapping[str, Tensor], nme: float | None
+    ) -> OSError | ExchangeError | None:
+        """Write one version; what went wrong, if anything did."""
 
-def remove_old_versions(folder: Path, keep: int) -> None:
-    """Remove all but the `keep` newest versions."""
-    for step in list_steps(folder)[:-keep]:
-        shutil.rmtree(version_folder(folder, step), ignore_errors=True)
+        def save() -> None:
+            save_version(
+                self._folder, step, tensors, self._recipe, nme, self._incarnation, self._require_current
+            )
+
+        try:
+            if self._limits:
+                when_there_is_room(save, self._limits)
+            else:
+                save()
+        except (OSError, ExchangeError) as error:
+            logger.warning("could not publish the weights of step %d: %s", step, error)
+            shutil.rmtree(aside_folder(self._folder, step, self._incarnation), ignore_errors=True)
+            return error
+        for old in outlived(self._folder, self._incarnation, self._keep):
+            _remove(old)
+        return None
+
+    def _require_current(self) -> None:
+        if self._tenure:
+            self._tenure.require()
 
 
-def _remove_after(folder: Path, step: int) -> None:
-    later = [other for other in list_steps(folder) if other > step]
-    if not later:
-        return
-    logger.info("removing %d published versions after step %d, from before the restart", len(later), step)
-    for other in later:
-        shutil.rmtree(version_folder(folder, other))
+def _remove(place: Path) -> None:
+    """What cannot be removed stays, and costs only room."""
+    try:
+        shutil.rmtree(place)
+    except OSError as error:
+        logger.warning("%s cannot be removed (%s); it is no longer needed", place, error)
