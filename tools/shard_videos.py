@@ -157,20 +157,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--scheme", default="", metavar="NAME", help="name of the landmark layout (default: '<K> points')")
     add("--stride", type=int, default=1, metavar="K", help="every K-th frame of --videos (default: 1)")
     add("--size", type=int, default=0, metavar="PX", help="longer side at most; 0 keeps it (default: 0)")
-    add(
-        "--crop",
-        type=int,
-        default=0,
-        metavar="PX",
-        help="store squares around the faces, PX at most; 0 stores whole pictures (default: 0)",
-    )
-    add(
-        "--crop-margin",
-        type=float,
-        default=0.8,
-        metavar="SHARE",
-        help="kept beside the face box on each side, as a share of its longer side (default: 0.8)",
-    )
+    add("--crop", type=int, default=0, metavar="PX", help="keep PX squares around subjects (default: 0)")
+    crop_margin = "kept beside the box on each side, in its longer sides (default: 0.8)"
+    add("--crop-margin", type=float, default=0.8, metavar="SHARE", help=crop_margin)
     add("--quality", type=int, default=90, metavar="Q", help="of the JPEGs, 1 to 100 (default: 90)")
     add(
         "--shard-frames",

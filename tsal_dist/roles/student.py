@@ -32,6 +32,7 @@ from tsal_dist.engine.api import Engine
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
 from tsal_dist.observe.meters import Pace
+from tsal_dist.observe.profiler import StepProfiler, mark_phase
 from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.step_plan import Plan
 from tsal_dist.recipes.api import Lesson, Progress, Recipe, Task, Terms
@@ -79,7 +80,8 @@ class Student:
     notes: Notes | None = None
     """For the teacher, of the labels it disagrees with; where they are asked for."""
     sums: StepSums = field(default_factory=StepSums)
-    pace: Pace = field(default_factory=Pace)
+    profiler: StepProfiler = field(default_factory=StepProfiler)
+    pace: Pace = field(default_factory=lambda: Pace(mark=mark_phase))
     """What its time goes into, between two lines of metrics."""
     ahead: int = 0
     """Steps that are planned before they come, if there are labels for them, so that their pixels are read meanwhile."""

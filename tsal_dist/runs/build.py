@@ -28,6 +28,7 @@ from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.companions import learn_companions
 from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.plan_source import PlanSource
@@ -150,8 +151,10 @@ def build_student(
     engine = build_engine(
         net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
+    watched = config.runtime.log.profile if role_rank.rank == 0 else 0
     return Student(
         config=config,
+        profiler=StepProfiler(run.dir.root / "profile", "student-0", watched),
         recipe=recipe,
         rank=role_rank.rank,
         world=role_rank.world,
