@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tsal_dist.cli import run_entry
 
@@ -270,34 +270,23 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
     _print_plan(plan, folder)
     if args.dry_run:
         return
+    how: dict[str, Any] = {
+        "workers": args.workers,
+        "face_model": str(args.face_model or ""),
+        "apart_from": args.apart_from,
+    }
     if args.machine:
         share = Share(*args.machine)
         with _progress_line() as on_shard:
-            progress = pack_share(
-                plan,
-                folder,
-                share,
-                workers=args.workers,
-                face_model=str(args.face_model or ""),
-                apart_from=args.apart_from,
-                on_shard=on_shard,
-            )
+            progress = pack_share(plan, folder, share, on_shard=on_shard, **how)
         print(
             f"machine {share.number} of {share.of}: its {progress.shards} of {len(plan.shards)} shards are there after "
             f"{progress.elapsed_s:.1f} s. When all machines are done, the same command without --machine commits {folder}."
         )
         return
+    most = 0.0 if args.strict else args.max_fail
     with _progress_line() as on_shard:
-        outcome = pack(
-            plan,
-            folder,
-            workers=args.workers,
-            face_model=str(args.face_model or ""),
-            apart_from=args.apart_from,
-            max_fail=0.0 if args.strict else args.max_fail,
-            on_shard=on_shard,
-            earlier=closed,
-        )
+        outcome = pack(plan, folder, max_fail=most, on_shard=on_shard, earlier=closed, **how)
     _print_outcome(outcome)
 
 

@@ -72,9 +72,10 @@ def label(
     radius: int,
     limits: Limits,
     fitting: "Fitting | None" = None,
+    mirror_K: tuple[int, ...] | None = None,
 ) -> Answers:
-    """The sources' answers for every frame and point."""
-    asked = _Asked(panel, frames, stride, radius, fitting)
+    """The sources' answers for every frame and point. `mirror_K` is for mirrored views; None goes by a face's points."""
+    asked = _Asked(panel, frames, stride, radius, fitting, mirror_K)
     pairs = neighbours(frames)
     tracked = any(source.reading == "track" for source in sources)
     begun = begin_flow(tracker, frames, pairs) if tracked else None  # found beside the detector
@@ -109,9 +110,10 @@ class _Asked:
         stride: int,
         radius: int,
         fitting: Fitting | None,
+        mirror_K: tuple[int, ...] | None,
     ) -> None:
         self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
-        self._stride, self._radius = stride, radius
+        self._stride, self._radius, self._mirror_K = stride, radius, mirror_K
         self._outputs: dict[str, DetectorOutput] = {}
         self._embeddings: dict[str, Tensor] = {}
         self._peaks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
@@ -154,7 +156,7 @@ class _Asked:
                 _seen_turned(
                     self._panel[member], self._image_NHWC, turn, self._stride_of(output), self._radius
                 )
-                for turn in turns(views - 1, seen[0][1].shape[1])
+                for turn in turns(views - 1, seen[0][1].shape[1], self._mirror_K)
             ]
             self._peaks[member, views] = _average(seen) if views > 1 else seen[0]
         return self._peaks[member, views]

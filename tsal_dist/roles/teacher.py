@@ -143,6 +143,7 @@ class Teacher:
                 radius=self.task.radius,
                 limits=Limits(settings.tracker.max_fb_error_px, settings.tracker.max_move * settings.crop_px),
                 fitting=self.fitting,
+                mirror_K=self.task.mirror_K,
             )
             for start in range(0, len(clips), at_once)
         ]

@@ -22,6 +22,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
+from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
@@ -110,6 +111,7 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
         average=config.train.average,
         teaches_absent=config.train.loss.absent,
         absent=tuple((1 - np.mean(placed_MK, 0)).tolist()) if len(placed_MK) else (),
+        mirror_K=mirror_order(model.layout.flip, model.layout.names, model.num_points),
     )
 
 
