@@ -65,7 +65,7 @@ from tsal_dist.runs.build import (
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.follow_shards import follow_shards
-from tsal_dist.runs.open_data import Shards, open_data
+from tsal_dist.runs.open_data import Shards, open_data, refuse_leaks
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.publish import WeightPublisher
@@ -160,7 +160,10 @@ def _context(run: Run, seat: Seat, group: RoleGroup) -> Iterator[ProcessContext]
     store = PosixStore(run.dir.root)
     role_rank = RoleRank(group.rank, group.world, group.device)
     incarnation = claim_incarnation(store, _claimed_role(seat), seat.rank)
-    yield ProcessContext(run, seat, role_rank, open_data(run.config), store, incarnation, MonotonicClock())
+    shards = open_data(run.config)
+    if role_rank.rank == 0 and seat.role != "teacher" and not run.resumed:
+        refuse_leaks(shards)
+    yield ProcessContext(run, seat, role_rank, shards, store, incarnation, MonotonicClock())
 
 
 def _claimed_role(seat: Seat) -> str:
