@@ -35,6 +35,7 @@ from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
+from tsal_dist.planning.memory import refuse_too_much
 from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
 from tsal_dist.roles.lockstep import Caller, check_seats, run_lockstep_teacher
@@ -162,6 +163,7 @@ def _context(run: Run, seat: Seat, group: RoleGroup) -> Iterator[ProcessContext]
     incarnation = claim_incarnation(store, _claimed_role(seat), seat.rank)
     shards = open_data(run.config)
     if role_rank.rank == 0 and seat.role != "teacher" and not run.resumed:
+        refuse_too_much(run.config, sum(manifest.labelled for manifest in shards.labelled.manifests))
         refuse_leaks(shards)
     yield ProcessContext(run, seat, role_rank, shards, store, incarnation, MonotonicClock())
 
