@@ -61,7 +61,7 @@ class WholeDetector(nn.Module):
                 torch.ones_like(axis[0]) * (image_HW3.shape[0] - 1),
             ]
         )
-        grid_Nhw2 = (2 * from_NP2 / last_2 - 1).unflatten(1, (self.size_px, self.size_px))
+        grid_Nhw2 = (2 * from_NP2 / last_2 - 1).reshape(-1, self.size_px, self.size_px, 2)
         image_N3HW = image_HW3.float().permute(2, 0, 1).unsqueeze(0).expand(grid_Nhw2.shape[0], -1, -1, -1)
         return F.grid_sample(image_N3HW, grid_Nhw2, padding_mode="zeros", align_corners=True)
 
