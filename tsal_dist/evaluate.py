@@ -6,7 +6,7 @@ python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
     shards = open_named("--shards" if args.shards else "data.validation", urls, first)
     device, decoding = pick_device(), read_decoding(args)
-    choose_views(decoding.views, shards.points)
+    choose_views(decoding.of(first.model))
     found: dict[str, Evaluation] = {}
     for run in args.run:
         config = override(load_run(run).config, f"data.normalizer={args.normalizer or first.data.normalizer}")
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
                 f"{urls[0]} has {shards.points} landmarks and {run} was trained for "
                 f"{config.model.num_points}. Evaluate on shards of the same layout."
             )
-        evaluator = replace(build_evaluator(config, shards, device), decoding=decoding)
+        evaluator = replace(build_evaluator(config, shards, device), decoding=decoding.of(config.model))
         for role in _roles(args.role, config):
             trained = load_trained(run, role, args.step)
             trained.model.to(device)

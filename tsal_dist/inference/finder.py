@@ -59,8 +59,8 @@ class Finder:
     """Runs a detector on crops around boxes. `decoding` is for what is handed on; searches ask once."""
 
     def __init__(self, trained: Trained, device: torch.device, decoding: Decoding = PLAIN) -> None:
-        choose_views(decoding.views, trained.config.model.num_points)
-        self.decoding = decoding
+        self.decoding = decoding.of(trained.config.model)
+        choose_views(self.decoding)
         self._model = trained.model.to(device).eval()
         self._config = trained.config
         self._device = device
