@@ -144,7 +144,8 @@ def _numbers(
 ) -> dict[str, object]:
     return {
         "shards": urls,
-        **asdict(decoding),
+        "views": decoding.views,
+        "squared": decoding.squared,
         **({"point_names": list(names)} if names else {}),
         "models": {
             name: {
