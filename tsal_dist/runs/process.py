@@ -11,15 +11,13 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 from tsal_dist.checkpoint.store import Checkpoints
-from tsal_dist.clock import Clock, MonotonicClock
+from tsal_dist.clock import MonotonicClock
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.dist.environment import Environment
 from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers, open_store
 from tsal_dist.dist.parent_death import die_with_parent
@@ -28,12 +26,11 @@ from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, beat_every_s
+from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, begin_tenure
-from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
@@ -58,7 +55,6 @@ from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import write_whole
 from tsal_dist.runs.build import (
-    GATE_FRAMES,
     build_evaluator,
     build_model,
     build_student,
@@ -68,64 +64,13 @@ from tsal_dist.runs.build import (
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.follow_shards import follow_shards
-from tsal_dist.runs.open_data import Shards, open_data, refuse_leaks
+from tsal_dist.runs.open_data import open_data, refuse_leaks
 from tsal_dist.runs.other_runs import check_sources
+from tsal_dist.runs.process_context import ProcessContext
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.publish import WeightPublisher
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ProcessContext:
-    """What every part of this process needs."""
-
-    run: Run
-    seat: Seat
-    role_rank: RoleRank
-    shards: Shards
-    store: PosixStore
-    tenures: Mapping[str, Tenure]
-    """This process's turn, by role; inline it plays both."""
-    clock: Clock
-
-    @property
-    def config(self) -> RunConfig:
-        return self.run.config
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is rank 0 of its role."""
-        return self.role_rank.rank == 0
-
-    @cached_property
-    def gate(self) -> KeptFrames:
-        """A few held-out frames, or training labels where none are held out; inline, both roles' own."""
-        shards: ShardSet = self.shards.validation or self.shards.labelled
-        few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
-        return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
-
-    @property
-    def beat_every_s(self) -> float:
-        limits = self.config.runtime.deadlines
-        return beat_every_s(self.role_rank.rank, limits.beat_s, limits.silent_s)
-
-    def require_current(self) -> None:
-        """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
-        for tenure in self.tenures.values():
-            tenure.require()
-
-    @property
-    def teller(self) -> int:
-        """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
-        return next(iter(self.tenures.values())).incarnation
-
-    def greet(self, role: str) -> Handshake:
-        """This process's hello to the other role."""
-        return when_there_is_room(
-            lambda: Handshake(self.store, role, 0, self.run.id, shards=self.shards.fingerprints),
-            self.config.runtime.deadlines,
-        )
 
 
 def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:

@@ -1,0 +1,72 @@
+"""What every part of a process needs of the run that it takes part in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tsal_dist.clock import Clock
+from tsal_dist.config import RunConfig
+from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.dist.topology import Seat
+from tsal_dist.exchange.beat import beat_every_s
+from tsal_dist.exchange.fence import Handshake
+from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.exchange.room import when_there_is_room
+from tsal_dist.exchange.tenure import Tenure
+from tsal_dist.inference.kept_frames import KeptFrames
+from tsal_dist.run import Run
+from tsal_dist.runs.build import GATE_FRAMES, build_evaluator
+from tsal_dist.runs.build_streams import RoleRank
+from tsal_dist.runs.open_data import Shards
+
+
+@dataclass(frozen=True)
+class ProcessContext:
+    """One process, its run, its place and its turn."""
+
+    run: Run
+    seat: Seat
+    role_rank: RoleRank
+    shards: Shards
+    store: PosixStore
+    tenures: Mapping[str, Tenure]
+    """This process's turn, by role; inline it plays both."""
+    clock: Clock
+
+    @property
+    def config(self) -> RunConfig:
+        return self.run.config
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0 of its role."""
+        return self.role_rank.rank == 0
+
+    @cached_property
+    def gate(self) -> KeptFrames:
+        """A few held-out frames, or training labels where none are held out; inline, both roles' own."""
+        shards: ShardSet = self.shards.validation or self.shards.labelled
+        few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
+        return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
+
+    @property
+    def beat_every_s(self) -> float:
+        limits = self.config.runtime.deadlines
+        return beat_every_s(self.role_rank.rank, limits.beat_s, limits.silent_s)
+
+    def require_current(self) -> None:
+        """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
+        for tenure in self.tenures.values():
+            tenure.require()
+
+    @property
+    def teller(self) -> int:
+        """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
+        return next(iter(self.tenures.values())).incarnation
+
+    def greet(self, role: str) -> Handshake:
+        """This process's hello to the other role."""
+        return when_there_is_room(
+            lambda: Handshake(self.store, role, 0, self.run.id, shards=self.shards.fingerprints),
+            self.config.runtime.deadlines,
+        )
