@@ -41,6 +41,8 @@ def open_role(config, role):
     """Build a rank of the role, as a process does, and close it: the second, which has no books to keep."""
     import torch
 
+    from tsal_dist.exchange.memory import MemoryStore
+    from tsal_dist.exchange.tenure import Tenure
     from tsal_dist.run import open_run
     from tsal_dist.runs.build import build_student, build_teacher
     from tsal_dist.runs.build_streams import RoleRank
@@ -48,9 +50,10 @@ def open_role(config, role):
 
     run, shards, seat = open_run(config, "new"), open_data(config), RoleRank(1, 2, torch.device("cpu"))
     if role == "student":
-        build_student(config, run, shards, seat, notes=None).close()
+        build_student(config, run, shards, seat, notes=None, incarnation=1).close()
     else:
-        build_teacher(config, run, shards, seat, 1, clips_per_cycle=1, limited=True).close()
+        tenure = Tenure(MemoryStore(), role, seat.rank, run.id, incarnation=1, token="any")
+        build_teacher(config, run, shards, seat, tenure, clips_per_cycle=1, limited=True).close()
 
 
 @pytest.mark.parametrize(
