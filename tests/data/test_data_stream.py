@@ -175,6 +175,7 @@ def test_when_nothing_can_be_read_the_stream_ends_with_the_cause(write_shards):
         next(stream(url, hop=1))
 
 
+@pytest.mark.slow
 def test_handles_and_memory_stay_flat_over_epochs(shards_url):
     """L12, for the stream's process and its workers."""
 

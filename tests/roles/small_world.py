@@ -27,6 +27,7 @@ from tsal_dist.exchange.store import ensure
 from tsal_dist.exchange.tenure import begin_tenure
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.observe.meters import Pace
+from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.planner import Planner
@@ -209,6 +210,7 @@ class SmallStudent(Student):
         )
         self.usage = LabelUsage(world.staleness)
         self.average = self.notes = None
+        self.profiler = StepProfiler()
         self.pace, self.metrics, self.coming, self.given = Pace(world.clock.now_s), {}, {}, {}
         self._world = world
 
