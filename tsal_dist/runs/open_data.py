@@ -9,6 +9,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.foreign import index_folder
+from tsal_dist.planning.memory import refuse_too_much
 from tsal_dist.runs.overlap import refuse_overlap
 from tsal_dist.runs.same_footage import refuse_same_footage
 from tsal_dist.shards.files import is_local, local_path
@@ -64,6 +65,16 @@ def open_data(config: RunConfig) -> Shards:
         for name in ("labelled", "unlabelled"):
             refuse_overlap(opened[name], validation, f"data.{name}")
     return Shards(labelled, opened["unlabelled"] if needs_clips else None, validation)
+
+
+def open_checked(config: RunConfig, first: bool) -> Shards:
+    """As `open_data`; the `first` process of a new run also looks whether the batch fits the data and the machine, and
+    whether held-out footage is trained on."""
+    shards = open_data(config)
+    if first:
+        refuse_too_much(config, sum(manifest.labelled for manifest in shards.labelled.manifests))
+        refuse_leaks(shards)
+    return shards
 
 
 def refuse_leaks(shards: Shards) -> None:
