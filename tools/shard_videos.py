@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tsal_dist.cli import run_entry
 
@@ -157,20 +157,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--scheme", default="", metavar="NAME", help="name of the landmark layout (default: '<K> points')")
     add("--stride", type=int, default=1, metavar="K", help="every K-th frame of --videos (default: 1)")
     add("--size", type=int, default=0, metavar="PX", help="longer side at most; 0 keeps it (default: 0)")
-    add(
-        "--crop",
-        type=int,
-        default=0,
-        metavar="PX",
-        help="store squares around the faces, PX at most; 0 stores whole pictures (default: 0)",
-    )
-    add(
-        "--crop-margin",
-        type=float,
-        default=0.8,
-        metavar="SHARE",
-        help="kept beside the face box on each side, as a share of its longer side (default: 0.8)",
-    )
+    add("--crop", type=int, default=0, metavar="PX", help="keep PX squares around subjects (default: 0)")
+    crop_margin = "kept beside the box on each side, in its longer sides (default: 0.8)"
+    add("--crop-margin", type=float, default=0.8, metavar="SHARE", help=crop_margin)
     add("--quality", type=int, default=90, metavar="Q", help="of the JPEGs, 1 to 100 (default: 90)")
     add(
         "--shard-frames",
@@ -281,34 +270,23 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
     _print_plan(plan, folder)
     if args.dry_run:
         return
+    how: dict[str, Any] = {
+        "workers": args.workers,
+        "face_model": str(args.face_model or ""),
+        "apart_from": args.apart_from,
+    }
     if args.machine:
         share = Share(*args.machine)
         with _progress_line() as on_shard:
-            progress = pack_share(
-                plan,
-                folder,
-                share,
-                workers=args.workers,
-                face_model=str(args.face_model or ""),
-                apart_from=args.apart_from,
-                on_shard=on_shard,
-            )
+            progress = pack_share(plan, folder, share, on_shard=on_shard, **how)
         print(
             f"machine {share.number} of {share.of}: its {progress.shards} of {len(plan.shards)} shards are there after "
             f"{progress.elapsed_s:.1f} s. When all machines are done, the same command without --machine commits {folder}."
         )
         return
+    most = 0.0 if args.strict else args.max_fail
     with _progress_line() as on_shard:
-        outcome = pack(
-            plan,
-            folder,
-            workers=args.workers,
-            face_model=str(args.face_model or ""),
-            apart_from=args.apart_from,
-            max_fail=0.0 if args.strict else args.max_fail,
-            on_shard=on_shard,
-            earlier=closed,
-        )
+        outcome = pack(plan, folder, max_fail=most, on_shard=on_shard, earlier=closed, **how)
     _print_outcome(outcome)
 
 

@@ -73,6 +73,12 @@ def main(argv: list[str]) -> int:
         "--dry-run", action="store_true", help="print the resolved config and the role map, start nothing"
     )
     parser.add_argument(
+        "--profile",
+        type=int,
+        metavar="N",
+        help="watch N steps of student 0 with torch's profiler (runtime.log.profile)",
+    )
+    parser.add_argument(
         "--rates",
         metavar="FILE",
         help="with --dry-run: refuse a config that starves its devices, by these rates of tools/plan.py --rates",
@@ -120,6 +126,8 @@ def _mode(args: argparse.Namespace) -> Mode:
 def _config(args: argparse.Namespace) -> RunConfig:
     """The settings, with what the flags for learning at second hand mean."""
     overrides = list(args.overrides)
+    if args.profile is not None:
+        overrides.append(f"runtime.log.profile={args.profile}")
     if args.replay_plan or args.offline:
         overrides += [
             f"runtime.replay={json.dumps(args.replay_plan or '')}",

@@ -121,3 +121,11 @@ def test_words_of_a_command_line():
     add_decoding(parser)
     assert read_decoding(parser.parse_args([])) == PLAIN
     assert read_decoding(parser.parse_args(["--views", "2", "--squared"])) == Decoding(2, squared=True)
+
+
+def test_a_mirrored_view_goes_by_the_names_of_the_points():
+    """A layout that names its sides is mirrored whatever its number of points, and one that names none is not."""
+    assert any(view.mirrored for view in choose_views(8, 5, (1, 0, 2, 3, 4)))
+    assert not any(view.mirrored for view in choose_views(5, 68, ()))
+    with pytest.raises(ConfigError, match="no mirror image is known for 68"):
+        choose_views(8, 68, ())

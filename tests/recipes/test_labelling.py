@@ -136,6 +136,11 @@ def test_a_layout_without_mirrored_names_is_not_mirrored():
     assert len(set(turns(7, 5))) == 7
 
 
+def test_points_of_another_subject_are_mirrored_by_their_own_names():
+    assert {turn.order for turn in turns(7, 5, (1, 0, 2, 3, 4)) if turn.order} == {(1, 0, 2, 3, 4)}
+    assert all(not turn.order for turn in turns(7, POINTS, ())), "as many points as a face has, and no face"
+
+
 def test_more_views_than_there_are_is_refused():
     with pytest.raises(ConfigError, match=r"method\.views is 9; there are 8"):
         turns(8, POINTS)

@@ -145,6 +145,10 @@ class LogConfig(Section):
     evaluate_every: int = Field(1_000, ge=1)
     """Student steps between two evaluations on the validation shards."""
 
+    profile: int = Field(0, ge=0)
+    """Steps of student 0 that torch's profiler watches, after the first ten; what `--profile` sets. A trace and a page come
+    to lie in `profile/` of the run."""
+
     tensorboard: bool = False
     """Also write TensorBoard events; needs the extra `report`."""
 

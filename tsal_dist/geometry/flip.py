@@ -76,14 +76,9 @@ FLIP_19 = _order(
 _ORDERS = {len(order): order for order in (FLIP_68, FLIP_98, FLIP_19)}
 
 
-def has_flip(num_points: int) -> bool:
-    """Whether it is known which landmark takes which one's place in a mirror image."""
-    return num_points in _ORDERS
-
-
 def flip_order(num_points: int) -> tuple[int, ...]:
     """For each landmark of a mirrored face, the index of the landmark it was before."""
-    if not has_flip(num_points):
+    if num_points not in _ORDERS:
         known = ", ".join(str(count) for count in sorted(_ORDERS))
         raise ConfigError(
             f"No left-right layout is known for {num_points} landmarks (known: {known}). "
@@ -117,3 +112,8 @@ def mirror_order(mirror: Mirror, names: Sequence[str], num_points: int) -> tuple
     if mirror == "names":
         return names_order(names)
     return _ORDERS.get(num_points, ()) if mirror == "faces" else ()
+
+
+def known_order(mirror_K: tuple[int, ...] | None, num_points: int) -> tuple[int, ...]:
+    """An order as it was given, or, where none was, that of a face of so many points; () where nobody knows."""
+    return _ORDERS.get(num_points, ()) if mirror_K is None else mirror_K

@@ -1,7 +1,7 @@
 """How a detector is asked and its maps are read, and the words for it on a command line."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,8 @@ class Decoding:
     """Of the same crop, whose maps are averaged."""
     squared: bool = False
     """Whether maps are squared before the centre of mass: what lies far from the peak pulls less."""
+    mirror_K: tuple[int, ...] | None = field(default=None, compare=False)
+    """Who changes places in a mirrored view; () mirrors none, None goes by the number of points of a face."""
 
 
 PLAIN = Decoding()

@@ -9,6 +9,7 @@ from tsal_dist.inference.evaluation import Evaluation
 from tsal_dist.insight import page
 from tsal_dist.insight.charts import Axes, Series, draw_lines, draw_rows, draw_shape
 from tsal_dist.insight.measured import Model, blind_error, spread, upright, video_errors
+from tsal_dist.insight.stated_errors import draw_stated_errors
 
 CED_LIMITS = (0.10, 0.15, 0.20, 0.30, 0.50)
 MOST_VIDEOS = 12
@@ -80,7 +81,7 @@ def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
             figures.append(
                 draw_shape(shape, model.found.errors.nme_per_point, title, model.names, model.lines)
             )
-    figures.append(_videos(models[0]))
+    figures += [_videos(models[0]), draw_stated_errors(models[0])]
     return page.paragraph(intro) + _scores(models) + page.charts(figures)
 
 

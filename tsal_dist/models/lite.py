@@ -19,7 +19,7 @@ class Lite(nn.Module):
 
     stride = 4
     trunk = ("stem.", "down.")
-    embedding = "look_again"
+    embedding = "maps.look_again"
 
     def __init__(self, num_points: int) -> None:
         super().__init__()

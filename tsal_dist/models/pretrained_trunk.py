@@ -22,6 +22,7 @@ class OnTrunk(nn.Module):
 
     stride = 4
     trunk = ("encoder.",)
+    embedding = "maps.look_again"
 
     def __init__(self, encoder: nn.Module, num_points: int) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 class Pace:
@@ -12,8 +12,14 @@ class Pace:
     One thread's. Phases do not nest: time is in one phase or in none.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        mark: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+    ) -> None:
+        """`mark` is entered around every phase: what names it to a profiler."""
         self._clock = clock
+        self._mark = mark
         self._since = clock()
         self._counts: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
@@ -27,7 +33,8 @@ class Pace:
         """Count the time of the block as `name`."""
         begun = self._clock()
         try:
-            yield
+            with self._mark(name):
+                yield
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + self._clock() - begun
 

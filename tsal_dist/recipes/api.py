@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tsal_dist.config.train import TrainConfig
+from tsal_dist.errors import CheckpointError
 from tsal_dist.losses.ramp import ramp
 from tsal_dist.losses.term import Term
 from tsal_dist.models.output import DetectorOutput
@@ -45,12 +46,16 @@ class Task:
     clip_frames: int
     max_fb_error_px: float = 1.5
     """Where two flows of a track fail to undo each other by more, the track has nothing to say."""
+    load_net: Callable[[str], nn.Module] | None = None
+    """Gives the trained detector of another run, or of a file of weights that says what it belongs to."""
     average: float = 0.99
     """Decay per step of the student's average."""
     teaches_absent: bool = False
     """Whether a labelled frame teaches an empty map for a point that it does not show."""
     absent: tuple[float, ...] = ()
     """For each point the share of the labelled frames that do not show it; () where that is not known."""
+    mirror_K: tuple[int, ...] | None = None
+    """Who changes places in a mirror image; () where nobody knows, None for a face of a known number of points."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +349,13 @@ class Recipe:
 
     def load_student_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `student_state`."""
-        for name, part in self._remembering():
+        parts = dict(self._remembering())
+        if parts.keys() != state.keys():
+            raise CheckpointError(
+                f"The checkpoint remembers {sorted(state)} of its method, and this method's parts are {sorted(parts)}. It is "
+                f"of another method, or of another version of it: start again (--clean), or use the code it was made with."
+            )
+        for name, part in parts.items():
             part.load_state_dict(state[name])
 
     def _remembering(self) -> Iterator[tuple[str, Remembers]]:

@@ -5,15 +5,13 @@ is which coordinates go together (`models.companions`): of the peaks of each map
 that fits nowhere teaches nothing, and a point that labels leave out now and then is taught to be absent where its map is low.
 """
 
-from collections.abc import Mapping
-
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from tsal_dist.config.section import Section
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
 from tsal_dist.recipes.following import Newest
+from tsal_dist.recipes.labellers import Plain
 from tsal_dist.recipes.mixing import Covered
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import TargetHeatmaps
@@ -38,45 +36,25 @@ class Settings(Section):
     """Points that are covered in the student's view of a frame."""
 
 
-class FittingLabeller:
-    """Points that fit, each with weight one or none; and points that are not there."""
-
-    def __init__(self, settings: Settings, task: Task) -> None:
-        absent_K = torch.tensor(task.absent or (0.0,) * task.points)
-        self._may_be_absent_K = absent_K >= settings.left_out
-        self._floor_K = torch.where(self._may_be_absent_K, settings.surely_present, settings.present)
-        self._absent = settings.absent
-
-    def moments(self, evidence: Evidence) -> Tensor:
-        return torch.zeros(0)
-
-    def observe(self, moments: Tensor) -> None:
-        """Nothing is learnt."""
-
-    def __call__(self, evidence: Evidence) -> Target:
-        place = evidence.source("companions")
-        score_NK, fresh_N1 = evidence.score_NSK[:, place], evidence.fresh_N.unsqueeze(-1)
-        seen_NK = evidence.valid_NSK[:, place] & (score_NK >= self._floor_K.to(score_NK))
-        absent_NK = self._may_be_absent_K.to(score_NK.device) & (score_NK < self._absent)
-        fits_NK = (seen_NK | absent_NK).to(score_NK.dtype)
-        return Target(
-            evidence.points_NSK2[:, place],
-            fits_NK * fresh_N1,
-            {"fits": fits_NK, "absent": absent_NK.to(score_NK.dtype), "fresh": fresh_N1.expand_as(score_NK)},
-            absent_NK=absent_NK,
-        )
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Nothing is remembered."""
-
-
 def recipe(settings: Settings, task: Task) -> Recipe:
     """The student's average labels, with the labels' own companions as judge."""
+    left_out_K = torch.tensor(task.absent or (0.0,) * task.points) >= settings.left_out
+    floor_K = torch.where(left_out_K, settings.surely_present, settings.present)
+
+    def label(evidence: Evidence) -> Target:
+        score_NK, fresh_N1 = evidence.score_NSK[:, 0], evidence.fresh_N.unsqueeze(-1)
+        seen_NK = evidence.valid_NSK[:, 0] & (score_NK >= floor_K.to(score_NK))
+        absent_NK = left_out_K.to(score_NK.device) & (score_NK < settings.absent)
+        fits_NK = (seen_NK | absent_NK).to(score_NK.dtype)
+        notes = {
+            "fits": fits_NK,
+            "absent": absent_NK.to(score_NK.dtype),
+            "fresh": fresh_N1.expand_as(score_NK),
+        }
+        return Target(evidence.points_NSK2[:, 0], fits_NK * fresh_N1, notes, absent_NK=absent_NK)
+
     return Recipe(
-        label=FittingLabeller(settings, task),
+        label=Plain(label),
         sources=(Source("companions", reading="companions"),),
         terms=(TargetHeatmaps(),),
         panel={"teacher": Member(Newest())},

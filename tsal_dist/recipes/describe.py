@@ -1,6 +1,9 @@
 """A method in words: what it is, its settings, what it asks of whom, and what a label costs."""
 
-from tsal_dist.recipes.api import Recipe, Task
+from contextlib import suppress
+
+from tsal_dist.errors import ConfigError
+from tsal_dist.recipes.api import Task
 from tsal_dist.recipes.find import Method, find_method
 
 FACE = Task(points=68, crop_px=256, stride=4, radius=4, sigma_px=6.0, clip_frames=4)
@@ -10,18 +13,18 @@ FACE = Task(points=68, crop_px=256, stride=4, radius=4, sigma_px=6.0, clip_frame
 def summary(name: str) -> str:
     """One line and the bytes."""
     method = find_method(name)
-    return f"{name:24} {method.line}\n{'':24} {_bytes(method.build({}, FACE))}"
+    return f"{name:24} {method.line}\n{'':24} {_cost(method)}"
 
 
 def describe(name: str) -> str:
     """The line, every setting with its default, and the sources."""
     method = find_method(name)
-    made = method.build({}, FACE)
-    lines = [f"{name}: {method.line}", f"  {_bytes(made)}"]
-    lines += [
-        f"  asks {source.member} for {source.name} ({source.reading}, {source.views} view{'s' * (source.views > 1)})"
-        for source in made.sources
-    ]
+    lines = [f"{name}: {method.line}", f"  {_cost(method)}"]
+    with suppress(ConfigError):
+        lines += [
+            f"  asks {source.member} for {source.name} ({source.reading}, {source.views} view{'s' * (source.views > 1)})"
+            for source in method.build({}, FACE).sources
+        ]
     return "\n".join([*lines, *_settings(method)])
 
 
@@ -33,7 +36,11 @@ def _settings(method: Method) -> list[str]:
     return told
 
 
-def _bytes(made: Recipe) -> str:
+def _cost(method: Method) -> str:
+    try:
+        made = method.build({}, FACE)
+    except ConfigError as error:
+        return str(error)
     if not made.terms:
         return "no labels but the true ones"
     return f"{made.bytes_per_label(FACE.points) / 1000:.1f} kB per label of {FACE.points} points before compression"

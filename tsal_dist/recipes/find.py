@@ -31,6 +31,9 @@ PACKAGED = (
     "tsal",
     "companions",
     "multiaugs",
+    "dual_mean_teacher",
+    "teacher_reviewer_student",
+    "feature_distillation",
 )
 
 

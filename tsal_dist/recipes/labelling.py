@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.center import decode_center
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.metrics.calibration import Calibration
@@ -71,9 +72,10 @@ def label(
     radius: int,
     limits: Limits,
     fitting: "Fitting | None" = None,
+    mirror_K: tuple[int, ...] | None = None,
 ) -> Answers:
-    """The sources' answers for every frame and point."""
-    asked = _Asked(panel, frames, stride, radius, fitting)
+    """The sources' answers for every frame and point. `mirror_K` is for mirrored views; None goes by a face's points."""
+    asked = _Asked(panel, frames, stride, radius, fitting, mirror_K)
     pairs = neighbours(frames)
     tracked = any(source.reading == "track" for source in sources)
     begun = begin_flow(tracker, frames, pairs) if tracked else None  # found beside the detector
@@ -108,9 +110,10 @@ class _Asked:
         stride: int,
         radius: int,
         fitting: Fitting | None,
+        mirror_K: tuple[int, ...] | None,
     ) -> None:
         self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
-        self._stride, self._radius = stride, radius
+        self._stride, self._radius, self._mirror_K = stride, radius, mirror_K
         self._outputs: dict[str, DetectorOutput] = {}
         self._embeddings: dict[str, Tensor] = {}
         self._peaks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
@@ -118,20 +121,27 @@ class _Asked:
     def read(self, source: Source) -> Found:
         output = self._output(source.member, source.reading == "feature")
         if source.reading == "center":
-            faces_NCK2, face_score_NC = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride)
+            faces_NCK2, face_score_NC = decode_center(
+                output.center_N1hw, output.offset_N2Khw, self._stride_of(output)
+            )
             score_NK = face_score_NC[:, :1].expand(faces_NCK2.shape[0], faces_NCK2.shape[2])
             return Found(faces_NCK2[:, 0], score_NK, torch.ones_like(score_NK, dtype=torch.bool))
         if source.reading == "companions":
             assert self._fitting is not None, "made for a method that reads companions"
             known, sigma_px, most = self._fitting
-            agreed = agree(output.points_heat_NKhw, known, self._stride, self._radius, sigma_px)
+            agreed = agree(output.points_heat_NKhw, known, self._stride_of(output), self._radius, sigma_px)
             return Found(agreed.points_NK2, agreed.score_NK, agreed.misfit_NK < most)
         points_NK2, score_NK = self.peaks(source.member, source.views)
         more = None
         if source.reading == "candidates":
-            faces_NCK2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride)
+            faces_NCK2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, self._stride_of(output))
             more = faces_NCK2[:, : source.size].transpose(1, 2)
         elif source.reading == "patch":
+            if self._stride_of(output) != self._stride:
+                raise ConfigError(
+                    f"The source {source.name!r} reads patches off {source.member!r}, whose maps have {self._stride_of(output)} "
+                    f"pixels per cell and the student's {self._stride}. Read its peaks instead (reading='heatmap')."
+                )
             more = cut_patches(output.points_heat_NKhw, points_NK2, source.size, self._stride)
         elif source.reading == "feature":
             more = sample_at(self._embeddings[source.member], points_NK2, self._image_NHWC.shape[1]).half()
@@ -141,13 +151,19 @@ class _Asked:
         """Points and scores of the heatmaps, averaged over the views."""
         if (member, views) not in self._peaks:
             output = self._output(member)
-            seen = [decode_heatmap(output.points_heat_NKhw, self._stride, self._radius)]
+            seen = [decode_heatmap(output.points_heat_NKhw, self._stride_of(output), self._radius)]
             seen += [
-                _seen_turned(self._panel[member], self._image_NHWC, turn, self._stride, self._radius)
-                for turn in turns(views - 1, seen[0][1].shape[1])
+                _seen_turned(
+                    self._panel[member], self._image_NHWC, turn, self._stride_of(output), self._radius
+                )
+                for turn in turns(views - 1, seen[0][1].shape[1], self._mirror_K)
             ]
             self._peaks[member, views] = _average(seen) if views > 1 else seen[0]
         return self._peaks[member, views]
+
+    def _stride_of(self, output: DetectorOutput) -> int:
+        """Pixels per cell of this net's maps: a panel may hold nets of different kinds."""
+        return self._image_NHWC.shape[1] // output.heat_SNKhw.shape[-1]
 
     def _output(self, member: str, with_embedding: bool = False) -> DetectorOutput:
         if member not in self._outputs or (with_embedding and member not in self._embeddings):

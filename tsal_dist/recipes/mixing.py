@@ -50,6 +50,47 @@ class Pasted:
 
 
 @dataclass(frozen=True)
+class BlendedPoints:
+    """Patches around some points, blended with a patch around a point of another frame; such a point counts less by as much
+    as is left of it."""
+
+    points: int = 2
+    size: float = 0.15
+    least: float = 0.3
+    most: float = 0.7
+
+    def __call__(self, lesson: Lesson, rng: np.random.Generator) -> Sequence[Lesson]:
+        original_NHWC, size_px = lesson.frames.image_NHWC, lesson.frames.image_NHWC.shape[1]
+        image_NHWC = original_NHWC.clone()
+        where_NK2, counts_NK = _taught(lesson.targets)
+        half = max(1, round(size_px * self.size / 2))
+        corner_NK2 = np.clip(np.rint(where_NK2).astype(int) - half, 0, size_px - 2 * half)
+        left_NK = np.ones(counts_NK.shape)
+        spots = np.argwhere(counts_NK)
+        for frame, counts_K in enumerate(counts_NK):
+            for place, other, share in rng.random((self.points, 3)) if len(spots) else ():
+                known = np.flatnonzero(counts_K)
+                if len(known):
+                    point = known[int(place * len(known))]
+                    there, its = spots[int(other * len(spots))]
+                    kept = 1 - (self.least + share * (self.most - self.least))
+                    rows, columns = _square(corner_NK2[frame, point], half)
+                    its_rows, its_columns = _square(corner_NK2[there, its], half)
+                    mine = image_NHWC[frame, rows, columns].float()
+                    theirs = original_NHWC[there, its_rows, its_columns].float()
+                    image_NHWC[frame, rows, columns] = (kept * mine + (1 - kept) * theirs).round().byte()
+                    left_NK[frame, point] *= kept
+        left = torch.from_numpy(left_NK).to(lesson.frames.points_NK2)
+        frames = replace(lesson.frames, image_NHWC=image_NHWC)
+        return (Lesson(frames, {name: target.weighed(left) for name, target in lesson.targets.items()}),)
+
+
+def _square(corner_2: NDArray[np.int_], half: int) -> tuple[slice, slice]:
+    x, y = corner_2
+    return slice(y, y + 2 * half), slice(x, x + 2 * half)
+
+
+@dataclass(frozen=True)
 class Turned:
     """Turned and scaled about the middle of the crop once more. A point that leaves it teaches nothing."""
 

@@ -4,15 +4,12 @@ Published with one net, which labels for itself (`average = false`), and with an
 by the height of its peak: all of it above `present`, nothing below.
 """
 
-from collections.abc import Mapping
-
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from tsal_dist.config.section import Section
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
 from tsal_dist.recipes.following import Newest
+from tsal_dist.recipes.labellers import Plain
 from tsal_dist.recipes.mixing import Covered, InTurn, Pasted, Several, Turned
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import TargetHeatmaps
@@ -39,34 +36,15 @@ class Settings(Section):
     """Of the further turn and scale of every view."""
 
 
-class HighPeaks:
-    """Peaks, each with weight one or none."""
-
-    def __init__(self, present: float) -> None:
-        self._present = present
-
-    def moments(self, evidence: Evidence) -> Tensor:
-        return torch.zeros(0)
-
-    def observe(self, moments: Tensor) -> None:
-        """Nothing is learnt."""
-
-    def __call__(self, evidence: Evidence) -> Target:
-        place = evidence.source("heatmap")
-        high_NK = evidence.valid_NSK[:, place] & (evidence.score_NSK[:, place] >= self._present)
-        fresh_N1 = evidence.fresh_N.unsqueeze(-1)
-        notes = {"score": high_NK.to(fresh_N1.dtype), "fresh": fresh_N1.expand(high_NK.shape)}
-        return Target(evidence.points_NSK2[:, place], high_NK * fresh_N1, notes)
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Nothing is remembered."""
-
-
 def recipe(settings: Settings, task: Task) -> Recipe:
     """The easy view is the teacher's, the hard ones are the student's."""
+
+    def label(evidence: Evidence) -> Target:
+        high_NK = evidence.valid_NSK[:, 0] & (evidence.score_NSK[:, 0] >= settings.present)
+        fresh_N1 = evidence.fresh_N.unsqueeze(-1)
+        notes = {"score": high_NK.to(fresh_N1.dtype), "fresh": fresh_N1.expand(high_NK.shape)}
+        return Target(evidence.points_NSK2[:, 0], high_NK * fresh_N1, notes)
+
     turned = Turned(settings.degrees, settings.scale)
     ways = (
         InTurn((turned, Covered(settings.patches, settings.size))),
@@ -75,7 +53,7 @@ def recipe(settings: Settings, task: Task) -> Recipe:
         InTurn((turned, Covered(settings.patches, settings.size), Pasted(settings.patches, settings.size))),
     )
     return Recipe(
-        label=HighPeaks(settings.present),
+        label=Plain(label),
         sources=(Source("heatmap"),),
         terms=(TargetHeatmaps(),),
         panel={"teacher": Member(Newest())},

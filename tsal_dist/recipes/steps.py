@@ -21,8 +21,19 @@ from tsal_dist.losses.supervised import center_loss, heatmap_loss, offset_loss
 from tsal_dist.losses.term import Term
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
-from tsal_dist.recipes.api import Lesson, LossTerm, NetOutput, Progress, Seen, StudentNet, Task, Terms
+from tsal_dist.recipes.api import (
+    Labeller,
+    Lesson,
+    LossTerm,
+    NetOutput,
+    Progress,
+    Seen,
+    StudentNet,
+    Task,
+    Terms,
+)
 from tsal_dist.recipes.frames import Frames
+from tsal_dist.recipes.target import Evidence, Targets, named, truth_first
 
 Forward = Callable[[Tensor], Any]
 
@@ -33,6 +44,14 @@ class Predictions:
 
     points_NK2: Tensor
     peak_NK: Tensor
+
+
+def make_targets(label: Labeller, evidence: Evidence, frames: Frames) -> Targets:
+    """What a method's labels come to: nothing where a frame could not be read, and the truth where it has one."""
+    # A frame that nobody could read is black, and its labels are of a picture that is not there.
+    read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
+    targets = {name: target.weighed(read_N1) for name, target in named(label(evidence)).items()}
+    return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
 
 
 def student_terms(

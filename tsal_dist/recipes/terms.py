@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
 from tsal_dist.losses.consistency import coordinate_loss, label_heatmap_loss
 from tsal_dist.losses.structure import best_offsets, structure_loss
 from tsal_dist.losses.term import Term
+from tsal_dist.models.embedding import sample_at
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.api import Progress, Seen, Task
 from tsal_dist.recipes.frames import Frames
@@ -38,6 +40,32 @@ class TargetHeatmaps:
                 maps.heat_SNKhw, target_maps(target, maps, seen.task), target.weight_NK
             ),
         )
+
+
+@dataclass(frozen=True)
+class StageHeatmaps:
+    """As `TargetHeatmaps`, but the last stage counts in full and each one before it half of the next."""
+
+    share: float = 1.0
+    target: str = TEACHER
+    name: str = "label_heat"
+
+    def weight(self, progress: Progress) -> float:
+        return self.share * progress.weight
+
+    def __call__(self, seen: Seen) -> Term:
+        target = seen.lesson.targets[self.target]
+
+        def one(maps: DetectorOutput) -> Term:
+            wanted_NKhw = target_maps(target, maps, seen.task)
+            stages = maps.heat_SNKhw.unbind(0)
+            terms = [
+                label_heatmap_loss(stage.unsqueeze(0), wanted_NKhw, target.weight_NK) for stage in stages
+            ]
+            halves = [2.0 ** (place - len(stages) + 1) * term.total for place, term in enumerate(terms)]
+            return Term(torch.stack(halves).sum(), terms[0].count)
+
+        return sum_over_nets(seen, one)
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,24 @@ class TargetCoordinates:
             )
 
         return sum_over_nets(seen, one)
+
+
+@dataclass(frozen=True)
+class EmbeddingDirection:
+    """1 - cosine between the student's embedding at a point and the one that the target brings."""
+
+    share: float = 1.0
+    target: str = TEACHER
+    name: str = "embedding"
+
+    def weight(self, progress: Progress) -> float:
+        return self.share * progress.weight
+
+    def __call__(self, seen: Seen) -> Term:
+        target = seen.lesson.targets[self.target]
+        mine_NKD = sample_at(seen.nets[0].more["embedding"], target.points_NK2, seen.task.crop_px)
+        apart_NK = 1 - F.cosine_similarity(mine_NKD, target.more["embedding"].float(), dim=-1)
+        return Term((apart_NK * target.weight_NK).sum(), apart_NK.new_tensor(float(len(apart_NK))))
 
 
 @dataclass(frozen=True)

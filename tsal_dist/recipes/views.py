@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import flip_order
+from tsal_dist.geometry.flip import known_order
 
 
 class Turn(NamedTuple):
@@ -28,16 +28,15 @@ _LIST = ((0.0, 1.0, True), (8.0, 0.95, False), (-8.0, 1.05, True), (-8.0, 0.95, 
 _MORE = ((15.0, 1.0, False), (-15.0, 1.0, True))
 
 
-def turns(count: int, num_points: int) -> list[Turn]:
+def turns(count: int, num_points: int, mirror_K: tuple[int, ...] | None = None) -> list[Turn]:
     """The first `count` other views. A layout without mirrored names gets the same views unmirrored."""
     views = (*_LIST, *_MORE)
     if count > len(views):
         raise ConfigError(
             f"method.views is {count + 1}; there are {len(views) + 1} different views. Use at most that many."
         )
-    try:
-        order = tuple(flip_order(num_points))
-    except ConfigError:
+    order = known_order(mirror_K, num_points)
+    if not order:
         return [
             Turn(degrees + (4.0 if mirrored else 0.0), zoom, ()) for degrees, zoom, mirrored in views[:count]
         ]

@@ -32,14 +32,22 @@ from tsal_dist.engine.api import Engine
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
 from tsal_dist.observe.meters import Pace
+from tsal_dist.observe.profiler import StepProfiler, mark_phase
 from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.step_plan import Plan
 from tsal_dist.recipes.api import Lesson, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.steps import Predictions, add_terms, student_terms, term_weights, total_loss
+from tsal_dist.recipes.steps import (
+    Predictions,
+    add_terms,
+    make_targets,
+    student_terms,
+    term_weights,
+    total_loss,
+)
 from tsal_dist.recipes.students import part_of
-from tsal_dist.recipes.target import Target, Targets, named, truth_first
+from tsal_dist.recipes.target import Target, Targets
 from tsal_dist.roles.batches import stack_frames
 from tsal_dist.roles.feedback import Notes
 from tsal_dist.roles.label_feed import Delivered, LabelFeed
@@ -72,7 +80,8 @@ class Student:
     notes: Notes | None = None
     """For the teacher, of the labels it disagrees with; where they are asked for."""
     sums: StepSums = field(default_factory=StepSums)
-    pace: Pace = field(default_factory=Pace)
+    profiler: StepProfiler = field(default_factory=StepProfiler)
+    pace: Pace = field(default_factory=lambda: Pace(mark=mark_phase))
     """What its time goes into, between two lines of metrics."""
     ahead: int = 0
     """Steps that are planned before they come, if there are labels for them, so that their pixels are read meanwhile."""
@@ -252,13 +261,7 @@ class Student:
         """Points and weights, by what was usual over all ranks up to the step before."""
         if plan is None or plan.rows_per_rank == 0 or delivered is None:
             return None
-        evidence, frames = delivered.pseudo.evidence, delivered.pseudo.frames
-        # A frame that nobody could read is black, and its labels are of a picture that is not there.
-        read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
-        targets = {
-            name: target.weighed(read_N1) for name, target in named(self.recipe.label(evidence)).items()
-        }
-        return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
+        return make_targets(self.recipe.label, delivered.pseudo.evidence, delivered.pseudo.frames)
 
     def _late_numbers(self, seen: Predictions | None, delivered: Delivered | None) -> dict[str, Tensor]:
         """What is watched of a step, this rank's share of it; of all ranks, so that they agree on whether to go on."""

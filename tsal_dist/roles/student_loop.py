@@ -130,7 +130,8 @@ def take_step(student: Student, message: StepMessage) -> None:
     step = student.step_number
     if student.usage and step in student.coming:
         student.usage.take(student.coming[step])
-    student.step()
+    with student.profiler.step():
+        student.step()
     _report_damage(student)
     if student.planner:
         student.planner.trained(step)

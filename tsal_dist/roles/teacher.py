@@ -30,6 +30,7 @@ from tsal_dist.losses.term import Term
 from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.observe.meters import Pace
+from tsal_dist.observe.profiler import mark_phase
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.recipes.api import Member, OwnLessons, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.frames import Answers, neighbours
@@ -77,7 +78,7 @@ class Teacher:
     turn: int = -1
     """The last step before which it took its turn, where both roles keep a fixed schedule."""
     labelled_rows: int = 0
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(default_factory=lambda: Pace(mark=mark_phase))
     """What its time goes into, between two lines of metrics."""
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -142,6 +143,7 @@ class Teacher:
                 radius=self.task.radius,
                 limits=Limits(settings.tracker.max_fb_error_px, settings.tracker.max_move * settings.crop_px),
                 fitting=self.fitting,
+                mirror_K=self.task.mirror_K,
             )
             for start in range(0, len(clips), at_once)
         ]

@@ -22,11 +22,14 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
+from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluator
+from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.companions import learn_companions
 from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.plan_source import PlanSource
@@ -103,11 +106,17 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
         radius=model.decode_radius,
         sigma_px=config.train.loss.sigma_px,
         clip_frames=config.data.clip_frames,
+        load_net=_load_net,
         max_fb_error_px=model.tracker.max_fb_error_px,
         average=config.train.average,
         teaches_absent=config.train.loss.absent,
         absent=tuple((1 - np.mean(placed_MK, 0)).tolist()) if len(placed_MK) else (),
+        mirror_K=mirror_order(model.layout.flip, model.layout.names, model.num_points),
     )
+
+
+def _load_net(place: str) -> nn.Module:
+    return (load_trained(place, "student") if Path(place).is_dir() else load_weights(place)).model
 
 
 def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitting | None:
@@ -144,8 +153,10 @@ def build_student(
     engine = build_engine(
         net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
+    watched = config.runtime.log.profile if role_rank.rank == 0 else 0
     return Student(
         config=config,
+        profiler=StepProfiler(run.dir.root / "profile", "student-0", watched),
         recipe=recipe,
         rank=role_rank.rank,
         world=role_rank.world,

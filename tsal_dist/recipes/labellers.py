@@ -1,0 +1,30 @@
+"""A labeller that remembers nothing: one function from what the sources say to targets."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from tsal_dist.recipes.target import Evidence, Target, Targets
+
+
+class Plain:
+    """As the function says, frame by frame."""
+
+    def __init__(self, label: Callable[[Evidence], Target | Targets]) -> None:
+        self._label = label
+
+    def moments(self, evidence: Evidence) -> Tensor:
+        return torch.zeros(0)
+
+    def observe(self, moments: Tensor) -> None:
+        """Nothing is learnt."""
+
+    def __call__(self, evidence: Evidence) -> Target | Targets:
+        return self._label(evidence)
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing is remembered."""
