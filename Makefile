@@ -55,14 +55,16 @@ demo: demo-data ## the whole story on a laptop: train on 5 % labels, asynchronou
 	@echo "         runs/demo/report/overlay.mp4  landmarks on a video that was not trained on"
 	@echo "         demo/synthetic/contact.png    the synthetic people"
 
-# Two workers on two cores, as each computes with one thread.
+# Two workers on two cores, as each computes with one thread. A file stays with one worker: what its tests share, such as
+# a run to look at, is made once.
 WORKERS ?= 2
+IN_PARALLEL = -n $(WORKERS) --dist loadfile --durations=10
 
 test: setup ## the fast tests: all that start no processes, in minutes (ARGS= goes to pytest)
-	@$(BIN)/python -m pytest --fast -n $(WORKERS) --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest --fast $(IN_PARALLEL) $(ARGS)
 
 test-all: setup ## every test: whole runs, kills, launchers too (ARGS= goes to pytest)
-	@$(BIN)/python -m pytest -n $(WORKERS) --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest $(IN_PARALLEL) $(ARGS)
 
 check: setup ## format check, lint, strict types
 	@$(BIN)/ruff format --check .

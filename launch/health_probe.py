@@ -57,9 +57,9 @@ def main(argv: list[str]) -> int:
     now_s = time.monotonic()
     sights = look(read_beats(args.folder, socket.gethostname()), _recall(args.memory), now_s)
     write_whole(args.memory, json.dumps({name: asdict(sight) for name, sight in sights.items()}).encode())
-    verdict = judge(sights, now_s, args.silent_s)
-    sys.stdout.write((verdict or "alive") + "\n")
-    return ExitCode.FAILED if verdict else ExitCode.DONE
+    fault = judge(sights, now_s, args.silent_s)
+    sys.stdout.write((fault or "alive") + "\n")
+    return ExitCode.FAILED if fault else ExitCode.DONE
 
 
 def read_beats(folder: Path, host: str) -> dict[str, bytes]:

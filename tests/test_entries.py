@@ -141,6 +141,22 @@ def test_under_torchrun_the_useful_line_comes_last(tmp_path):
     assert "error: train.optim.lr = 'much' is not valid" in told[-1]
 
 
+def test_a_batch_that_no_machine_holds_is_refused_before_any_of_it_is_taken(faces, tmp_path):
+    line = refusal("train", *words(faces, tmp_path / "run", "train.labelled_batch=100000"))
+    assert "train.labelled_batch is 100000 and data.labelled holds 8 labelled frames" in line
+    done = entry(
+        "train",
+        "--config",
+        "configs/demo.toml",
+        "--dry-run",
+        "runtime.topology=inline",
+        "train.labelled_batch=8000",
+    )
+    memory = json.loads(done.stdout)["memory_per_student"]
+    assert float(memory.split()[0]) > 1
+    assert "backward pass" in memory
+
+
 def test_who_interrupts_a_command_is_told_how_to_go_on(capsys):
     from tsal_dist.cli import INTERRUPTED, run_entry
 

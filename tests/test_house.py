@@ -174,3 +174,31 @@ def test_no_two_test_modules_share_a_name():
     """pytest imports them by their names alone: the second one would end the collection."""
     names = Counter(page.name for page in (ROOT / "tests").rglob("*.py") if page.name != "conftest.py")
     assert [name for name, times in names.items() if times > 1] == []
+
+
+BEHIND_PROTOCOLS = {
+    "Planner",
+    "Replay",
+    "NoTeacher",
+    "WatchedTeacher",
+    "MonotonicClock",
+    "OwnPace",
+    "Caller",
+    "Beside",
+}
+"""What a role's loop meets as a `PlanSource`, as `Peers`, as a `Clock` or as a `Schedule`."""
+
+
+def told_apart(text: str) -> set[str]:
+    """Classes behind a protocol that a page of code asks for by name."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    asked = [call.args[1] for call in calls if getattr(call.func, "id", "") in ("isinstance", "issubclass")]
+    return {
+        node.id for kinds in asked for node in ast.walk(kinds) if isinstance(node, ast.Name)
+    } & BEHIND_PROTOCOLS
+
+
+def test_a_loop_does_not_ask_what_it_meets():
+    pages = [path for room in ("roles", "runs") for path in (PACKAGE / room).rglob("*.py")]
+    assert not {path.name: names for path in pages if (names := told_apart(path.read_text()))}
+    assert told_apart("if isinstance(planner, Planner | Replay): pass") == {"Planner", "Replay"}

@@ -2,6 +2,7 @@
 
     python tools/export_weights.py --run runs/demo --out demo.safetensors
     python tools/export_weights.py --run runs/demo --role teacher --out demo.onnx
+    python tools/export_weights.py --run runs/demo --whole --out whole.onnx
 
 A .safetensors file holds its config: `python -m tsal_dist.predict --weights demo.safetensors --video ...`.
 """
@@ -23,14 +24,25 @@ def main(argv: list[str]) -> int:
     add("--role", choices=["student", "teacher"], default="student", help="whose weights (student)")
     add("--step", default="best", help="best by validation, last, or a step (best)")
     add("--out", required=True, type=Path, metavar="FILE", help="ends in .safetensors, .onnx or .pt2")
+    add(
+        "--whole",
+        action="store_true",
+        help=".onnx with crop and decoder inside: picture and boxes in, points out",
+    )
     args = parser.parse_args(argv)
 
     from tsal_dist.inference.export import ENDINGS, export
     from tsal_dist.inference.session import open_detector
 
-    check_file("--out", args.out, ENDINGS)
+    check_file("--out", args.out, (".onnx",) if args.whole else ENDINGS)
     detector = open_detector(run=args.run, role=args.role, step=args.step)
     trained = detector.trained
+    if args.whole:
+        from tsal_dist.inference.export_whole import export_whole
+
+        difference_px = export_whole(trained, args.out, detector.trust)
+        print(f"{args.out}: {trained.name}, its points differ by {difference_px:.1g} px at most")
+        return 0
     difference = export(trained, args.out, detector.trust)
     size_mb = args.out.stat().st_size / 1e6
     print(f"{args.out}: {trained.name}, {size_mb:.1f} MB, differs by {difference:.1g} of the largest output")

@@ -11,8 +11,8 @@ a mount come from `label_queue.py doctor`, and every parameter of a store can be
 ops/s       operations per second that the run asks of the store, and their share of its ceiling
 poll s      time from one look at all logs to the next
 planner     share of rank 0's time that planning needs, in the thread that trains; from 1 on it falls behind
-rings       share of a step that four all-reduces and one broadcast of a few bytes take: gloo passes the first around a
-            ring, the other down a tree, whatever the backend of the gradients
+rings       share of a step that an all-reduce and a broadcast of a few bytes take: gloo passes the first around a ring,
+            the other down a tree, whatever the backend of the gradients
 pace        student steps per second, as a share of those asked for: what planner and rings leave
 late s      commit to plan: median and 99th percentile
 MB/s        through the store: written, inspected, read by the ranks; once for each machine where it has a page cache
@@ -103,8 +103,8 @@ class Outcome:
 
 LEAST_SHARE = 0.1  # an overloaded store is named as such, how slow it then is means nothing
 RANGE_BYTES = 90
-# The stop flag, the losses' counts, the sources' moments, the collapse gauge.
-RINGS_PER_STEP = 4
+# The stop flag. What else a step adds up over ranks travels with its tensors: by NCCL, on GPUs.
+RINGS_PER_STEP = 1
 # Claims are listed and the beat replaced; rank 0 also reads the other role's hello and beat.
 BEAT_CALLS, FIRST_RANK_CALLS = 2, 4
 STORES = {

@@ -153,6 +153,7 @@ def _show(
     rates_file: str | None,
 ) -> None:
     from tsal_dist.planning.demand import describe_demand
+    from tsal_dist.planning.memory import need_of
     from tsal_dist.runs.follow_shards import follow_shards
 
     tracks = any(source.reading == "track" for source in recipe.sources)
@@ -161,6 +162,7 @@ def _show(
         "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
         "started_by_torchrun": environment.launched,
         "per_rank": describe_demand(config, tracks),
+        "memory_per_student": need_of(config).describe(),
         "bytes_per_label": recipe.bytes_per_label(config.model.num_points),
     }
     if rates_file:

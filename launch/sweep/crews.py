@@ -24,7 +24,7 @@ from tsal_dist.run_dir import RunDir
 TEACHER_RESTARTS = 3
 
 
-class Hands(Protocol):
+class TrialMachine(Protocol):
     """A machine, as seen from where the trial is: every call may cross the network."""
 
     address: str
@@ -53,7 +53,7 @@ class Crews:
         config: RunConfig,
         overrides: Sequence[str],
         run: Path,
-        machines: Sequence[Hands],
+        machines: Sequence[TrialMachine],
     ) -> None:
         self._plan, self._run, self._machines = plan, run, machines
         place = plan.file.place

@@ -11,8 +11,8 @@ from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.errors import ExitCode
 
 
-def leash_words(command: list[str]) -> list[str]:
-    """`command`, on a leash that this process holds."""
+def ending_with_this_process(command: list[str]) -> list[str]:
+    """The command that starts `command`, and ends it should this process die."""
     return [sys.executable, "-m", "launch.sweep.die_with_parent", str(os.getpid()), *command]
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     """Tie this process to its parent, then become the command."""
     parent, *command = sys.argv[1:]
     die_with_parent()
-    # The parent may have died before: then nobody is left to hold the leash.
+    # The parent may have died before: then nobody is left whose end could be this one's.
     if os.getppid() != int(parent):
         return ExitCode.REQUEUE
     os.execv(command[0], command)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launch import processes
-from launch.sweep.die_with_parent import leash_words
+from launch.sweep.die_with_parent import ending_with_this_process
 from tsal_dist.dist.environment import child_environment
 from tsal_dist.dist.parent_death import adopt_orphans
 
@@ -45,7 +45,7 @@ class Machine:
     def start(self, name: str, words: Sequence[str], log: Path, settings: Mapping[str, str]) -> int:
         """Start a crew by launch.crew's `words`; its process id."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = leash_words([sys.executable, "-m", "launch.crew", *words])
+        command = ending_with_this_process([sys.executable, "-m", "launch.crew", *words])
         with open(log, "ab", buffering=0) as output:
             self._crews[name] = subprocess.Popen(
                 command,

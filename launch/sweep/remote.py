@@ -19,7 +19,7 @@ CALL_S = 60.0
 """How long a machine may take to answer: it only starts and looks after processes."""
 
 
-class _Seat(Machine):
+class _MachineActor(Machine):
     """A machine that knows where it is."""
 
     def address(self) -> str:
@@ -68,10 +68,10 @@ def take_machines(plan: SweepPlan) -> list[RemoteMachine]:
     found = []
     for index, bundle in enumerate(plan.bundles):
         where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
-        seat = ray.remote(_Seat).options(
+        actor = ray.remote(_MachineActor).options(
             num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), scheduling_strategy=where
         )
-        found.append(RemoteMachine(seat.remote(plan.root, plan.folder)))
+        found.append(RemoteMachine(actor.remote(plan.root, plan.folder)))
     return found
 
 

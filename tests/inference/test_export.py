@@ -43,6 +43,7 @@ def test_tensors_come_back_with_their_config(trained, tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["w.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_program_takes_any_number_of_crops(trained, tmp_path):
     path = tmp_path / "w.pt2"
     assert export(trained, path) <= TOLERANCE

@@ -67,6 +67,7 @@ def run(tmp_path_factory):
     return faces, train(faces, folder / "run", "method.name=supervised")
 
 
+@pytest.mark.slow
 def test_from_a_run_to_a_sheet(run, tmp_path):
     faces, folder = run
     done = subprocess.run(

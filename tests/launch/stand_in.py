@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--resume-or-start", action="store_true")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args(argv)
-    assert args.resume, "launchers always resume"
+    assert args.resume_or_start, "launchers always resume"
 
     config = load_config(args.config, args.overrides)
     environment = read_environment()

@@ -58,6 +58,7 @@ def test_smoothness_by_hand():
     assert smoothness_loss(flow, edge).total == pytest.approx(6 * np.exp(-10))
 
 
+@pytest.mark.slow
 def test_a_flow_network_learns_to_follow():
     """From nothing, on one pair: the census loss alone finds the motion."""
     torch.manual_seed(0)

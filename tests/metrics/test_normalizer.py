@@ -55,5 +55,5 @@ def test_unfit_names_are_refused_with_those_that_fit():
     points, visible = face(19)
     with pytest.raises(ConfigError, match="box_diagonal, face_size"):
         lengths("inter_ocular", points, visible)
-    with pytest.raises(ConfigError, match="needs the face boxes"):
+    with pytest.raises(ConfigError, match="needs the boxes of the test set"):
         lengths("face_size", points, visible)

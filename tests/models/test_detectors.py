@@ -112,6 +112,7 @@ def test_compiles_as_one_graph(detectors, name):
     torch.testing.assert_close(got.heat_SNKhw, expected.heat_SNKhw)
 
 
+@pytest.mark.slow
 def test_backward_through_a_compiled_graph():
     model = build_detector("lite", 4)
     out = torch.compile(model, backend="aot_eager", fullgraph=True)(image())

@@ -27,6 +27,7 @@ W300 = {
 }
 
 
+@pytest.mark.slow
 def test_the_four_parts_of_300w(tmp_path):
     fake_300w(tmp_path, W300)
     assert recognise(tmp_path) == "300W"

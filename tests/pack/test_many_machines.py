@@ -70,6 +70,7 @@ def test_the_one_that_commits_packs_what_a_lost_machine_left(plan, whole, tmp_pa
     assert files_of(tmp_path / "train") == whole
 
 
+@pytest.mark.slow
 def test_machines_at_the_same_time_as_processes_of_the_tool(videos, whole, tmp_path):
     words = ["--videos", str(videos), "--boxes", str(videos / "boxes.csv"), "--shard-frames", "10"]
     words += ["--out", str(tmp_path), "--workers", "2"]

@@ -93,3 +93,25 @@ def test_where_the_box_comes_from(box, detect, wanted):
     image = np.zeros((48, 64, 3), np.uint8)
     row, _ = row_of([[3, 3], [18, 3], [10, 18]], image, (1, 2, 30, 40), detect=detect, options={"box": box})
     assert row.box == wanted
+
+
+def test_a_landmark_far_outside_of_the_picture_is_a_mistake_that_is_named():
+    """One that the edge cuts off loses its place; labels of another size of the video are no labels of this one."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    row, jpg = row_of([[10, 10], [20, 20], [66, 20]], image)
+    assert row.status == "ok"
+    assert row.visible_K.tolist() == [1, 1, 0]
+    row, jpg = row_of([[10, 10], [400, 20], [30, 20]], image)
+    assert (row.status, jpg) == ("annotation", None)
+    assert "landmark 1 is at 400 20, far outside of the picture of 64 x 48" in row.reason
+    hidden = np.array([1, 0, 1], np.uint8)
+    assert row_of([[10, 10], [400, 20], [30, 20]], image, visible_K=hidden)[0].status == "ok"
+
+
+@pytest.mark.parametrize("box", [(5.0, 5.0, 5.0000001, 20.0), (5.0, 5.0, 30.0, 5.5)])
+def test_a_box_without_area_in_the_stored_picture_is_refused(box):
+    """lint would refuse it: what is packed passes."""
+    image = np.zeros((480, 640, 3), np.uint8)
+    row, _ = row_of([[10, 10], [20, 20], [30, 20]], image, box=box)
+    assert row.status == "no_box"
+    assert "px where it is stored" in row.reason

@@ -40,6 +40,7 @@ def test_every_parameter_gets_a_gradient(tracker):
     assert [name for name, parameter in tracker.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.slow
 def test_compiles_as_one_graph(tracker):
     a, b = frames()
     with torch.no_grad():

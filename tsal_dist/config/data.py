@@ -53,7 +53,7 @@ class DataConfig(Section):
     """Shards in, clips out."""
 
     labelled: Urls = ()
-    """Folders or URLs of shards whose labelled frames both roles learn from."""
+    """Folders or URLs of shards whose labelled frames both roles learn from; also folders of WebDataset tars of others."""
 
     unlabelled: Urls = ()
     """Folders or URLs of shards whose clips the teacher labels; annotations in them are never read."""

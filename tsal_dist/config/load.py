@@ -106,7 +106,11 @@ def _nearest_file(path: Path) -> str:
     near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.5)
     if near:
         return f" Did you mean {near[0]!r}?"
-    return f" {folder} holds: {', '.join(names)}." if names else ""
+    return (
+        f" {folder} holds: {', '.join(names)}."
+        if names
+        else " Name one that is there, or none: every setting has a default."
+    )
 
 
 def _parse_override(text: str) -> Tree:

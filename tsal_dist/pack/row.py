@@ -17,6 +17,10 @@ from tsal_dist.pack.window import Window, WindowFollower, enclose
 from tsal_dist.shards.frames import OK, FrameRow
 
 _UNLABELLED = Label(Face())
+_FAR = 0.5
+"""Landmarks that lie further out than so much of the picture's longer side are mistakes."""
+_LEAST_PX = 1.0
+"""Sides of a stored box are no shorter."""
 _DECIMALS = 3  # of a pixel, in JSON; the frame table is exact
 
 
@@ -42,6 +46,8 @@ def build_row(
     if label.problem:
         return failed("annotation", label.problem)
     source: Image = decoded.image_HWC
+    if astray := _far_outside(label.face, source):
+        return failed("annotation", astray)
     face = _inside(label.face, source)
     if label.face.points_K2 is not None and face.points_K2 is None:
         return failed("annotation", "every landmark is outside of the picture")
@@ -59,6 +65,11 @@ def build_row(
     if not encoded:
         return failed("unreadable", "the picture cannot be stored as JPEG")
     row = _stored_row(piece.source.name, decoded, index, (source, image), face, box, window)
+    x1, y1, x2, y2 = row.box
+    if min(x2 - x1, y2 - y1) < _LEAST_PX:
+        return failed(
+            "no_box", f"the box is {x2 - x1:.2g} x {y2 - y1:.2g} px where it is stored: nothing is to be seen"
+        )
     return row, jpg.data
 
 
@@ -94,6 +105,24 @@ def _stored_row(
         points_K2=_moved_points(face, (left, top), (x_scale, y_scale)),
         visible_K=face.visible_K,
         attributes=face.attributes,
+    )
+
+
+def _far_outside(face: Face, image: Image) -> str:
+    """Which landmark is so far off that it is a mistake, and not a face that the picture's edge cuts; "" for none."""
+    if face.points_K2 is None or face.visible_K is None:
+        return ""
+    height, width = image.shape[:2]
+    room = _FAR * max(height, width)
+    low, high = np.array([-room, -room]), np.array([width + room, height + room])
+    astray_K = (face.visible_K > 0) & ((face.points_K2 < low) | (face.points_K2 > high)).any(1)
+    if not astray_K.any():
+        return ""
+    point = int(np.flatnonzero(astray_K)[0])
+    x, y = face.points_K2[point]
+    return (
+        f"landmark {point} is at {x:.0f} {y:.0f}, far outside of the picture of {width} x {height}: "
+        "labels are in pixels of the file that is packed"
     )
 
 

@@ -108,7 +108,7 @@ def check_apart(rows: Sequence[SourceRow], folder: str, others: Iterable[str]) -
             if row.digest in mine:
                 raise ConfigError(
                     f"{mine[row.digest]} is also in {other}, as {row.name}: a video or image in two splits leaks "
-                    f"from one into the other. Take it out of one of the lists, or pack {folder} elsewhere."
+                    f"from one into the other. Take it out of what is packed into {folder}, or of the other."
                 )
 
 

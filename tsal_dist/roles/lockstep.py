@@ -22,6 +22,7 @@ from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost
 from tsal_dist.exchange.beat import DONE, NAMES, Watch
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.roles.peers import STUDENT_PEER, Peers
+from tsal_dist.roles.student_loop import OwnPace
 from tsal_dist.roles.teacher_loop import IDLE_S, TeacherLinks
 
 log = logging.getLogger(__name__)
@@ -68,18 +69,15 @@ def take_turn(links: TeacherLinks, step: int) -> None:
     gather_json(None)  # every rank's labels are committed before the student looks for them
 
 
-class Caller:
-    """The student's side, on rank 0: its schedule. Make it before the roles meet: what an earlier attempt asked is
-    forgotten then."""
+class Caller(OwnPace):
+    """The student's side, on rank 0: its schedule. Where the student goes on, that it left and that the run has ended
+    the teacher finds by itself. Make it before the roles meet: what an earlier attempt asked is forgotten then."""
 
     def __init__(self, store: Store, config: RunConfig, peers: Peers, clock: Clock, stop: StopFlag) -> None:
         self._store, self._config, self._peers, self._clock, self._stop = store, config, peers, clock, stop
         self._name = secrets.token_hex(8)
         store.replace(ASKED, b"")
         ensure(store, ANSWERED)
-
-    def resume(self, step: int | None) -> None:
-        """The teacher finds by itself where the student goes on."""
 
     def before_step(self, step: int) -> None:
         """Return when the teacher has taken its turn, or when this process is asked to stop."""
@@ -90,12 +88,6 @@ class Caller:
         """Return when the teacher has saved what it is at this step, or when this process is asked to stop."""
         if saves_after(self._config, step):
             self._ask(SAVE, step)
-
-    def save(self, step: int) -> None:
-        """The teacher saves by itself when it finds that the student has left."""
-
-    def end(self) -> None:
-        """The teacher finds the reason why the run ends."""
 
     def _ask(self, what: str, step: int) -> None:
         words = json.dumps({"what": what, "step": step, "by": self._name}).encode()

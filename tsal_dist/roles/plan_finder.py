@@ -50,8 +50,7 @@ class PlanFinder:
         source.tick()
         policy = self.config.runtime.queue.on_starvation
         if policy in ("wait", "abort"):
-            # A log that has come to its end stays there: one deadline is enough.
-            self._wait(rows * self.world, step, lambda: not (self.config.runtime.offline and self._gave_up))
+            self._wait(rows * self.world, step, lambda: self._may_come)
         elif self.limit.holds(step, source.bound_steps):
             self._wait(1, step, lambda: self.peers.teacher_is_at_work() and not self._gave_up)
         if self.stop.requested:
@@ -59,6 +58,13 @@ class PlanFinder:
         plan = source.plan(step, rows, self.world, reuse=policy == "reuse")
         self.limit.observe(plan)
         return plan
+
+    @property
+    def _may_come(self) -> bool:
+        """Whether rows can come while nobody takes a step."""
+        if self.config.runtime.offline:
+            return not self._gave_up  # a log that has come to its end stays there: one deadline is enough
+        return not self.config.takes_turns
 
     @property
     def _gave_up(self) -> bool:

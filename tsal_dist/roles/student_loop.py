@@ -45,7 +45,7 @@ class Schedule(Protocol):
 
 
 class OwnPace:
-    """Of a teacher that waits for nobody, and for which nobody waits; or of none."""
+    """Of a teacher that waits for nobody, and for which nobody waits; or of none. Nothing is to be done."""
 
     def resume(self, step: int | None) -> None:
         pass

@@ -10,6 +10,7 @@ from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.foreign import index_folder
 from tsal_dist.runs.overlap import refuse_overlap
+from tsal_dist.runs.same_footage import refuse_same_footage
 from tsal_dist.shards.files import is_local, local_path
 from tsal_dist.shards.manifest import MANIFEST
 
@@ -63,6 +64,14 @@ def open_data(config: RunConfig) -> Shards:
         for name in ("labelled", "unlabelled"):
             refuse_overlap(opened[name], validation, f"data.{name}")
     return Shards(labelled, opened["unlabelled"] if needs_clips else None, validation)
+
+
+def refuse_leaks(shards: Shards) -> None:
+    """ConfigError where held-out footage is trained on under another name: pictures are compared, which takes seconds."""
+    if shards.validation:
+        refuse_same_footage(shards.labelled, shards.validation, "data.labelled")
+        if shards.unlabelled and shards.unlabelled.fingerprint != shards.labelled.fingerprint:
+            refuse_same_footage(shards.unlabelled, shards.validation, "data.unlabelled")
 
 
 def open_named(key: str, urls: Sequence[str], config: RunConfig) -> ShardSet:

@@ -37,6 +37,7 @@ from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
+from tsal_dist.planning.memory import refuse_too_much
 from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
 from tsal_dist.roles.lockstep import Caller, check_seats, run_lockstep_teacher
@@ -67,7 +68,7 @@ from tsal_dist.runs.build import (
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.follow_shards import follow_shards
-from tsal_dist.runs.open_data import Shards, open_data
+from tsal_dist.runs.open_data import Shards, open_data, refuse_leaks
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.publish import WeightPublisher
@@ -180,6 +181,9 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
     limits = run.config.runtime.deadlines
     role_rank = RoleRank(group.rank, group.world, group.device)
     shards = open_data(run.config)
+    if role_rank.rank == 0 and seat.role != "teacher" and not run.resumed:
+        refuse_too_much(run.config, sum(manifest.labelled for manifest in shards.labelled.manifests))
+        refuse_leaks(shards)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
     tenures = {

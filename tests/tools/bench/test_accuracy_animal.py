@@ -75,6 +75,7 @@ def test_few_labels_are_part_of_many():
     assert few != draw(places, 5, fold=3)
 
 
+@pytest.mark.slow
 def test_folds_are_packed_with_the_whole_picture_as_box(animal, tmp_path):
     data = make_animal(animal, tmp_path / "out", [3, 100], steps=10, repeats=5)
     assert data.amounts == ("3", "8"), "all that a fold has"

@@ -32,7 +32,7 @@ def test_every_side_has_the_same_global_batch():
     assert sharing.train.unlabelled_batch == 8
     assert sharing.runtime.teachers == "2"
     for ours in (apart, sharing):
-        assert ours.train.sources == synchronous.train.sources
+        assert ours.method == synchronous.method
         assert ours.model == synchronous.model
         assert ours.train.optim == synchronous.train.optim
         assert ours.runtime.weights == synchronous.runtime.weights

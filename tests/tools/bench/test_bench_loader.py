@@ -2,7 +2,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_short_round_gives_every_ratio():
     output = subprocess.run(
         [sys.executable, "-m", "tools.bench.loader", "--quick"],
