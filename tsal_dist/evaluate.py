@@ -6,7 +6,7 @@ python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,6 @@ def main(argv: list[str]) -> int:
 
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError
-    from tsal_dist.geometry.flip import mirror_order
     from tsal_dist.inference.evaluation import KEPT_WORST
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.inference.views import choose_views
@@ -67,6 +66,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
     shards = open_named("--shards" if args.shards else "data.validation", urls, first)
     device, decoding = pick_device(), read_decoding(args)
+    choose_views(decoding.of(first.model))
     found: dict[str, Evaluation] = {}
     for run in args.run:
         config = override(load_run(run).config, f"data.normalizer={args.normalizer or first.data.normalizer}")
@@ -75,11 +75,7 @@ def main(argv: list[str]) -> int:
                 f"{urls[0]} has {shards.points} landmarks and {run} was trained for "
                 f"{config.model.num_points}. Evaluate on shards of the same layout."
             )
-        layout = config.model.layout
-        mirror_K = mirror_order(layout.flip, layout.names, shards.points)
-        choose_views(decoding.views, shards.points, mirror_K)
-        evaluator = build_evaluator(config, shards, device)
-        evaluator = replace(evaluator, decoding=replace(decoding, mirror_K=mirror_K))
+        evaluator = replace(build_evaluator(config, shards, device), decoding=decoding.of(config.model))
         for role in _roles(args.role, config):
             trained = load_trained(run, role, args.step)
             trained.model.to(device)
@@ -148,7 +144,8 @@ def _numbers(
 ) -> dict[str, object]:
     return {
         "shards": urls,
-        **asdict(decoding),
+        "views": decoding.views,
+        "squared": decoding.squared,
         **({"point_names": list(names)} if names else {}),
         "models": {
             name: {

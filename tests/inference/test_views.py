@@ -5,6 +5,7 @@ import argparse
 import pytest
 import torch
 
+from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import flip_order
 from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
@@ -13,7 +14,7 @@ from tsal_dist.inference.views import View, choose_views, find_points, seen_in
 from tsal_dist.models.output import DetectorOutput
 
 SIZE_PX, STRIDE, POINTS, SIGMA_PX = 64, 4, 19, 4.0
-MANY = {True: 8, False: 5}
+MIRROR = flip_order(POINTS)
 
 
 class Seeing:
@@ -34,7 +35,7 @@ class Seeing:
         now_K2 = torch.stack([index_K % SIZE_PX, index_K // SIZE_PX], dim=-1).float()
         mirrored = origin_2HW[0, 0, 0] > origin_2HW[0, 0, -1]
         if mirrored:
-            now_K2 = now_K2[list(flip_order(POINTS))]
+            now_K2 = now_K2[list(MIRROR)]
         now_K2 = now_K2 + torch.tensor([self.error_px, 0.0])
         seen_1K = torch.ones(1, len(now_K2))
         heat = encode_heatmap(now_K2.unsqueeze(0), seen_1K, (SIZE_PX // STRIDE,) * 2, STRIDE, SIGMA_PX)
@@ -71,7 +72,7 @@ def test_each_views_maps_come_home(points_K2, view):
     """To a half pixel, which is what the toy detector's whole pixels leave."""
     detector = Seeing(points_K2)
     straight = find(detector, PLAIN)[0]
-    heat_NKhw = seen_in(detector, ramps(), STRIDE, view)
+    heat_NKhw = seen_in(detector, ramps(), STRIDE, view, MIRROR)
     found, _ = decode_heatmap(heat_NKhw, STRIDE)
     torch.testing.assert_close(found, straight, atol=0.8, rtol=0)
     assert (found - straight).mean().abs() < 0.2
@@ -80,7 +81,7 @@ def test_each_views_maps_come_home(points_K2, view):
 def test_a_mirrored_view_is_exact(points_K2):
     detector = Seeing(points_K2)
     plain = detector(ramps()).points_heat_NKhw
-    assert torch.allclose(seen_in(detector, ramps(), STRIDE, View(mirrored=True)), plain, atol=1e-6)
+    assert torch.allclose(seen_in(detector, ramps(), STRIDE, View(mirrored=True), MIRROR), plain, atol=1e-6)
 
 
 def test_a_leaning_to_one_side_cancels(points_K2):
@@ -88,32 +89,41 @@ def test_a_leaning_to_one_side_cancels(points_K2):
     true = find(Seeing(points_K2), PLAIN)[0]
     leaning = Seeing(points_K2, error_px=2.0)
     assert (find(leaning, PLAIN)[0] - true)[..., 0].mean() == pytest.approx(2.0, abs=0.2)
-    assert (find(leaning, Decoding(2))[0] - true)[..., 0].abs().max() < 0.3
+    assert (find(leaning, Decoding(2, mirror=MIRROR))[0] - true)[..., 0].abs().max() < 0.3
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
 def test_a_view_costs_one_forward_pass(points_K2, count):
     detector = Seeing(points_K2)
-    find(detector, Decoding(count))
+    find(detector, Decoding(count, mirror=MIRROR))
     assert len(detector.asked) == count
     assert torch.equal(detector.asked[0], ramps())
 
 
 def test_center_and_offsets_are_the_plain_views(points_K2):
     detector = Seeing(points_K2)
-    _, _, output = find(detector, Decoding(4))
+    _, _, output = find(detector, Decoding(4, mirror=MIRROR))
     assert torch.equal(output.center_N1hw, detector(ramps()).center_N1hw)
 
 
-@pytest.mark.parametrize("points", [68, 17])
-def test_only_known_layouts_are_mirrored(points):
-    known = points == 68
-    views = choose_views(MANY[known], points)
-    assert any(view.mirrored for view in views) == known
+@pytest.mark.parametrize(("mirror", "most"), [(MIRROR, 8), ((), 5)])
+def test_only_known_layouts_are_mirrored(mirror, most):
+    views = choose_views(Decoding(most, mirror=mirror))
+    assert len(set(views)) == most
+    assert any(view.mirrored for view in views) == bool(mirror)
     assert views[0] == View()
-    for wrong in (0, MANY[known] + 1):
-        with pytest.raises(ConfigError, match=rf"--views is {wrong}; it must be 1 to {MANY[known]}"):
-            choose_views(wrong, points)
+    for wrong in (0, most + 1):
+        with pytest.raises(ConfigError, match=rf"--views is {wrong}; it must be 1 to {most}"):
+            choose_views(Decoding(wrong, mirror=mirror))
+
+
+def test_left_and_right_are_those_of_the_detectors_layout():
+    faces = load_config([], ["model.num_points=68", "model.layout.flip=faces"]).model
+    assert Decoding(2).of(faces).mirror == flip_order(68)
+    names = ["model.num_points=2", "model.layout.names=['left_ear','right_ear']", "model.layout.flip=names"]
+    assert Decoding(2).of(load_config([], names).model).mirror == (1, 0)
+    unknown = load_config([], ["model.num_points=17", "model.layout.flip=none"]).model
+    assert Decoding(2).of(unknown).mirror == ()
 
 
 def test_words_of_a_command_line():

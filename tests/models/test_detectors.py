@@ -3,6 +3,7 @@ import torch
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.models.detectors import build_detector
+from tsal_dist.models.embedding import embedding_width
 from tsal_dist.models.input import normalize
 
 NAMES = ("lite", "lite0", "hrnet_w18", "cpm_vgg16")
@@ -140,6 +141,13 @@ def test_every_output_learns_one_batch():
         errors.append((heat_error.item(), offset_error.item()))
     assert errors[-1][0] < 0.1 * errors[0][0]
     assert errors[-1][1] < 0.1 * errors[0][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), [("lite", 48), ("lite0", 48), ("hrnet_w18", 270), ("cpm_vgg16", 128)]
+)
+def test_every_detector_names_its_embedding(detectors, name, width):
+    assert embedding_width(detectors[name]) == width
 
 
 def test_unknown_name_is_refused():

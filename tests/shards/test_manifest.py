@@ -51,7 +51,7 @@ def test_labelled_positions_count_in_the_shard():
 
 
 def test_what_annotations_called_the_first_pixel_is_kept():
-    manifest = build_manifest("train", "p", "300w-68", 68, (a_shard(),), [1])
+    manifest = build_manifest("train", "p", "300w-68", 68, (a_shard(),), first_pixel=[1])
     assert json.loads(encode_manifest(manifest))["first_pixel"] == [1]
     assert decode_manifest(encode_manifest(manifest), "x").first_pixel == (1,)
     changed = encode_manifest(manifest).replace(b'"first_pixel": [\n  1', b'"first_pixel": [\n  0')

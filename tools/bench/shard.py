@@ -56,8 +56,8 @@ def main(argv: list[str]) -> int:
 
         contests = []
         for label, aim, ours, baseline in [
-            ("pack", 0.9, packing(few, folder, 1, shard_frames), bare(few)),
-            ("workers", 1.7, packing(many, folder, 2, shard_frames), packing(many, folder, 1, shard_frames)),
+            ("pack", 0.95, packing(few, folder, 1, shard_frames), bare(few)),
+            ("workers", 1.8, packing(many, folder, 2, shard_frames), packing(many, folder, 1, shard_frames)),
         ]:
             contests.append(run_contest(label, aim, ours, baseline, rounds, tidy))
             print(contests[-1].line(), flush=True)

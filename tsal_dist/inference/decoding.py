@@ -1,7 +1,10 @@
 """How a detector is asked and its maps are read, and the words for it on a command line."""
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+
+from tsal_dist.config.model import ModelConfig
+from tsal_dist.geometry.flip import mirror_order
 
 
 @dataclass(frozen=True)
@@ -12,8 +15,13 @@ class Decoding:
     """Of the same crop, whose maps are averaged."""
     squared: bool = False
     """Whether maps are squared before the centre of mass: what lies far from the peak pulls less."""
-    mirror_K: tuple[int, ...] | None = field(default=None, compare=False)
-    """Who changes places in a mirrored view; () mirrors none, None goes by the number of points of a face."""
+    mirror: tuple[int, ...] = ()
+    """For each landmark of a mirrored subject, the one it was before; () where nobody knows, and nothing is mirrored."""
+
+    def of(self, model: ModelConfig) -> "Decoding":
+        """For the landmarks of a detector."""
+        layout = model.layout
+        return replace(self, mirror=mirror_order(layout.flip, layout.names, model.num_points))
 
 
 PLAIN = Decoding()

@@ -5,7 +5,7 @@ found at the same place from everywhere; what is made up moves with the crop.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.center import decode_center
-from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.trained import Trained
@@ -60,16 +59,14 @@ class Finder:
     """Runs a detector on crops around boxes. `decoding` is for what is handed on; searches ask once."""
 
     def __init__(self, trained: Trained, device: torch.device, decoding: Decoding = PLAIN) -> None:
-        layout, points = trained.config.model.layout, trained.config.model.num_points
-        mirror_K = mirror_order(layout.flip, layout.names, points)
-        choose_views(decoding.views, points, mirror_K)
-        self.decoding = replace(decoding, mirror_K=mirror_K)
+        self.decoding = decoding.of(trained.config.model)
+        choose_views(self.decoding)
         self._model = trained.model.to(device).eval()
         self._config = trained.config
         self._device = device
         self._stride = stride_of(trained.model)
-        self.num_points = points
-        self.layout = Layout(layout.names, layout.skeleton)
+        self.num_points = trained.config.model.num_points
+        self.layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
 
     def search(self, image_HWC: Image) -> Box:
         """A box around the subject, wherever it is: boxes all over the picture are looked into, each is moved to what

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import known_order
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.geometry.warp import resample
 from tsal_dist.inference.decoding import Decoding
@@ -41,14 +40,15 @@ _MIRRORING = (
 )
 
 
-def choose_views(count: int, num_points: int, mirror_K: tuple[int, ...] | None = None) -> tuple[View, ...]:
-    """The first `count` views; a layout without known left and right is never mirrored."""
-    order = known_order(mirror_K, num_points)
-    known = _MIRRORING if order else _STRAIGHT
-    if not 1 <= count <= len(known):
-        why = "" if order else f", as no mirror image is known for {num_points} landmarks"
-        raise ConfigError(f"--views is {count}; it must be 1 to {len(known)}{why}.")
-    return known[:count]
+def choose_views(decoding: Decoding) -> tuple[View, ...]:
+    """The first of them; landmarks without known left and right are never mirrored."""
+    known = _MIRRORING if decoding.mirror else _STRAIGHT
+    if not 1 <= decoding.views <= len(known):
+        why = (
+            "" if decoding.mirror else ", as it is not known which landmarks change places in a mirror image"
+        )
+        raise ConfigError(f"--views is {decoding.views}; it must be 1 to {len(known)}{why}.")
+    return known[: decoding.views]
 
 
 def find_points(
@@ -58,17 +58,15 @@ def find_points(
     plain = forward(image_N3HW)
     heat_NKhw = plain.points_heat_NKhw
     if decoding.views > 1:
-        order = known_order(decoding.mirror_K, heat_NKhw.shape[1])
-        views = choose_views(decoding.views, heat_NKhw.shape[1], order)
-        others = [seen_in(forward, image_N3HW, stride, view, order) for view in views[1:]]
+        others = [
+            seen_in(forward, image_N3HW, stride, view, decoding.mirror) for view in choose_views(decoding)[1:]
+        ]
         heat_NKhw = torch.stack([heat_NKhw.float(), *others]).mean(0)
     points_NK2, score_NK = decode_heatmap(heat_NKhw, stride, radius, decoding.squared)
     return points_NK2, score_NK, plain
 
 
-def seen_in(
-    forward: Forward, image_N3HW: Tensor, stride: int, view: View, mirror_K: tuple[int, ...] | None = None
-) -> Tensor:
+def seen_in(forward: Forward, image_N3HW: Tensor, stride: int, view: View, mirror: tuple[int, ...]) -> Tensor:
     """Heat_NKhw of the K points as the detector sees them in `view`, in the cells of the plain crop."""
     size_px = image_N3HW.shape[-1]
     there_23 = _matrix(view, size_px)
@@ -78,7 +76,7 @@ def seen_in(
         image_N3HW = image_N3HW.flip(-1)
     heat_NKhw = forward(image_N3HW).points_heat_NKhw.float()
     if view.mirrored:
-        heat_NKhw = heat_NKhw.flip(-1)[:, list(known_order(mirror_K, heat_NKhw.shape[1]))]
+        heat_NKhw = heat_NKhw.flip(-1)[:, list(mirror)]
     if view.zoom != 1 or view.degrees:
         heat_NKhw = resample(heat_NKhw, _in_cells(there_23, stride))
     return heat_NKhw

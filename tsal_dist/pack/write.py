@@ -6,8 +6,9 @@ X.json is overwritten by the next run.
 
 import hashlib
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from tsal_dist.shards.index import INDEX_DTYPE, Index, encode_index
 from tsal_dist.shards.manifest import Segment, Shard, decode_shard, encode_shard, format_ranges
 from tsal_dist.shards.names import IMAGE_EXTENSION, LABEL_EXTENSION, frame_key
 from tsal_dist.shards.ustar import BLOCK, END, encode_member
+
+_MOST_UNDER_WAY = 16
+"""Frames that wait to be written: a picture of 720p is 200 kB."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +54,43 @@ class Packed:
 
 
 class TarFile:
-    """A tar on its way to a local path, with its digest and its index."""
+    """A tar on its way to a local path, with its digest and its index.
+
+    Checksums and writing are done by a thread of its own, member after member: the one that adds decodes and encodes the
+    next picture meanwhile.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb", buffering=0)
         self._seal = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, "tar")
+        self._under_way: deque[Future[tuple[int, ...]]] = deque()
         self._records: list[tuple[int, ...]] = []
         self.size_bytes = 0
 
     @property
     def frames(self) -> int:
         """How many are stored so far, which is the position of the next."""
-        return len(self._records)
+        return len(self._records) + len(self._under_way)
 
     def add(self, key: str, image: memoryview, label: bytes) -> None:
+        """Neither may change from now on. What went wrong with an earlier one is raised here or by `finish`."""
         image_parts = encode_member(f"{key}.{IMAGE_EXTENSION}", image)
         label_parts = encode_member(f"{key}.{LABEL_EXTENSION}", label)
         jpg_offset = self.size_bytes + BLOCK
         json_offset = jpg_offset + len(image) + -len(image) % BLOCK + BLOCK
-        self._write([*image_parts, *label_parts])
-        checks = (zlib.crc32(image), zlib.crc32(label))
-        self._records.append((jpg_offset, json_offset, len(image), len(label), *checks))
+        parts = [*image_parts, *label_parts]
+        self.size_bytes += sum(map(len, parts))
+        place = (jpg_offset, json_offset, len(image), len(label))
+        self._under_way.append(self._thread.submit(self._store, parts, image, label, place))
+        if len(self._under_way) > _MOST_UNDER_WAY:
+            self._records.append(self._under_way.popleft().result())
+
+    def _store(
+        self, parts: Sequence[bytes | memoryview], image: memoryview, label: bytes, place: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        self._write(parts)
+        return (*place, zlib.crc32(image), zlib.crc32(label))
 
     def _write(self, parts: Sequence[bytes | memoryview]) -> None:
         """Joined once: fewer, larger calls to the kernel and to the digest."""
@@ -79,15 +99,18 @@ class TarFile:
         written = self._file.write(data)
         while written < len(data):  # a full disk or a signal may cut an unbuffered write short
             written += self._file.write(data[written:])
-        self.size_bytes += len(data)
 
     def finish(self) -> tuple[Index, str]:
         """The index and the sha256 of the closed tar."""
+        while self._under_way:
+            self._records.append(self._under_way.popleft().result())
         self._write([END])
-        self._file.close()
+        self.size_bytes += len(END)
+        self.abandon()
         return np.array(self._records, INDEX_DTYPE), self._seal.hexdigest()
 
     def abandon(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
         self._file.close()
 
 

@@ -65,7 +65,7 @@ def test_shards_of_ones_own_say_how_many_labels_they_have(faces):
     )
     assert data.name == "mine"
     assert data.amounts == ("8",), "every fourth frame of four videos of eight"
-    assert data.settings == ("model.num_points=68", "data.normalizer=face_size")
+    assert data.settings == ("data.normalizer=face_size",)
     assert data.fold(0) == data.fold(1)
     with pytest.raises(ConfigError, match="equally many labels"):
         parse_own(f"mine labelled={faces.train},{faces.train} unlabelled=x test=y", 7, 2)

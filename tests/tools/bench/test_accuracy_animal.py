@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tools.bench.accuracy.animal import FOLDS, deal, draw, make_animal, read_labels
+from tools.bench.accuracy.animal import FOLDS, deal, draw, make_animal
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.data.stream import ClipStream
@@ -41,23 +41,14 @@ def read(url):
         return [clip for (clip,) in stream]
 
 
-def test_the_table_is_read_by_its_three_rows(animal):
-    labels = read_labels(animal / "CollectedData.csv")
-    assert labels.parts == ("nose", "tail")
-    assert labels.rows[3] == ("labeled-data/img3.png", ("3", "7.25", "", ""))
-    assert len(labels.rows) == PICTURES
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["path,p0x,p0y\na,1,2\n", HEAD, HEAD + "img,1,2\n", HEAD.replace("x,y,x,y", "x,y,p,x") + "img,1,2,3,4\n"],
-)
-def test_another_table_is_refused(tmp_path, text):
-    (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(ConfigError, match="does not begin with|different lengths"):
-        read_labels(tmp_path / "t.csv")
+def test_a_folder_without_enough_is_refused(animal, tmp_path):
+    table = animal / "CollectedData.csv"
+    table.write_text(HEAD + "labeled-data/img0.png,1,2,3,4\n")
+    with pytest.raises(ConfigError, match="has 1 labelled pictures; 5 folds need 10"):
+        make_animal(animal, tmp_path / "out", [3], steps=10, repeats=5)
+    table.unlink()
     with pytest.raises(ConfigError, match=r"There is no .*Name the folder"):
-        read_labels(tmp_path / "absent.csv")
+        make_animal(animal, tmp_path / "out", [3], steps=10, repeats=5)
 
 
 def test_every_picture_is_held_out_once():
@@ -79,7 +70,7 @@ def test_few_labels_are_part_of_many():
 def test_folds_are_packed_with_the_whole_picture_as_box(animal, tmp_path):
     data = make_animal(animal, tmp_path / "out", [3, 100], steps=10, repeats=5)
     assert data.amounts == ("3", "8"), "all that a fold has"
-    assert "model.num_points=2" in data.settings
+    assert open_manifest(data.folds[0].test).layout.names == ("nose", "tail")
     held_out = []
     for fold in data.folds:
         assert [open_manifest(fold.labelled[amount]).labelled for amount in data.amounts] == [3, 8]

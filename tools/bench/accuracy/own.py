@@ -29,7 +29,7 @@ def parse_own(text: str, steps: int, repeats: int) -> DataSet:
         (Fold(labelled, given["unlabelled"], given["test"]),),
         steps=steps,
         repeats=repeats,
-        settings=(f"model.num_points={manifests[-1].points}", *settings),
+        settings=tuple(settings),
         video=given.get("video", ""),
         about="errors in % of what data.normalizer says",
     )

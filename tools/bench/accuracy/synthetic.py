@@ -24,17 +24,19 @@ class Size:
 
 def make_synthetic(folder: Path, shares: Sequence[float], size: Size, settings: Sequence[str]) -> DataSet:
     """Render and pack; all shares are of the same videos, and only how many of them keep their labels differs."""
-    from tools.bench.accuracy.packing import pack_list
+    from tools.bench.accuracy.packing import pack_entries
+    from tsal_dist.pack.lists import read_list
     from tsal_dist.pack.packing_plan import PackOptions
 
     raw = folder / "raw"
     _render(raw, size)
-    test = pack_list(raw / "test.lst", folder / "held-out", PackOptions("val"))
+    train, held_out = (read_list(raw / name) for name in ("train.lst", "test.lst"))
+    test = pack_entries(held_out, folder / "held-out", PackOptions("val"), raw)
     labelled = {}
     for share in sorted(shares):
         options = PackOptions("train", labelled=share, labelled_by="video")
         place = folder / f"share-{share:g}"
-        labelled[f"{100 * share:g} %"] = pack_list(raw / "train.lst", place, options, apart_from=[test])
+        labelled[f"{100 * share:g} %"] = pack_entries(train, place, options, raw, apart_from=[test])
     most = labelled[f"{100 * max(shares):g} %"]  # annotations in unlabelled shards are never read
     return DataSet(
         NAME,
