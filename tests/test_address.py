@@ -16,6 +16,14 @@ GIVEAWAYS = [
     f"gs://bucket/a#api_key={SECRET}",
     f"https://host/a?password={SECRET}",
     f"http://[::1{SECRET}/a",
+    f"https://{SECRET}@host/shards",
+    f"https://user%3A{SECRET}@host/shards",
+    f"https://host/a?auth={SECRET}",
+    f"https://host/a?jwt={SECRET}",
+    f"https://host/a?code={SECRET}",
+    f"https://host/a?%74oken={SECRET}",
+    f"https://host/a?key={SECRET}",
+    f"https://host/a#session_id={SECRET}",
 ]
 
 
@@ -31,7 +39,8 @@ def test_a_secret_is_refused_and_not_repeated(url):
 @pytest.mark.parametrize(
     "text",
     [
-        "shards/demo", "s3://bucket/shards", "s3://bucket@region/a", "https://host/a?version=3&keyframe=1",
+        "shards/demo", "s3://bucket/shards", "s3://bucket@region/a", "abfs://box@account.net/a", "https://host/a?encoding=x",
+        "https://host/a?version=3&keyframe=1",
         "simplecache::s3://bucket/a", "file:///a/b", "pipe:cat x", "user:pass@host", "",
     ],
 )  # fmt: skip

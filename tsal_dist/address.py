@@ -5,12 +5,14 @@ Credentials belong where fsspec and the cloud's own tools look for them: the env
 """
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tsal_dist.errors import ConfigError
 
 _SECRET = re.compile(
-    r"secret|token|password|passwd|pwd|signature|^sig$|credential|(access|api|account)_?-?key", re.I
+    r"secret|token|password|passwd|pwd|passphrase|signature|^sig$|credential|^auth|jwt|bearer|^code$|session"
+    r"|(access|api|account|private|shared)_?-?key|^key$",
+    re.I,
 )
 
 
@@ -40,7 +42,11 @@ def _secret_in(url: str) -> str:
         query = parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True)
     except ValueError:
         return "a form that cannot be checked"
-    if "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
+    user = unquote(parts.netloc.rpartition("@")[0])
+    if ":" in user:
         return "user:password@"
+    # Elsewhere a name before the @ is a container, a region or a login; on the web it is a token.
+    if user and parts.scheme.lower() in ("http", "https"):
+        return "a token before the @"
     named = [name for name, _ in query if _SECRET.search(name)]
     return f"the parameter {named[0]!r}" if named else ""

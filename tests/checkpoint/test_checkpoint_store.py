@@ -281,6 +281,21 @@ def test_who_wakes_up_inside_a_save_touches_nothing_of_its_successor(tmp_path, m
     assert again.best() is None
 
 
+def test_a_save_whose_folder_a_successor_has_cleared_away_says_why(tmp_path, monkeypatch):
+    """Stopped inside a write, it finds its temporary file gone: no disk is to blame."""
+    run = PosixStore(tmp_path / "run", create=True)
+    folder = tmp_path / "run" / "student"
+    zombie = open_store(folder, tenure=begin_tenure(run, "student", 0, "id"))
+
+    def cleared(path, data):
+        begin_tenure(run, "student", 0, "id")
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    monkeypatch.setattr(folder_module, "write_whole", cleared)
+    with pytest.raises(StaleRun, match="was started again as incarnation 2"):
+        zombie.save(10, state_of(10), {})
+
+
 def test_even_where_the_turn_was_asked_a_moment_too_early_a_successor_keeps_its_name(tmp_path, monkeypatch):
     """Stopped between the question and the rename, no question helps: the names do."""
     run = PosixStore(tmp_path / "run", create=True)

@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_for_a_while_costs_a_run_nothing(faces, jobs, tmp_pa
 
 def test_a_disk_that_is_too_small_ends_with_a_sentence(faces, jobs, tmp_path):
     with small_disk(tmp_path / "run", "2m") as run:
-        more = (*LONG, "train.recipe=supervised", "runtime.deadlines.silent_s=3")
+        more = (*LONG, "method.name=supervised", "runtime.deadlines.silent_s=3")
         student = jobs.role(faces, run, "student", *more)
         assert student.finish() == ExitCode.FAILED
     assert "Traceback" not in student.output

@@ -12,7 +12,7 @@ from tsal_dist.errors import ExitCode
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
 ALONE = (
-    "train.recipe=supervised",
+    "method.name=supervised",
     "train.steps=4000",
     "runtime.checkpoint.every=10",
     "runtime.checkpoint.keep=3",

@@ -25,6 +25,7 @@ from tsal_dist.pseudo.topic import inspect_topic, meta_name, open_topic
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers
 from tsal_dist.records import FrameRef
+from tsal_dist.roles import label_feed
 from tsal_dist.roles.batches import leave_view
 from tsal_dist.roles.label_feed import LabelFeed
 from tsal_dist.run import pin_shards
@@ -163,6 +164,31 @@ def test_a_label_is_never_laid_on_another_frame(tmp_path):
     feed.expect(plan)
     with pytest.raises(DataError, match=r"label is about frame 0 of 'video1'.*lies frame 3 of 'video1'"):
         feed.take(plan)
+
+
+def test_unreadable_pixels_weigh_nothing_and_end_the_run_where_nothing_else_comes(tmp_path, monkeypatch):
+    """All unlabelled video gone under the run: some thousand warnings and exit code 0 would hide that nothing is learnt."""
+    shards = open_shards([write_folder(tmp_path, [[(12, HALF_LABELLED, "video")]])])
+    rows = label(clips_of(shards, [0, 3, 6]))
+    tar = tmp_path / "shard-00000.tar"
+    whole = tar.read_bytes()
+    monkeypatch.setattr(label_feed, "MOST_BAD_IN_A_ROW", 5)
+
+    def taken(times):
+        feed, plan = feed_of(shards, rows)
+        for _ in range(times):
+            feed.expect(plan)
+            delivered = feed.take(plan)
+        return feed.unreadable, delivered.pseudo.evidence.fresh_N.tolist()
+
+    tar.write_bytes(bytes(len(whole)))
+    assert taken(1) == (3, [0.0] * 3 * FRAMES)
+    with pytest.raises(DataError, match=r"5 pseudo-labelled clips in a row cannot be read"):
+        taken(2)
+    tar.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    lost, fresh = taken(4)
+    assert 4 <= lost <= 8, "those in between can be read"
+    assert set(fresh) == {0.0, 1.0}
 
 
 @pytest.mark.ranks

@@ -183,6 +183,7 @@ class Checkpoints:
             stale = str(problem)
         except (OSError, ExchangeError) as problem:
             error = f"rank {self._rank}: {problem}"
+            stale = self._why_over()  # then a successor has cleared away what was being written
         answers = gather_json([stale, error, result])
         endings = [over for over, _, _ in answers if over]
         errors = [error for _, error, _ in answers if error]
@@ -254,6 +255,16 @@ class Checkpoints:
     def _require_current(self) -> None:
         if self._tenure:
             self._tenure.require()
+
+    def _why_over(self) -> str:
+        """What says that this process's turn is over; "" where nothing does."""
+        try:
+            self._require_current()
+        except StaleRun as problem:
+            return str(problem)
+        except ExchangeError:
+            return ""
+        return ""
 
     def _require_mine(self, step: int) -> None:
         """Raise StaleRun where the checkpoint of `step` was left by a later incarnation."""

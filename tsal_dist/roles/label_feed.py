@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from tsal_dist.data.pool import InProcess, Workers
 from tsal_dist.data.request import ClipRequest, Unreadable
+from tsal_dist.data.stream import MOST_BAD_IN_A_ROW
+from tsal_dist.errors import DataError
 from tsal_dist.pseudo.consumer import Consumer, Delivery
 from tsal_dist.pseudo.same_frames import require_same_frames
 from tsal_dist.pseudo.schema import LabelBatch
@@ -64,6 +66,7 @@ class LabelFeed:
         self._coming: dict[int, tuple[Delivery, LabelBatch, list[int]]] = {}
         self.unreadable = 0
         """Clips whose pixels could not be read."""
+        self._in_a_row = 0
 
     def expect(self, plan: Plan) -> None:
         """Fetch the plan's rows for this rank and have their clips read."""
@@ -84,15 +87,26 @@ class LabelFeed:
         for start, ticket in zip(self._starts(rows), tickets, strict=True):
             clip = self._pool.take(ticket)
             if isinstance(clip, Unreadable):
-                log.warning("a pseudo-labelled clip cannot be read and weighs nothing: %s", clip.reason)
-                self.unreadable += 1
+                self._note_unreadable(clip)
                 weight_N[start : start + self._clip_frames] = 0
                 clip = self._blank(rows)
             elif weight_N[start] > 0:  # else the row itself is lost, and says nothing
+                self._in_a_row = 0
                 require_same_frames(rows, start, clip)
             clips.append(clip)
         pseudo = enter_view(rows, clips, self._sources, weight_N, self._device)
         return Delivered(pseudo, rows, delivery.lag_steps_N, delivery.use_N)
+
+    def _note_unreadable(self, clip: Unreadable) -> None:
+        """Count and say it; DataError where nothing can be read any more, as for labelled frames."""
+        self.unreadable += 1
+        self._in_a_row += 1
+        log.warning("a pseudo-labelled clip cannot be read and weighs nothing: %s", clip.reason)
+        if self._in_a_row >= MOST_BAD_IN_A_ROW:
+            raise DataError(
+                f"{self._in_a_row} pseudo-labelled clips in a row cannot be read, the last because: {clip.reason} "
+                "Check the shards of data.unlabelled with tools/inspect_shards.py lint."
+            )
 
     def close(self) -> None:
         self.consumer.close()

@@ -297,6 +297,8 @@ class Student:
             found |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
             if norm is not None:
                 found["train/grad_norm"] = float(norm)
+            if self.feed:
+                found["labels/unreadable"] = float(self.feed.unreadable)
             self.metrics = found
         if not (seen and target and delivered):
             return

@@ -7,7 +7,6 @@ train    the role's loop
 leave    an exit note for the launcher, the group torn down
 """
 
-import json
 import logging
 import socket
 import sys
@@ -25,7 +24,7 @@ from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
-from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost, TsalError
+from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
 from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
@@ -52,7 +51,6 @@ from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
-from tsal_dist.run_dir import write_whole
 from tsal_dist.runs.build import (
     build_evaluator,
     build_model,
@@ -62,6 +60,7 @@ from tsal_dist.runs.build import (
 )
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_streams import RoleRank
+from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.open_data import open_checked
 from tsal_dist.runs.other_runs import check_sources
@@ -114,9 +113,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         code, reason = error.exit_code, str(error)
         raise
     finally:
-        # Whose turn is over says nothing: the note is its successor's.
-        if not any(tenure.over for tenure in tenures.values()):
-            _leave_note(run, seat, code, reason, environment.restart_count)
+        leave_note(run, seat, tenures.values(), code, reason, environment.restart_count)
         leave_role()
     return code
 
@@ -331,15 +328,3 @@ def _sink(context: ProcessContext, role: str) -> Sink | None:
 def _student_step(context: ProcessContext) -> int | None:
     """The step the student resumes from; its checkpoints are the run's clock."""
     return _checkpoints(context, "student").latest_committed()
-
-
-def _leave_note(run: Run, seat: Seat, code: ExitCode, reason: str, attempt: int) -> None:
-    if seat.rank == 0:
-        note = {"code": int(code), "reason": reason, "attempt": attempt}
-        path = run.dir.exit_note("student" if seat.role == "inline" else seat.role)
-        try:
-            when_there_is_room(
-                lambda: write_whole(path, json.dumps(note).encode()), run.config.runtime.deadlines
-            )
-        except ExchangeError as error:
-            log.warning("no note says how this ended: %s", error)
