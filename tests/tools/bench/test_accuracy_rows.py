@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from tools.bench.accuracy.cells import (
@@ -14,6 +15,7 @@ from tools.bench.accuracy.cells import (
     same_time_cells,
 )
 from tools.bench.accuracy.data_set import DataSet, Fold
+from tools.bench.accuracy.measure import usual_bend
 from tools.bench.accuracy.page import say_headroom, write_page
 from tools.bench.accuracy.rows import Headroom, Mean, headroom, summarise
 
@@ -138,3 +140,18 @@ def test_the_page_says_what_is_missing():
     cells_of = [cell.strip() for cell in tsal.strip("|").split("|")]
     assert cells_of[2:7] == ["2", "9.20 ± 1.20", "-1.80 ± 0.20", "0.84", "45 %"]
     assert "Headroom" in page
+
+
+def test_jitter_without_labels_is_what_is_usual():
+    """Two landmarks of three shake by 1 and 2 percent; the third is out of view and jumps."""
+    at_T = np.arange(6.0)
+    shaking_T = np.where(at_T % 2, 1.0, -1.0) / 4  # bends by four times its size
+    track_TK2 = np.zeros((6, 3, 2))
+    track_TK2[:, 0, 0] = at_T + 0.01 * shaking_T
+    track_TK2[:, 1, 1] = at_T + 0.02 * shaking_T
+    track_TK2[:, 2, 0] = 50 * shaking_T
+    assert usual_bend([track_TK2]) == pytest.approx(0.02)
+    assert usual_bend([track_TK2[:, :1], track_TK2[:, :1]]) == pytest.approx(0.01)
+    # Videos are not joined: the step from one's end to the other's start is nobody's jitter.
+    steady = np.zeros((5, 1, 2))
+    assert usual_bend([steady, steady + 100]) == 0

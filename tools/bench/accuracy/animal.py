@@ -75,8 +75,8 @@ def make_animal(source: Path, folder: Path, amounts: Sequence[int], steps: int, 
         repeats=repeats,
         settings=settings_for(steps),
         video=video,
-        about=f"{FOLDS} folds of {len(labelled)} pictures; errors in % of the picture's size; jitter on frames of "
-        "the video that nothing was trained on",
+        about=f"{FOLDS} folds of {len(labelled)} pictures; errors in % of the picture's size; jitter is the "
+        "median over frames of the video that nothing was trained on",
     )
 
 

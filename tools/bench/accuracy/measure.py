@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
     from tsal_dist.config import RunConfig
@@ -49,39 +51,52 @@ def main(argv: list[str]) -> int:
 
 
 def shake(model: "nn.Module", config: "RunConfig", url: str, device: "torch.device") -> float:
-    """Jitter on the frames of a video, as a share of the box's size: without truth there is no other length."""
+    """The usual jitter on the frames of videos without labels, as a share of the box's size."""
     import numpy as np
 
     from tsal_dist.data.crop import ViewSettings
+    from tsal_dist.data.request import ReadAhead
     from tsal_dist.data.shard_set import open_shards
     from tsal_dist.data.stream import ClipStream
     from tsal_dist.geometry import affine
     from tsal_dist.inference.evaluation import predict
-    from tsal_dist.metrics.jitter import Jitter
     from tsal_dist.models.detectors import stride_of
 
-    jitter = Jitter()
     view = ViewSettings(
         config.model.crop_px, config.data.box_expand, labels=False, points=config.model.num_points
     )
+    tracks: dict[str, list[NDArray[np.float64]]] = {}
     with ClipStream(
-        open_shards([url]), view, select="all", batch=BATCH, rank=0, world=1, seed=0, shuffle=False, epochs=1
+        open_shards([url]),
+        view,
+        select="all",
+        batch=BATCH,
+        rank=0,
+        world=1,
+        seed=0,
+        shuffle=False,
+        epochs=1,
+        read_ahead=ReadAhead(workers=0),
     ) as stream:
         for batch in stream:
             clips = [clip for clip in batch if not clip.pad]
             found_NK2 = predict(model, clips, stride_of(model), config.model.decode_radius, device)
-            source_NK2 = np.stack(
-                [
-                    affine.apply(affine.invert(clip.to_crop_23), points)
-                    for clip, points in zip(clips, found_NK2, strict=True)
-                ]
-            )
-            box_N4 = np.stack([clip.box_4 for clip in clips]).astype(np.float64)
-            length_N = np.sqrt((box_N4[:, 2] - box_N4[:, 0]) * (box_N4[:, 3] - box_N4[:, 1]))
-            for video in dict.fromkeys(clip.video for clip in clips):
-                same = [place for place, clip in enumerate(clips) if clip.video == video]
-                jitter.add(source_NK2[same], length_N[same])
-    return jitter.mean
+            for clip, points_K2 in zip(clips, found_NK2, strict=True):
+                x1, y1, x2, y2 = (float(edge) for edge in clip.box_4)
+                source_K2 = affine.apply(affine.invert(clip.to_crop_23), points_K2)
+                tracks.setdefault(clip.video, []).append(source_K2 / ((x2 - x1) * (y2 - y1)) ** 0.5)
+    return usual_bend([np.stack(track) for track in tracks.values()])
+
+
+def usual_bend(tracks: "list[NDArray[np.float64]]") -> float:
+    """Median over frames and landmarks of |x(t+1) - 2 x(t) + x(t-1)|; each track is T x K x 2 of neighbouring frames.
+
+    Not the mean: without labels nobody knows which landmarks are in view, and one that is not jumps anywhere.
+    """
+    import numpy as np
+
+    bends = [np.linalg.norm(track[2:] - 2 * track[1:-1] + track[:-2], axis=-1).ravel() for track in tracks]
+    return float(np.median(np.concatenate(bends)))
 
 
 if __name__ == "__main__":
