@@ -93,7 +93,13 @@ def test_cells_share_folds_seeds_and_steps():
     assert len({cell.name for cell in every}) == len(every) == 2 * 2 * (1 + 2 + 2)
     for cell in every:
         words = cell.words
-        assert {"train.steps=100", "a.b=1", "c.d=2", f"train.seed={cell.repeat}"} <= set(words)
+        assert {
+            "train.steps=100",
+            "train.burn_in_steps=30",
+            "a.b=1",
+            "c.d=2",
+            f"train.seed={cell.repeat}",
+        } <= set(words)
         assert words.index("c.d=2") > words.index("a.b=1"), "what is asked for wins over the data set's own"
         assert f"data.labelled={'few' if cell.amount == '5' else 'all'}-{cell.repeat}" in words
         assert cell.test == f"test-{cell.repeat}"
@@ -106,7 +112,12 @@ def test_labels_alone_get_the_time_of_the_slowest():
     more = list(same_time_cells(DATA, cells(), results(), "demo.toml", []))
     few = [cell for cell in more if cell.amount == "5"]
     assert [cell.method for cell in few] == [SAME_TIME] * 2
-    assert all("train.steps=350" in cell.words and "method.name=supervised" in cell.words for cell in few)
+    assert all(
+        "train.steps=350" in cell.words
+        and "train.burn_in_steps=30" in cell.words
+        and "method.name=supervised" in cell.words
+        for cell in few
+    )
     assert not [cell for cell in more if cell.amount == "90"], "no method has trained on these"
     assert not list(same_time_cells(DATA, cells(), {}, "demo.toml", []))
 

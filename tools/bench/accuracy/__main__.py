@@ -32,7 +32,7 @@ from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError, TsalError
 
 QUICK = Size(videos=12, frames=8, size_px=96, steps=60, repeats=1)
-QUICK_SETTINGS = ("model.crop_px=64", "train.burn_in_steps=20", "train.optim.warmup_steps=10")
+QUICK_SETTINGS = ("model.crop_px=64", "train.optim.warmup_steps=10")
 ANIMAL_STEPS, ANIMAL_REPEATS = 600, 5
 
 

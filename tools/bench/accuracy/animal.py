@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FOLDS = 5
 HELD_OUT_OF_VIDEO = 0.2
 TABLE = "CollectedData.csv"
+SETTINGS = ("model.detector=lite0", "model.crop_px=160", "data.normalizer=face_size", "data.box_expand=0.0")
+"""The whole picture is looked at, and an error is a share of it. The rest follows from the shards."""
 
 
 def deal(count: int, folds: int = FOLDS) -> list[list[int]]:
@@ -73,21 +75,10 @@ def make_animal(source: Path, folder: Path, amounts: Sequence[int], steps: int, 
         tuple(folds),
         steps=steps,
         repeats=repeats,
-        settings=settings_for(steps),
+        settings=SETTINGS,
         video=video,
         about=f"{FOLDS} folds of {len(labelled)} pictures; errors in % of the picture's size; jitter is the "
         "median over frames of the video that nothing was trained on",
-    )
-
-
-def settings_for(steps: int) -> tuple[str, ...]:
-    """The whole picture is looked at, and an error is a share of it. The rest follows from the shards."""
-    return (
-        "model.detector=lite0",
-        "model.crop_px=160",
-        "data.normalizer=face_size",
-        "data.box_expand=0.0",
-        f"train.burn_in_steps={math.ceil(0.3 * steps)}",
     )
 
 

@@ -5,6 +5,7 @@ The file's name ends in a digest of everything that `train` was told: other sett
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from tools.bench.accuracy.methods import BASELINE, method_words
 
 SAME_TIME = "labels alone, same time"
 """The baseline once more, with as many steps as fit into the time of the slowest method."""
+
+BURN_IN = 0.3
+"""Share of the steps that are on labels alone; in a call with fewer steps too."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,9 @@ def cell_words(
     """The settings of one training; later ones win."""
     fold = data.fold(repeat)
     return [
-        *data.settings,
         f"train.steps={steps}",
+        f"train.burn_in_steps={math.ceil(BURN_IN * data.steps)}",
+        *data.settings,
         "runtime.topology=inline",
         *overrides,
         *(variant.settings if method != BASELINE else ()),
