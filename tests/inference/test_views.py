@@ -9,8 +9,11 @@ from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import flip_order
 from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
+from tsal_dist.inference import session
 from tsal_dist.inference.decoding import PLAIN, Decoding, add_decoding, read_decoding
+from tsal_dist.inference.trained import Trained
 from tsal_dist.inference.views import View, choose_views, find_points, seen_in
+from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.output import DetectorOutput
 
 SIZE_PX, STRIDE, POINTS, SIGMA_PX = 64, 4, 19, 4.0
@@ -133,9 +136,27 @@ def test_words_of_a_command_line():
     assert read_decoding(parser.parse_args(["--views", "2", "--squared"])) == Decoding(2, squared=True)
 
 
-def test_a_mirrored_view_goes_by_the_names_of_the_points():
-    """A layout that names its sides is mirrored whatever its number of points, and one that names none is not."""
-    assert any(view.mirrored for view in choose_views(8, 5, (1, 0, 2, 3, 4)))
-    assert not any(view.mirrored for view in choose_views(5, 68, ()))
-    with pytest.raises(ConfigError, match="no mirror image is known for 68"):
-        choose_views(8, 68, ())
+def test_how_far_several_views_can_be_trusted_is_measured_anew_and_not_kept(tmp_path, monkeypatch):
+    """Their scores are lower than those of one view: what was measured of one would be wrong of the other."""
+    settings = [
+        "model.detector=lite",
+        "model.num_points=19",
+        "model.crop_px=32",
+        f"data.validation={tmp_path}",
+    ]
+    trained = Trained(build_detector("lite", POINTS).eval(), load_config([], settings), "run", 1)
+    asked, kept = [], {}
+    monkeypatch.setattr(session, "load_trained", lambda *words: trained)
+    monkeypatch.setattr(session, "open_shards", lambda *words: None)
+    monkeypatch.setattr(
+        session, "measure_trust", lambda finder, *words: asked.append(finder.decoding) or "trust"
+    )
+    monkeypatch.setattr(session, "save_trust", lambda trust, path: kept.update({path: trust}))
+    monkeypatch.setattr(session, "load_trust", kept.get)
+    assert session.open_detector(run=str(tmp_path), threads=1).trust == "trust"
+    session.open_detector(run=str(tmp_path), threads=1)
+    assert [decoding.views for decoding in asked] == [1], "once"
+    session.open_detector(run=str(tmp_path), threads=1, decoding=Decoding(2))
+    session.open_detector(run=str(tmp_path), threads=1, decoding=Decoding(2))
+    assert [decoding.views for decoding in asked] == [1, 2, 2]
+    assert len(kept) == 1
