@@ -41,7 +41,9 @@ def test_every_process_begins_with_the_same(tmp_path):
     other = build_detector("lite0", 5)
     torch.save(other.encoder.state_dict(prefix="encoder."), tmp_path / "trunk.pt")
     config = load_config([], [*SETTINGS, f"model.weights={tmp_path / 'trunk.pt'}"])
-    one, two = (build_model(config, first_weights(config.model, tmp_path)).state_dict() for _ in range(2))
+    one, two = (
+        build_model(config, weights=first_weights(config.model, tmp_path)).state_dict() for _ in range(2)
+    )
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert torch.equal(one["encoder.stem.weight"], other.encoder.stem.weight)
     assert not torch.equal(one["maps.up.0.0.weight"], other.maps.up[0][0].weight)
