@@ -190,6 +190,7 @@ def test_resuming_nothing_is_a_mistake(tmp_path):
     assert not (tmp_path / "rnu").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_by_its_folder_alone_and_for_longer(finished, tmp_path):
     import shutil
 
@@ -241,6 +242,7 @@ def test_evaluate_refuses_another_layout(finished, tmp_path):
     assert "was trained for 68" in line
 
 
+@pytest.mark.slow
 def test_predict_leaves_an_overlay_and_a_table(faces, finished, tmp_path):
     import cv2
 
