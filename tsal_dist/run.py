@@ -225,11 +225,16 @@ def _read(run_dir: RunDir) -> dict[str, Any]:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The settings in which two configs teach differently, with both values."""
+    """The settings in which two configs teach differently, with both values.
+
+    A launcher writes down of a method what was said, a process all that the method has: what only one of them says is no
+    difference.
+    """
     ours, theirs = flatten(one), flatten(other)
+    unsaid = {key for key in ours.keys() ^ theirs.keys() if key.startswith("method.")}
     return [
         (key, ours.get(key), theirs.get(key))
-        for key in sorted({*ours, *theirs})
+        for key in sorted({*ours, *theirs} - unsaid)
         if ours.get(key) != theirs.get(key)
         and not any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
     ]

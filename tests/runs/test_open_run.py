@@ -15,7 +15,7 @@ from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.run import load_run, open_run
+from tsal_dist.run import differences, load_run, open_run
 
 
 def config(folder, *overrides):
@@ -189,3 +189,13 @@ def test_a_run_may_become_longer_and_not_shorter(tmp_path):
     assert load_run(tmp_path).id == longer.id
     with pytest.raises(ConfigError, match=r"train\.steps = 300, and now it is 200"):
         open_run(config(tmp_path, "train.steps=200", "train.burn_in_steps=50"), "resume")
+
+
+def test_what_a_launcher_left_unsaid_of_the_method_is_no_difference():
+    said = {"method": {"name": "tsal", "keep": 0.3}}
+    whole = {"method": {"name": "tsal", "keep": 0.3, "queue": 4}}
+    assert differences(said, whole) == differences(whole, said) == []
+    assert differences(said, {"method": {"name": "tsal", "keep": 0.7}}) == [("method.keep", 0.3, 0.7)]
+    assert differences(said, {"method": {"name": "mean_teacher"}}) == [
+        ("method.name", "tsal", "mean_teacher")
+    ]
