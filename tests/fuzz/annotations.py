@@ -37,7 +37,7 @@ COCO = json.dumps(
 def targets(folder: Path) -> list[Target]:
     (folder / "a.pts").write_bytes(PTS)
     box = (1.0, 2.0, 30.0, 40.0)
-    points = [[10.5, 20.25], [30.0, 40.0], [50.125, 60.0]]
+    points = [[9.5, 19.25], [29.0, 39.0], [49.125, 59.0]]  # these files count pixels from 1
     face = (points, [1, 1, 1], None, None, ())
     listed = [
         ("img/a.jpg", None, (None, None, box, None, ()), ""),

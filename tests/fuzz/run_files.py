@@ -39,9 +39,7 @@ NAMES = (
     "checkpoint role.safetensors",
 )
 PLAN = Plan(7, 7, ((RowRange("teacher-r0000-000001", 3, 0, 8, 1, 5, 999, 12345),),), 2, {"stale": 3})
-TOML = (
-    b'[train]\nrecipe = "tsal"\nsteps = 50000\n\n[train.optim]\nlr = 2e-3\n\n[data]\nlabelled = ["a", "b"]\n'
-)
+TOML = b'[method]\nname = "tsal"\n\n[train]\nsteps = 50000\n\n[train.optim]\nlr = 2e-3\n\n[data]\nlabelled = ["a", "b"]\n'
 
 
 def targets(folder: Path) -> list[Target]:

@@ -14,31 +14,9 @@ from tsal_dist.recipes.find import PACKAGED, find_method, list_names
 
 ROOT = Path(__file__).parents[2]
 TASK = Task(points=4, crop_px=96, stride=4, radius=4, sigma_px=6.0, clip_frames=1)
-IDEA = """\"\"\"My idea, in a line.\"\"\"
-from tsal_dist.config.section import Section
-from tsal_dist.recipes.api import Member, Recipe, Source, Task
-from tsal_dist.recipes.following import Newest
-from tsal_dist.recipes.labellers import Plain
-from tsal_dist.recipes.target import Target
-from tsal_dist.recipes.terms import TargetHeatmaps
-
-
-class Settings(Section):
-    floor: float = 0.1
-
-
-def recipe(settings: Settings, task: Task) -> Recipe:
-    def label(evidence):
-        high = evidence.valid_NSK[:, 0] & (evidence.score_NSK[:, 0] >= settings.floor)
-        return Target(evidence.points_NSK2[:, 0], high.float())
-
-    return Recipe(
-        label=Plain(label),
-        sources=(Source("heatmap"),),
-        terms=(TargetHeatmaps(),),
-        panel={"teacher": Member(Newest())},
-    )
-"""
+PAGE = (ROOT / "docs" / "recipes.md").read_text()
+IDEA = PAGE.partition("```python\n")[2].partition("```")[0]
+"""The page's own example."""
 
 
 @pytest.fixture
@@ -50,7 +28,7 @@ def idea(tmp_path):
 
 def test_a_file_of_anybodys_is_a_method(idea):
     method = find_method(f"{idea}:recipe")
-    assert method.line == "My idea, in a line."
+    assert method.line == "Peaks above a floor, by the average of the student."
     assert method.build({"floor": 0.5}, TASK).sources[0].name == "heatmap"
 
 

@@ -17,10 +17,25 @@ from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.pseudo.topic import inspect_topic
-from tsal_dist.roles.feedback import WishedClips, Wishes, disagreement
+from tsal_dist.recipes.api import Task, disagreement
+from tsal_dist.roles.feedback import WishedClips, Wishes
 from tsal_dist.runs.open_data import open_data
 
 STEERED = ("train.priority=0.5", "train.steps=14", "runtime.log.evaluate_every=14")
+
+
+def test_the_method_may_choose_otherwise():
+    """Here whatever the student agrees with most, and some clips never."""
+    wishes = Wishes(
+        None,
+        None,
+        rank=0,
+        world=1,
+        choose=lambda noted: {clip: -score for clip, score in noted.items() if clip != 2},
+    )
+    wishes.hear([(0, clip, float(score)) for clip, score in ((1, 5), (2, 9), (3, 1), (4, 3))], 0)
+    assert wishes.grant(2) == [3, 4]
+    assert wishes.grant(9) == [1]
 
 
 def test_disagreement_is_the_weighted_distance_in_sigmas():
@@ -29,7 +44,9 @@ def test_disagreement_is_the_weighted_distance_in_sigmas():
     target[0, 0] = torch.tensor([3.0, 4.0])  # 5 px
     target[1, 1] = torch.tensor([0.0, 100.0])
     weight = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    found = disagreement(points, SimpleNamespace(points_NK2=target, weight_NK=weight), 2.0, clip_frames=2)
+    found = disagreement(
+        points, SimpleNamespace(points_NK2=target, weight_NK=weight), Task(points.shape[1], 96, 4, 4, 2.0, 2)
+    )
     assert found[0] == pytest.approx(5 / 2 / 2), "a point without weight says nothing"
     assert math.isnan(found[1]), "nor does a clip without any"
 

@@ -25,6 +25,7 @@ from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import FeedbackBatch, LabelBatch, Strings
+from tsal_dist.recipes.api import Choose, highest_first
 from tsal_dist.records import Clip
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,16 @@ class Notes:
 class Wishes:
     """One teacher rank's part of the student's notes; `reader` and `consumer` are rank 0's alone."""
 
-    def __init__(self, reader: Planner | None, consumer: Consumer | None, rank: int, world: int) -> None:
+    def __init__(
+        self,
+        reader: Planner | None,
+        consumer: Consumer | None,
+        rank: int,
+        world: int,
+        choose: Choose = highest_first,
+    ) -> None:
+        """`choose` is the method's: from what is noted of clips to how soon each is labelled again."""
+        self._choose = choose
         self._reader = reader
         self._consumer = consumer
         self._rank = rank
@@ -129,8 +139,9 @@ class Wishes:
         self._early = [note for note in self._early if note[0] > version]
 
     def grant(self, most: int) -> list[int]:
-        """Up to `most` clips, the highest noted first. They are forgotten: their next labels get notes of their own."""
-        chosen = sorted(self._score, key=lambda sample: (-self._score[sample], sample))[:most]
+        """Up to `most` clips, in the method's order. They are forgotten: their next labels get notes of their own."""
+        wanted = self._choose(dict(self._score))
+        chosen = sorted(wanted, key=lambda sample: (-wanted[sample], sample))[:most]
         for sample in chosen:
             del self._score[sample]
         return chosen

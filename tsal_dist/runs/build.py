@@ -39,7 +39,7 @@ from tsal_dist.pseudo.schema import Schema, SourceColumns, labels_schema
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import PlanLog
 from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
-from tsal_dist.recipes.api import Recipe, Source, Task
+from tsal_dist.recipes.api import Choose, Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.find import find_method
 from tsal_dist.recipes.labelling import Fitting
@@ -264,7 +264,9 @@ def build_teacher(
             TEACHER_STUDY,
             max(1, train.unlabelled_batch // data.clip_frames),
         ),
-        clips=_clips_to_label(config, run, shards.unlabelled, easy, role_rank, clips_per_cycle),
+        clips=_clips_to_label(
+            config, run, shards.unlabelled, easy, role_rank, clips_per_cycle, recipe.choose
+        ),
         producer=producer,
         gate=ReadinessGate(config.train.gate.slack),
     )
@@ -336,13 +338,21 @@ def _feed(
 
 
 def _clips_to_label(
-    config: RunConfig, run: Run, shards: ShardSet, view: ViewSettings, role_rank: RoleRank, batch: int
+    config: RunConfig,
+    run: Run,
+    shards: ShardSet,
+    view: ViewSettings,
+    role_rank: RoleRank,
+    batch: int,
+    choose: Choose,
 ) -> ClipStream | WishedClips:
     """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for."""
     if not config.train.priority:
         return clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
     usual = clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
-    return build_wished_clips(config, run, shards, view, usual, batch, role_rank.rank, role_rank.world)
+    return build_wished_clips(
+        config, run, shards, view, usual, batch, role_rank.rank, role_rank.world, choose
+    )
 
 
 def _labels_schema(config: RunConfig, recipe: Recipe) -> Schema:

@@ -15,6 +15,7 @@ from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import feedback_schema
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
+from tsal_dist.recipes.api import Choose
 from tsal_dist.roles.feedback import GROUP, Notes, WishedClips, Wishes
 from tsal_dist.run import Run
 
@@ -45,6 +46,7 @@ def build_wished_clips(
     batch: int,
     rank: int,
     world: int,
+    choose: Choose,
 ) -> WishedClips:
     """A teacher rank's end, around the stream of the usual order, which gives one clip at a time."""
     data, topic = config.data, _topic(config, run, clips)
@@ -63,7 +65,7 @@ def build_wished_clips(
         max(1, most),
         data.clip_frames,
     )
-    return WishedClips(usual, pool, Wishes(reader, consumer, rank, world), batch=batch, most=most)
+    return WishedClips(usual, pool, Wishes(reader, consumer, rank, world, choose), batch=batch, most=most)
 
 
 def _topic(config: RunConfig, run: Run, clips: ShardSet) -> Topic:
