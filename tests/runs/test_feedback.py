@@ -164,7 +164,7 @@ def notes(folder):
 @pytest.mark.ranks
 def test_a_run_labels_what_the_student_asked_for(faces, tmp_path):
     """Two clips per step, one of them by wish: the highest note that was not granted yet."""
-    folder = train(faces, tmp_path / "run", *STEERED)
+    folder = train(faces, tmp_path / "run", *STEERED, "runtime.queue.collect=false")
     sent, waiting, granted = notes(folder), {}, 0
     assert all(np.isfinite(score) and score > 0 for *_, score in sent)
     for step, clips in enumerate(labelled_clips(folder), start=2):
