@@ -146,6 +146,10 @@ class Wishes:
             del self._score[sample]
         return chosen
 
+    def forget(self, sample: int) -> None:
+        """This clip's note is answered."""
+        self._score.pop(sample, None)
+
     def forget_before(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Rank 0: delete the notes that no kept checkpoint, whose states these are, has still to read."""
         assert self._reader is not None, "only rank 0 reads"
@@ -200,6 +204,7 @@ class WishedClips:
             if left_to_skip and clip.sample_id in granted:
                 left_to_skip -= 1
                 continue
+            self.wishes.forget(clip.sample_id)  # it is labelled now: a wish for it would be answered twice
             clips.append(clip)
         return clips
 
