@@ -53,6 +53,14 @@ def test_settings_that_nobody_said_follow_from_the_shards(tmp_path):
     assert config.train.labelled_batch == 6
 
 
+def test_without_held_out_frames_no_gate_judges_by_the_labels_that_are_learnt(tmp_path):
+    url = pack_animals(tmp_path, range(6))
+    words = [f"data.labelled={url}"]
+    assert not follow_shards(load_config([], words)).train.gate.enabled
+    assert follow_shards(load_config([], [*words, "train.gate.enabled=true"])).train.gate.enabled
+    assert follow_shards(load_config([], [*words, "data.validation=held-out"])).train.gate.enabled
+
+
 def test_what_is_said_stays(tmp_path):
     url = pack_animals(tmp_path, range(6))
     said = [

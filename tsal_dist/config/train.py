@@ -72,7 +72,7 @@ class GateConfig(Section):
     """No label is trained on until its teacher is at least as good as the student."""
 
     enabled: bool = True
-    """Off trusts the teacher from the end of burn-in on."""
+    """Off trusts the teacher from the end of burn-in on: unless said, where no frames are held out."""
 
     slack: float = Field(0.05, ge=0)
     """The teacher's NME may exceed the student's by this share and still label."""
