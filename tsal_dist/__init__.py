@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tsal_dist.inference.session import Detector
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def open(place: "str | PathLike[str]", role: str = "student", step: str = "best") -> "Detector":
