@@ -58,6 +58,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.inference.views import choose_views
     from tsal_dist.run import load_run
     from tsal_dist.runs.build import build_evaluator
+    from tsal_dist.runs.labelled_points import learn_fitting
     from tsal_dist.runs.open_data import open_named
 
     first = load_run(args.run[0]).config
@@ -75,7 +76,10 @@ def main(argv: list[str]) -> int:
                 f"{urls[0]} has {shards.points} landmarks and {run} was trained for "
                 f"{config.model.num_points}. Evaluate on shards of the same layout."
             )
-        evaluator = replace(build_evaluator(config, shards, device), decoding=decoding.of(config.model))
+        asked = decoding.of(config.model)
+        if asked.companions:
+            asked = replace(asked, fitting=learn_fitting(config))
+        evaluator = replace(build_evaluator(config, shards, device), decoding=asked)
         for role in _roles(args.role, config):
             trained = load_trained(run, role, args.step)
             trained.model.to(device)
@@ -146,6 +150,7 @@ def _numbers(
         "shards": urls,
         "views": decoding.views,
         "squared": decoding.squared,
+        "companions": decoding.companions,
         **({"point_names": list(names)} if names else {}),
         "models": {
             name: {

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tsal_dist.inference.pictures import Source
     from tsal_dist.inference.prediction import Found
     from tsal_dist.inference.session import Detector, OnFrame, Options
+    from tsal_dist.models.companions import Fitting
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -198,10 +200,22 @@ def _read_boxes(path: str, sources: "list[Source]") -> "dict[tuple[str, int | No
     return boxes
 
 
+def _labels_fitting(run: str | None) -> "Fitting":
+    from tsal_dist.run import load_run
+    from tsal_dist.runs.labelled_points import learn_fitting
+
+    if run is None:
+        raise ConfigError("--companions reads the labels of a run: name it (--run), not a file of weights.")
+    return learn_fitting(load_run(run).config)
+
+
 def _open(args: argparse.Namespace) -> "Detector":
     from tsal_dist.config import load_config
     from tsal_dist.inference.session import open_detector
 
+    decoding = read_decoding(args)
+    if decoding.companions:
+        decoding = replace(decoding, fitting=_labels_fitting(args.run))
     with _progress("measuring how far scores can be trusted, once") as on_frame:
         detector = open_detector(
             run=args.run,
@@ -211,7 +225,7 @@ def _open(args: argparse.Namespace) -> "Detector":
             config=load_config(args.config) if args.config else None,
             threads=args.threads,
             on_frame=on_frame,
-            decoding=read_decoding(args),
+            decoding=decoding,
         )
     if detector.trust is None:
         sys.stderr.write(

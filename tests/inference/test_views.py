@@ -2,6 +2,7 @@
 
 import argparse
 
+import numpy as np
 import pytest
 import torch
 
@@ -160,3 +161,23 @@ def test_how_far_several_views_can_be_trusted_is_measured_anew_and_not_kept(tmp_
     session.open_detector(run=str(tmp_path), threads=1, decoding=Decoding(2))
     assert [decoding.views for decoding in asked] == [1, 2, 2]
     assert len(kept) == 1
+
+
+def test_peaks_that_fit_each_other_are_taken_where_it_is_asked_for():
+    """Point 1 has the x of point 0 in all labels; the detector is surer of a place across."""
+    from tests.models.test_companions import mirrored_pair
+    from tsal_dist.models.companions import Fitting, learn_companions
+    from tsal_dist.models.output import DetectorOutput
+
+    truth = torch.tensor(mirrored_pair(2, seed=9), dtype=torch.float32)
+    wrong = truth.clone()
+    wrong[:, 1, 0] = 96 - truth[:, 1, 0]
+    seen, cells = torch.ones(2, 4), (24, 24)
+    heat = encode_heatmap(truth, seen, cells, 4, 4.0)
+    heat[:, 1] = 0.5 * heat[:, 1] + 0.7 * encode_heatmap(wrong, seen, cells, 4, 4.0)[:, 1]
+    output = DetectorOutput(heat.unsqueeze(0), heat[:, :1], heat[:, :2])
+    labels = learn_companions(mirrored_pair(12), np.ones((12, 4), bool), 4.0)
+    for decoding, most_px in ((PLAIN, None), (Decoding(companions=True, fitting=Fitting(labels, 4.0)), 2.5)):
+        points, _, _ = find_points(lambda image: output, torch.zeros(2, 3, 96, 96), 4, 4, decoding)
+        off_px = (points - truth).norm(dim=-1)[:, 1]
+        assert (off_px < most_px).all() if most_px else (off_px > 8).all()

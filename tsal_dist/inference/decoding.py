@@ -1,10 +1,14 @@
 """How a detector is asked and its maps are read, and the words for it on a command line."""
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from tsal_dist.config.model import ModelConfig
 from tsal_dist.geometry.flip import mirror_order
+
+if TYPE_CHECKING:
+    from tsal_dist.models.companions import Fitting
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,11 @@ class Decoding:
     mirror: tuple[int, ...] = ()
     """For each landmark of a mirrored subject, the one it was before; () where nobody knows, and nothing is mirrored."""
 
+    companions: bool = False
+    """Whether of the peaks of each map those are taken that fit each other as the labels' points do."""
+    fitting: "Fitting | None" = field(default=None, compare=False)
+    """What the labels say of that, once they have been asked."""
+
     def of(self, model: ModelConfig) -> "Decoding":
         """For the landmarks of a detector."""
         layout = model.layout
@@ -28,7 +37,7 @@ PLAIN = Decoding()
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """`--views` and `--squared`, which cost time and no training."""
+    """What costs time and no training."""
     parser.add_argument(
         "--views",
         type=int,
@@ -37,8 +46,13 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
         help="average the maps of N views: plain, mirrored, then smaller, larger and turned ones (1)",
     )
     parser.add_argument("--squared", action="store_true", help="square maps before the centre of mass")
+    parser.add_argument(
+        "--companions",
+        action="store_true",
+        help="take the peaks that fit each other as the points of the run's labels do; reads those labels",
+    )
 
 
 def read_decoding(args: argparse.Namespace) -> Decoding:
     """What was said."""
-    return Decoding(args.views, args.squared)
+    return Decoding(args.views, args.squared, companions=args.companions)

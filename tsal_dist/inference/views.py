@@ -14,6 +14,7 @@ from tsal_dist.geometry import affine
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.geometry.warp import resample
 from tsal_dist.inference.decoding import Decoding
+from tsal_dist.models.companions import agree
 from tsal_dist.models.output import DetectorOutput, Forward
 
 
@@ -62,6 +63,10 @@ def find_points(
             seen_in(forward, image_N3HW, stride, view, decoding.mirror) for view in choose_views(decoding)[1:]
         ]
         heat_NKhw = torch.stack([heat_NKhw.float(), *others]).mean(0)
+    if decoding.fitting:
+        fitting = decoding.fitting
+        agreed = agree(heat_NKhw, fitting.known, stride, radius, fitting.sigma_px)
+        return agreed.points_NK2, agreed.score_NK, plain
     points_NK2, score_NK = decode_heatmap(heat_NKhw, stride, radius, decoding.squared)
     return points_NK2, score_NK, plain
 

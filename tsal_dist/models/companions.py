@@ -10,6 +10,7 @@ Coordinates are pixels of one kind of crop. Axes: M labelled frames, N frames, K
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +61,15 @@ class Companions:
     def from_tensors(tensors: Mapping[str, Tensor]) -> "Companions":
         """The inverse of `to_tensors`."""
         return Companions(**{each.name: tensors[each.name] for each in fields(Companions)})
+
+
+class Fitting(NamedTuple):
+    """What the labels say of points beside each other, and how much of a misfit is borne."""
+
+    known: Companions
+    sigma_px: float
+    most_misfit: float = 2.0
+    """Deviations; a point that fits worse has nothing to say."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.center import decode_center
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.metrics.calibration import Calibration
-from tsal_dist.models.companions import Companions, agree
+from tsal_dist.models.companions import Fitting, agree
 from tsal_dist.models.embedding import EmbeddingTap, sample_at
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
@@ -43,15 +43,6 @@ class Limits(NamedTuple):
     max_move_px: float
 
 
-class Fitting(NamedTuple):
-    """What the labels say of points beside each other, for a reading of companions."""
-
-    known: Companions
-    sigma_px: float
-    most_misfit: float = 2.0
-    """Deviations; a point that fits worse has nothing to say."""
-
-
 class Found(NamedTuple):
     """One source's answer."""
 
@@ -71,7 +62,7 @@ def label(
     stride: int,
     radius: int,
     limits: Limits,
-    fitting: "Fitting | None" = None,
+    fitting: Fitting | None = None,
     mirror_K: tuple[int, ...] | None = None,
 ) -> Answers:
     """The sources' answers for every frame and point. `mirror_K` is for mirrored views; None goes by a face's points."""

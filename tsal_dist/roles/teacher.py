@@ -29,12 +29,13 @@ from tsal_dist.engine.inference import Inference
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.metrics.gate import ReadinessGate
+from tsal_dist.models.companions import Fitting
 from tsal_dist.observe.meters import Pace
 from tsal_dist.observe.profiler import mark_phase
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.recipes.api import Member, OwnLessons, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.frames import Answers, neighbours
-from tsal_dist.recipes.labelling import Fitting, Limits, label, state_errors
+from tsal_dist.recipes.labelling import Limits, label, state_errors
 from tsal_dist.recipes.steps import add_terms, supervised_terms, supervised_weights, total_loss
 from tsal_dist.recipes.students import part_of
 from tsal_dist.recipes.study import Study

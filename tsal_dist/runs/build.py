@@ -27,7 +27,7 @@ from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
-from tsal_dist.models.companions import learn_companions
+from tsal_dist.models.companions import Fitting
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
@@ -42,7 +42,6 @@ from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
 from tsal_dist.recipes.api import Choose, Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.find import find_method
-from tsal_dist.recipes.labelling import Fitting
 from tsal_dist.roles.feedback import Notes, WishedClips
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.roles.label_feed import LabelFeed
@@ -63,7 +62,7 @@ from tsal_dist.runs.build_streams import (
     training_view,
 )
 from tsal_dist.runs.first_weights import first_weights
-from tsal_dist.runs.labelled_points import read_labelled_points
+from tsal_dist.runs.labelled_points import learn_fitting, read_labelled_points
 from tsal_dist.runs.open_data import Shards
 from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
 from tsal_dist.trackers.choose import build_tracker
@@ -123,9 +122,7 @@ def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitt
     """What the labels say of points beside each other, if a source asks for it."""
     if not any(source.reading == "companions" for source in recipe.sources):
         return None
-    points_MK2, placed_MK = read_labelled_points(config, labelled)
-    sigma_px = config.train.loss.sigma_px
-    return Fitting(learn_companions(points_MK2, placed_MK, sigma_px), sigma_px)
+    return learn_fitting(config, labelled)
 
 
 def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:

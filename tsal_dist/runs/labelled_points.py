@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.augment import PLAIN
-from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.geometry import affine
+from tsal_dist.models.companions import Fitting, learn_companions
 from tsal_dist.shards.frames import read_frames
 
 MOST_FRAMES = 5000
@@ -27,3 +28,10 @@ def read_labelled_points(
     points_MK2, placed_MK = np.concatenate(points), np.concatenate(placed)
     every = max(1, -(-len(points_MK2) // MOST_FRAMES))
     return points_MK2[::every], placed_MK[::every]
+
+
+def learn_fitting(config: RunConfig, labelled: ShardSet | None = None) -> Fitting:
+    """How the points of a run's labels lie to each other; without `labelled` its shards are opened."""
+    data, sigma_px = config.data, config.train.loss.sigma_px
+    shards = labelled or open_shards(data.labelled, data.cache_dir, data.cache_gb)
+    return Fitting(learn_companions(*read_labelled_points(config, shards), sigma_px), sigma_px)

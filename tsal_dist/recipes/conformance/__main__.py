@@ -27,7 +27,9 @@ def main(argv: list[str]) -> int:
     try:
         import pytest
     except ImportError:
-        raise ConfigError("The suite runs under pytest, which is not installed: pip install pytest.") from None
+        raise ConfigError(
+            "The suite runs under pytest, which is not installed: pip install pytest."
+        ) from None
     from tsal_dist.recipes.conformance.trial import Trial
     from tsal_dist.recipes.find import find_method
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from tsal_dist.models.companions import learn_companions
+from tsal_dist.models.companions import Fitting, learn_companions
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.pseudo.schema import LabelBatch
 from tsal_dist.recipes.api import Lesson, Recipe, Task
 from tsal_dist.recipes.find import find_method
 from tsal_dist.recipes.frames import Answers, Frames, PseudoFrames
-from tsal_dist.recipes.labelling import Fitting, Limits, label
+from tsal_dist.recipes.labelling import Limits, label
 from tsal_dist.recipes.steps import make_targets
 from tsal_dist.records import Clip, FrameRef
 from tsal_dist.roles.batches import enter_view, leave_view, stack_frames
