@@ -140,6 +140,7 @@ def test_under_torchrun_the_useful_line_comes_last(tmp_path):
     assert "error: train.optim.lr = 'much' is not valid" in told[-1]
 
 
+@pytest.mark.slow
 def test_a_batch_that_no_machine_holds_is_refused_before_any_of_it_is_taken(faces, tmp_path):
     line = refusal("train", *words(faces, tmp_path / "run", "train.labelled_batch=100000"))
     assert "train.labelled_batch is 100000 and data.labelled holds 8 labelled frames" in line
@@ -257,6 +258,7 @@ def test_predict_leaves_an_overlay_and_a_table(faces, finished, tmp_path):
     capture.release()
 
 
+@pytest.mark.slow
 def test_an_exported_file_predicts_what_its_run_predicts(faces, finished, tmp_path):
     weights, tables = tmp_path / "w.safetensors", []
     done = run("tools/export_weights.py", "--run", str(finished), "--out", str(weights), code=0)
