@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.roles.short_runs import metrics, saved, student_of, train
-from tsal_dist.weights.format import load_version
+from tsal_dist.weights.format import list_versions, load_version
 
 pytestmark = pytest.mark.ranks
 
@@ -14,7 +14,8 @@ def teacher_of(folder, step=None):
 
 
 def published(folder, step):
-    return load_version(folder / "weights" / "student", step)[1]
+    versions = folder / "weights" / "student"
+    return load_version(versions, step, list_versions(versions)[step])[1]
 
 
 def same(first, second):

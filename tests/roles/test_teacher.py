@@ -67,7 +67,7 @@ def labels_of(label_batch, clips=5):
     teacher.config = load_config([], [f"runtime.label_batch={label_batch}", f"model.num_points={POINTS}"])
     teacher.recipe = SimpleNamespace(sources=(Source("heatmap"), Source("track", "track")))
     teacher.eyes = {"teacher": look}
-    teacher.task = SimpleNamespace(stride=STRIDE, radius=4)
+    teacher.task = SimpleNamespace(stride=STRIDE, radius=4, mirror_K=None)
     teacher.tracker = ShiftTracker(2.0, -1.0)
     teacher.clips = iter([[build_clip(points_TK2)] * clips])
     teacher.producer = SimpleNamespace(publish=lambda rows, version: published.append(rows))
