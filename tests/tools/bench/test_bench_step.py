@@ -32,11 +32,9 @@ def test_a_crop_that_no_eighth_fits_is_refused():
 
 
 @pytest.mark.slow
-def test_no_command_that_only_talks_imports_torch():
+def test_no_help_imports_torch():
     code, output, errors = run("-m", "tools.bench.start", "--quick")
     assert code == 0, errors
     found = json.loads(output.splitlines()[-1])["results"]
-    assert {"tsal_dist.train --help", "tsal_dist.train --dry-run", "tools/shard_videos.py --help"} <= {
-        each["name"] for each in found
-    }
+    assert {"tsal_dist.train --help", "tools/shard_videos.py --help"} <= {each["name"] for each in found}
     assert [each["name"] for each in found if each["imports_torch"]] == []
