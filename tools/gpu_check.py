@@ -1,7 +1,7 @@
 """Does the GPU path run, is it right, how fast is it, and what waits for what? One device, under eight minutes.
 
-    python tools/gpu_check.py --to gpu_check.md
-    python tools/gpu_check.py --device cpu --small          # does the check itself run?
+    python -m tools.gpu_check --to gpu_check.md
+    python -m tools.gpu_check --device cpu --small          # does the check itself run?
 
 Each part runs in a process of its own, on data that it makes, and prints rows of a Markdown table: a part that breaks, or
 takes a device down with it, ends no other. What is not measured says so. Exit code 1 where a part failed.
@@ -105,7 +105,7 @@ def run_part(part: str, argv: list[str], left_s: float) -> tuple[list[Row], bool
     """Its rows, and whether it came to its end."""
     if left_s <= 0:
         return [Row(part, "the part", "not measured: the time was up")], True
-    words = [sys.executable, __file__, *argv, "--one", part]
+    words = [sys.executable, "-m", "tools.gpu_check", *argv, "--one", part]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=left_s, check=False)
     except subprocess.TimeoutExpired:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tsal_dist.models.output import DetectorOutput
-from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.labelling import find_flow, neighbours
+from tsal_dist.recipes.frames import Frames, neighbours
+from tsal_dist.recipes.study import find_flow
 from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.trackers.pwc import PwcTracker
 

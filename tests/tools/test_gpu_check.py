@@ -14,7 +14,11 @@ SMALL = ["--device", "cpu", "--small"]
 
 def check(*words):
     return subprocess.run(
-        [sys.executable, "tools/gpu_check.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "tools.gpu_check", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
