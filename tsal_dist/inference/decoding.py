@@ -45,8 +45,9 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="average the maps of N views: plain, mirrored, then smaller, larger and turned ones (1)",
     )
-    parser.add_argument("--squared", action="store_true", help="square maps before the centre of mass")
-    parser.add_argument(
+    peaks = parser.add_mutually_exclusive_group()  # companions place their peaks themselves
+    peaks.add_argument("--squared", action="store_true", help="square maps before the centre of mass")
+    peaks.add_argument(
         "--companions",
         action="store_true",
         help="take the peaks that fit each other as the points of the run's labels do; reads those labels",
