@@ -45,6 +45,7 @@ def test_parity_holds_where_both_sides_are_the_cpu():
     assert int(views.split()[4]) > 0, "some are left raw, or nothing was compared"
 
 
+@pytest.mark.slow
 def test_a_part_that_breaks_is_a_row_and_an_exit_code():
     done = check("--device", "meta", "--small", "--parts", "labelling", "machine")
     assert done.returncode == 1
