@@ -11,19 +11,23 @@ from tsal_dist.data.stream import ClipStream
 from tsal_dist.data.webdataset_source import as_webdataset
 
 
-def test_our_stream_is_a_webdataset_source(shards_url):
-    stream = ClipStream(
+def stream(shards_url, select, epochs):
+    return ClipStream(
         open_shards([shards_url]),
         ViewSettings(crop_px=16),
-        select="labelled",
+        select=select,
         batch=4,
         rank=0,
         world=1,
         seed=0,
-        epochs=1,
+        epochs=epochs,
         read_ahead=ReadAhead(workers=0),
     )
-    pipeline = wds.DataPipeline(as_webdataset(stream), wds.to_tuple("__key__", "jpg", "json"), wds.batched(4))
+
+
+def test_our_stream_is_a_webdataset_source(shards_url):
+    source = as_webdataset(stream(shards_url, "labelled", epochs=1))
+    pipeline = wds.DataPipeline(source, wds.to_tuple("__key__", "jpg", "json"), wds.batched(4))
     batches = list(pipeline)
     assert sum(len(batch[0]) for batch in batches) == 11
     assert batches[0][1].shape == (4, 16, 16, 3)
@@ -32,15 +36,5 @@ def test_our_stream_is_a_webdataset_source(shards_url):
 
 
 def test_an_endless_source_ends_with_the_pipelines_epoch(shards_url):
-    stream = ClipStream(
-        open_shards([shards_url]),
-        ViewSettings(crop_px=16),
-        select="all",
-        batch=4,
-        rank=0,
-        world=1,
-        seed=0,
-        read_ahead=ReadAhead(workers=0),
-    )
-    pipeline = wds.DataPipeline(as_webdataset(stream)).with_epoch(50)
+    pipeline = wds.DataPipeline(as_webdataset(stream(shards_url, "all", epochs=None))).with_epoch(50)
     assert len(list(islice(pipeline, 100))) == 50

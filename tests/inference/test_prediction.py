@@ -9,9 +9,8 @@ import pytest
 
 from tests.inference.squares import SQUARE_PX, SquareDetector, draw_square, finder_of, write_film
 from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.once import read_all
 from tsal_dist.data.shard_set import open_shards
-from tsal_dist.data.stream import ClipStream
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry import affine
 from tsal_dist.inference.finder import spread_boxes
@@ -198,19 +197,7 @@ def test_the_table_is_a_label_table(tmp_path, suffix):
     pack_all(tmp_path, lists=[tmp_path / f"labels{suffix}"], split="mine")
     shards = open_shards([str(tmp_path / "mine")])
     view = ViewSettings(160, 0.0)
-    with ClipStream(
-        shards,
-        view,
-        select="labelled",
-        batch=1,
-        rank=0,
-        world=1,
-        seed=0,
-        shuffle=False,
-        epochs=1,
-        read_ahead=ReadAhead(workers=0),
-    ) as stream:
-        clips = [clip for batch in stream for clip in batch if not clip.pad]
+    clips = [clip for batch in read_all(shards, view, "labelled", 1) for clip in batch]
     assert [clip.frames_T.tolist() for clip in clips] == [[1], [4]]
     assert [clip.visible_TK[0].tolist() for clip in clips] == [[True] * 4, [True, False, True, True]]
     home_K2 = affine.apply(affine.invert(clips[0].to_crop_23), clips[0].points_TK2[0])

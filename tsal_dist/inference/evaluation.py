@@ -4,7 +4,6 @@ Errors are taken in pixels of the source frame, where annotations live. Jitter i
 frames within a batch, and batches are cut at the same places for any number of ranks.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,10 +14,9 @@ from torch import Tensor
 
 from tsal_dist.data.clips import build_clips
 from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.reader import build_reader_pool
-from tsal_dist.data.request import ClipRequest, ReadAhead, Unreadable
+from tsal_dist.data.once import WHEN_ASKED, read_all, read_chosen
+from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import ShardSet
-from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import reduce_scalars, sum_tensors
 from tsal_dist.geometry import affine
 from tsal_dist.inference.decoding import PLAIN, Decoding
@@ -29,8 +27,6 @@ from tsal_dist.metrics.normalizer import Normalizer, lengths
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip, FrameRef
-
-log = logging.getLogger(__name__)
 
 KEPT_WORST = 16
 
@@ -115,7 +111,7 @@ class Evaluator:
     normalizer: Normalizer
     device: torch.device
     batch: int = 32
-    read_ahead: ReadAhead = ReadAhead(workers=0)
+    read_ahead: ReadAhead = WHEN_ASKED
     most_frames: int = 0
     """Frames to look at, evenly spread over the set; 0 takes all."""
     decoding: Decoding = PLAIN
@@ -141,46 +137,13 @@ class Evaluator:
         return Evaluation(FaceErrors(self.shards.points, self.normalizer), Jitter())
 
     def batches(self, rank: int, world: int) -> Iterator[list[Clip]]:
-        """This rank's frames, decoded."""
+        """This rank's frames, decoded; where they are few the ranks take turns."""
         view = ViewSettings(self.crop_px, self.expand)
-        if self.most_frames:
-            yield from self._few(view, rank, world)
-            return
-        with ClipStream(
-            self.shards,
-            view,
-            select="labelled",
-            batch=self.batch,
-            rank=rank,
-            world=world,
-            seed=0,
-            shuffle=False,
-            epochs=1,
-            read_ahead=self.read_ahead,
-        ) as stream:
-            for clips in stream:
-                counted = [clip for clip in clips if not clip.pad]
-                if counted:
-                    yield counted
-
-    def _few(self, view: ViewSettings, rank: int, world: int) -> Iterator[list[Clip]]:
-        """Choose first, decode only those; the ranks take turns."""
-        clips = build_clips(self.shards, "labelled", 1, 1, None)
+        if not self.most_frames:
+            return read_all(self.shards, view, "labelled", self.batch, rank, world, self.read_ahead)
+        clips = build_clips(self.shards, "labelled")
         mine = spread(len(clips), self.most_frames)[rank::world]
-        pool = build_reader_pool(self.shards, view, self.read_ahead, self.batch, 1)
-        try:
-            for start in range(0, len(mine), self.batch):
-                wanted = mine[start : start + self.batch]
-                tickets = [
-                    pool.submit(ClipRequest(clips.ref(number), 1, 1, sample_id=number)) for number in wanted
-                ]
-                found = [pool.take(ticket) for ticket in tickets]
-                for clip in found:
-                    if isinstance(clip, Unreadable):
-                        log.warning("a held-out frame cannot be read and is left out: %s", clip.reason)
-                yield [clip for clip in found if not isinstance(clip, Unreadable)]
-        finally:
-            pool.close()
+        return read_chosen(self.shards, view, clips, mine, self.batch, self.read_ahead)
 
     def judge(
         self, found: Evaluation, clips: list[Clip], predicted_NK2: NDArray[np.float64], keep: int = 0

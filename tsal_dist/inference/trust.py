@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tsal_dist.data.clips import build_clips
 from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.request import ReadAhead
+from tsal_dist.data.once import read_chosen
 from tsal_dist.data.shard_set import ShardSet
-from tsal_dist.data.stream import ClipStream
 from tsal_dist.errors import CheckpointError
 from tsal_dist.geometry import affine
 from tsal_dist.inference.finder import Box, Finder, tight_box
@@ -110,23 +110,11 @@ def load_trust(path: Path) -> Trust | None:
 def _held_out(shards: ShardSet, crop_px: int) -> Iterator[tuple[int, int, Clip]]:
     """Labelled frames with much around their subject: their number, how many there are, and the frame."""
     view = ViewSettings(round((1 + 2 * AROUND) * crop_px), AROUND)
-    with ClipStream(
-        shards,
-        view,
-        select="labelled",
-        batch=8,
-        rank=0,
-        world=1,
-        seed=0,
-        shuffle=False,
-        epochs=1,
-        read_ahead=ReadAhead(workers=0),
-    ) as stream:
-        every = max(1, stream.samples // MOST_FRAMES)
-        count = -(-stream.samples // every)
-        wanted = (clip for clips in stream for clip in clips if not clip.pad and clip.sample_id % every == 0)
-        for number, clip in enumerate(wanted):
-            yield number, count, clip
+    clips = build_clips(shards, "labelled")
+    chosen = range(0, len(clips), max(1, len(clips) // MOST_FRAMES))
+    found = (clip for batch in read_chosen(shards, view, clips, chosen, 8) for clip in batch)
+    for number, clip in enumerate(found):
+        yield number, len(chosen), clip
 
 
 def _settled(finder: Finder, image_HWC: Image, box_4: Box) -> Box:

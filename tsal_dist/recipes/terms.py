@@ -22,15 +22,22 @@ from tsal_dist.recipes.target import TEACHER, Target
 
 
 @dataclass(frozen=True)
-class TargetHeatmaps:
-    """The student's maps at all stages against the target's, by the target's weights."""
+class TargetTerm:
+    """What every term that learns from a target has."""
 
     share: float = 1.0
     target: str = TEACHER
-    name: str = "label_heat"
+    name: str = ""
 
     def weight(self, progress: Progress) -> float:
         return self.share * progress.weight
+
+
+@dataclass(frozen=True)
+class TargetHeatmaps(TargetTerm):
+    """The student's maps at all stages against the target's, by the target's weights."""
+
+    name: str = "label_heat"
 
     def __call__(self, seen: Seen) -> Term:
         target = seen.lesson.targets[self.target]
@@ -43,15 +50,10 @@ class TargetHeatmaps:
 
 
 @dataclass(frozen=True)
-class StageHeatmaps:
+class StageHeatmaps(TargetTerm):
     """As `TargetHeatmaps`, but the last stage counts in full and each one before it half of the next."""
 
-    share: float = 1.0
-    target: str = TEACHER
     name: str = "label_heat"
-
-    def weight(self, progress: Progress) -> float:
-        return self.share * progress.weight
 
     def __call__(self, seen: Seen) -> Term:
         target = seen.lesson.targets[self.target]
@@ -69,20 +71,15 @@ class StageHeatmaps:
 
 
 @dataclass(frozen=True)
-class TargetCoordinates:
+class TargetCoordinates(TargetTerm):
     """The student's decoded points against the target's, in sigmas: squared up to `reach` sigmas, straight beyond.
 
     A decoded point sees a window around the student's own peak only. A target outside of it would smear what is inside,
     so such a point is left to the heatmaps; and a squared distance would let one far point outweigh all near ones.
     """
 
-    share: float = 1.0
-    reach: float = 1.0
-    target: str = TEACHER
     name: str = "coordinate"
-
-    def weight(self, progress: Progress) -> float:
-        return self.share * progress.weight
+    reach: float = 1.0
 
     def __call__(self, seen: Seen) -> Term:
         target, task = seen.lesson.targets[self.target], seen.task
@@ -102,15 +99,10 @@ class TargetCoordinates:
 
 
 @dataclass(frozen=True)
-class EmbeddingDirection:
+class EmbeddingDirection(TargetTerm):
     """1 - cosine between the student's embedding at a point and the one that the target brings."""
 
-    share: float = 1.0
-    target: str = TEACHER
     name: str = "embedding"
-
-    def weight(self, progress: Progress) -> float:
-        return self.share * progress.weight
 
     def __call__(self, seen: Seen) -> Term:
         target = seen.lesson.targets[self.target]

@@ -6,8 +6,8 @@ import pytest
 
 from tools.bench.accuracy.animal import FOLDS, deal, draw, make_animal
 from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.once import read_all
 from tsal_dist.data.shard_set import open_shards
-from tsal_dist.data.stream import ClipStream
 from tsal_dist.errors import ConfigError
 from tsal_dist.shards.manifest import open_manifest
 
@@ -37,8 +37,7 @@ def animal(tmp_path):
 
 def read(url):
     view = ViewSettings(64, 0.0)
-    with ClipStream(open_shards([url]), view, select="labelled", batch=1, rank=0, world=1, seed=0, shuffle=False, epochs=1) as stream:  # fmt: skip
-        return [clip for (clip,) in stream]
+    return [clip for (clip,) in read_all(open_shards([url]), view, "labelled", 1)]
 
 
 def test_a_folder_without_enough_is_refused(animal, tmp_path):

@@ -55,9 +55,8 @@ def shake(model: "nn.Module", config: "RunConfig", url: str, device: "torch.devi
     import numpy as np
 
     from tsal_dist.data.crop import ViewSettings
-    from tsal_dist.data.request import ReadAhead
+    from tsal_dist.data.once import read_all
     from tsal_dist.data.shard_set import open_shards
-    from tsal_dist.data.stream import ClipStream
     from tsal_dist.geometry import affine
     from tsal_dist.inference.evaluation import predict
     from tsal_dist.models.detectors import stride_of
@@ -66,25 +65,12 @@ def shake(model: "nn.Module", config: "RunConfig", url: str, device: "torch.devi
         config.model.crop_px, config.data.box_expand, labels=False, points=config.model.num_points
     )
     tracks: dict[str, list[NDArray[np.float64]]] = {}
-    with ClipStream(
-        open_shards([url]),
-        view,
-        select="all",
-        batch=BATCH,
-        rank=0,
-        world=1,
-        seed=0,
-        shuffle=False,
-        epochs=1,
-        read_ahead=ReadAhead(workers=0),
-    ) as stream:
-        for batch in stream:
-            clips = [clip for clip in batch if not clip.pad]
-            found_NK2 = predict(model, clips, stride_of(model), config.model.decode_radius, device)
-            for clip, points_K2 in zip(clips, found_NK2, strict=True):
-                x1, y1, x2, y2 = (float(edge) for edge in clip.box_4)
-                source_K2 = affine.apply(affine.invert(clip.to_crop_23), points_K2)
-                tracks.setdefault(clip.video, []).append(source_K2 / ((x2 - x1) * (y2 - y1)) ** 0.5)
+    for clips in read_all(open_shards([url]), view, "all", BATCH):
+        found_NK2 = predict(model, clips, stride_of(model), config.model.decode_radius, device)
+        for clip, points_K2 in zip(clips, found_NK2, strict=True):
+            x1, y1, x2, y2 = (float(edge) for edge in clip.box_4)
+            source_K2 = affine.apply(affine.invert(clip.to_crop_23), points_K2)
+            tracks.setdefault(clip.video, []).append(source_K2 / ((x2 - x1) * (y2 - y1)) ** 0.5)
     return usual_bend([np.stack(track) for track in tracks.values()])
 
 
