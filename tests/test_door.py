@@ -29,8 +29,7 @@ def test_help_names_every_verb_in_order_and_imports_nothing_heavy():
     *text, heavy = done.stdout.splitlines()
     assert heavy == "[]"
     named = [line.split()[0] for line in text if line.startswith("    ") and "--help" not in line]
-    assert named == [verb.name for verb in VERBS if verb.name in named]
-    assert {"pack", "train", "status", "report", "evaluate", "predict", "export", "config"} <= set(named)
+    assert named == [verb.name for verb in VERBS]
 
 
 def test_help_is_there_at_once():
@@ -45,16 +44,10 @@ def test_help_is_there_at_once():
 
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
 def test_every_verb_has_a_page_that_calls_itself_by_it(verb, capsys):
-    if verb not in tsal_list():
-        pytest.skip("its page is not there yet")
     with pytest.raises(SystemExit) as leaving:
         main([verb, "--help"])
     assert leaving.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: tsal {verb} ")
-
-
-def tsal_list():
-    return [line.split()[0] for line in tsal("--help").stdout.splitlines() if line.startswith("    ")][1:]
 
 
 def test_a_verb_that_is_none_is_answered_with_the_nearest():
@@ -98,7 +91,7 @@ def test_pip_installs_the_command_with_all_its_verbs(tmp_path):
     told = subprocess.run([run[0], "-I", "-c", where], capture_output=True, text=True, check=True)
     assert str(inside) in told.stdout
     listed = subprocess.run([*run, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert all(f"    {verb} " in listed for verb in tsal_list())
+    assert all(f"    {verb.name} " in listed for verb in VERBS)
     for verb in ("pack", "status", "predict", "plan"):
         page = subprocess.run(
             [*run, verb, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -58,7 +58,7 @@ VERBS = (
 
 def main(argv: list[str]) -> int:
     """Hand over to a verb's page."""
-    verbs = {verb.name: verb for verb in VERBS if _is_there(verb)}
+    verbs = {verb.name: verb for verb in VERBS}
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(_list(verbs))
         return 0
@@ -84,13 +84,6 @@ def _list(verbs: dict[str, Verb]) -> str:
     width = max(map(len, verbs))
     lines = [f"    {name:<{width}}  {verb.says}" for name, verb in verbs.items()]
     return f"{__doc__}\n" + "\n".join(lines) + "\n"
-
-
-def _is_there(verb: Verb) -> bool:
-    folder, _, name = verb.module.rpartition(".")
-    if folder != "tools":
-        return Path(__file__).parent.joinpath(*verb.module.split(".")).with_suffix(".py").is_file()
-    return any((place / f"{name}.py").is_file() for place in (TOOLS, Path(__file__).parent / "tools"))
 
 
 def _load(verb: Verb) -> ModuleType:
