@@ -1,4 +1,4 @@
-"""Rates and shares are of the time since the last line; histograms count what they are given."""
+"""Rates and shares are of the time since the last line."""
 
 import pytest
 

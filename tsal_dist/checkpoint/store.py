@@ -166,7 +166,7 @@ class Checkpoints:
         """Note how good the checkpoint of `step` is; lower is better (NME). Rank 0 only."""
         self._require_current()
         text = json.dumps(score if math.isfinite(score) else None).encode()
-        self._with_room(lambda: write_whole(place_of(self._folder, step) / SCORE, text))
+        when_there_is_room(lambda: write_whole(place_of(self._folder, step) / SCORE, text), self._limits)
 
     def best(self) -> int | None:
         """The step with the lowest score; the newest of equals; None if none has a score."""
@@ -178,7 +178,7 @@ class Checkpoints:
         """What `act` returned on every rank, or one error on all of them: none may wait for one that failed."""
         error, stale, result = "", "", {}
         try:
-            result = self._with_room(act)
+            result = when_there_is_room(act, self._limits)
         except StaleRun as problem:
             stale = str(problem)
         except (OSError, ExchangeError) as problem:
@@ -274,9 +274,6 @@ class Checkpoints:
                 f"{place_of(self._folder, step)} was written by incarnation {commit.incarnation} of this role, which "
                 f"has followed this one (incarnation {self._incarnation}); this process must end."
             )
-
-    def _with_room(self, act: Callable[[], dict[str, str] | None]) -> Any:
-        return when_there_is_room(act, self._limits) if self._limits else act()
 
     def _load_together(self, step: int) -> Loaded | None:
         """The checkpoint of `step` on every rank, the same on all of them; None on all where it is damaged."""

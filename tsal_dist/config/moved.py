@@ -1,9 +1,10 @@
 """Settings that have another name now: an old file is refused with the new spelling, never read differently."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tsal_dist.errors import ConfigError
+from tsal_dist.json_object import flatten
 
 MOVED = {
     "train.recipe": "method.name",
@@ -29,18 +30,10 @@ MOVED = {
 
 def refuse_moved(tree: Mapping[str, Any], where: str = "") -> None:
     """Raise where `tree` holds a setting under its old name."""
-    for key in _keys(tree):
+    for key in flatten(tree):
         if key in MOVED:
             place = f"{where}: " if where else ""
             raise ConfigError(
                 f"{place}the setting {key!r} is {MOVED[key]!r} now: what only one method has stands in [method], beside "
                 f"its name. Write it there; `python -m tsal_dist.recipes` lists the settings of every method."
             )
-
-
-def _keys(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _keys(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

@@ -25,7 +25,7 @@ def sum_tensors(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     For numbers that a loss divides by. float64 inside, so counts stay exact; dtype and device are kept.
     """
-    if _world() == 1 or not values:
+    if world_size() == 1 or not values:
         return dict(values)
     flat = torch.cat([value.detach().reshape(-1).to("cpu", torch.float64) for value in values.values()])
     dist.all_reduce(flat)
@@ -57,7 +57,7 @@ def reduce_scalars(
 
 def broadcast_json(value: Any, source: int = 0) -> Any:
     """`value` of rank `source`, on every rank. Others may pass None."""
-    if _world() == 1:
+    if world_size() == 1:
         return value
     buffer = torch.zeros(_INLINE_BYTES + _HEADER_BYTES, dtype=torch.uint8)
     payload = b""
@@ -77,7 +77,7 @@ def broadcast_json(value: Any, source: int = 0) -> Any:
 
 def gather_json(value: Any) -> list[Any]:
     """What every rank passed, in rank order, on every rank."""
-    if _world() == 1:
+    if world_size() == 1:
         return [value]
     rows = gather_rows(_to_tensor(json.dumps(value).encode() + b"\n"))
     return [json.loads(line) for line in rows.numpy().tobytes().splitlines()]
@@ -88,10 +88,10 @@ def gather_rows(rows: Tensor) -> Tensor:
 
     Shapes behind the first axis and dtypes are the same on every rank.
     """
-    if _world() == 1:
+    if world_size() == 1:
         return rows
     rows = rows.detach().cpu().contiguous()
-    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(_world())]
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(rows)]))
     sizes = [int(count) for count in counts]
     padded = torch.zeros((max(sizes), *rows.shape[1:]), dtype=rows.dtype)
@@ -121,7 +121,8 @@ def meet(store: Store, rank: int, world: int, name: str, timeout_s: float) -> No
             ) from None
 
 
-def _world() -> int:
+def world_size() -> int:
+    """Of the group that collectives run in; 1 where there is none."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tsal_dist.dist.collectives import world_size
+
 Sizes = dict[str, torch.Size]
 
 
@@ -27,7 +29,7 @@ class StepSums:
         """
         values = [*now.values(), *late.values()]
         flat = torch.cat([value.detach().reshape(-1).double() for value in values])
-        if dist.is_initialized() and dist.get_world_size() > 1:
+        if world_size() > 1:
             dist.all_reduce(flat)
         needed = sum(value.numel() for value in now.values())
         self._late = self._send({name: value.shape for name, value in late.items()}, flat[needed:])

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
+from tsal_dist.dist.collectives import world_size
 from tsal_dist.engine.api import nothing
 from tsal_dist.engine.batch_norms import freeze_batch_norms, prepare_batch_norms
 from tsal_dist.engine.buffers import average_buffers
@@ -45,7 +45,7 @@ class DDPEngine:
         total_steps: int,
         device: torch.device,
     ) -> None:
-        world = dist.get_world_size() if dist.is_initialized() else 1
+        world = world_size()
         model = prepare_batch_norms(model.to(device), settings, device, world)
         # Compiled apart from the model, and DDP as a whole: torch then cuts the graph where a bucket is full, so that
         # gradients travel while others are still computed. A compiled model inside DDP sends them all at the end.

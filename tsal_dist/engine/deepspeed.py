@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
+from tsal_dist.dist.collectives import world_size
 from tsal_dist.dist.environment import find_on_path, select_deepspeed_device
 from tsal_dist.engine.api import nothing
 from tsal_dist.engine.batch_norms import freeze_batch_norms, prepare_batch_norms
@@ -70,7 +71,7 @@ class DeepSpeedEngine:
         device: torch.device,
     ) -> None:
         deepspeed = _import_deepspeed(device)
-        world = dist.get_world_size() if dist.is_initialized() else 1
+        world = world_size()
         model = prepare_batch_norms(model.to(device), settings, device, world)
         self._inference = Inference(model, settings, device)
         self._settings = settings

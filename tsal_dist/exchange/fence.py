@@ -161,21 +161,15 @@ class RunEnd:
         self._store = store
         self._limits = limits
         self._name = NAMES.stop.as_posix()
-        self._with_room(lambda: ensure(store, self._name))
+        when_there_is_room(lambda: ensure(store, self._name), limits)
 
     def announce(self, reason: str) -> None:
         """Only the student's rank 0 calls this."""
-        self._with_room(lambda: self._store.replace(self._name, reason.encode()))
+        when_there_is_room(lambda: self._store.replace(self._name, reason.encode()), self._limits)
 
     def reason(self) -> str:
         """Why the run ends; empty while it goes on."""
         return self._store.get(self._name).decode(errors="replace")
-
-    def _with_room(self, act: Callable[[], None]) -> None:
-        if self._limits:
-            when_there_is_room(act, self._limits)
-        else:
-            act()
 
 
 def _key(peer: Peer) -> str:

@@ -13,8 +13,11 @@ log = logging.getLogger(__name__)
 Opened = TypeVar("Opened")
 
 
-def when_there_is_room(open_it: Callable[[], Opened], limits: DeadlinesConfig) -> Opened:
-    """What `open_it` gives, tried again while the disk is full. It must leave nothing behind when it raises DiskFull."""
+def when_there_is_room(open_it: Callable[[], Opened], limits: DeadlinesConfig | None) -> Opened:
+    """What `open_it` gives, tried again while the disk is full; once without `limits`. It must leave nothing behind when
+    it raises DiskFull."""
+    if limits is None:
+        return open_it()
     deadline = time.monotonic() + limits.silent_s
     said = False
     while True:

@@ -145,6 +145,15 @@ def in_source(reader: FrameReader, ref: FrameRef, points_K2: Floats) -> Floats:
     return np.asarray((points_K2 + 0.5) * scale_2 - 0.5, np.float64)
 
 
+def show_guess(reader: FrameReader, guess: Guess) -> tuple[Clip, Floats]:
+    """The guess's frame as the reader's view shows it, and its points there."""
+    table, index = reader.shard(guess.ref.shard).table, guess.ref.index
+    scale_2 = table.size_N2[index] / table.source_size_N2[index]
+    clip = _read(reader, guess.ref)
+    points_K2 = affine.apply(clip.to_crop_23, (guess.points_K2 + 0.5) * scale_2 - 0.5)
+    return clip, np.asarray(points_K2, np.float64)
+
+
 def thumb(clip: Clip) -> Floats:
     """A tiny, evenly lit picture, as numbers."""
     small = cv2.resize(clip.image_THWC[0], (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)

@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
-from tsal_dist.data.request import ClipRequest
 from tsal_dist.data.shard_set import ShardSet
-from tsal_dist.geometry import affine
 from tsal_dist.inference.evaluation import ScoredFrame
-from tsal_dist.inference.suggestion import Suggestion, split_refs, suggest
+from tsal_dist.inference.suggestion import Suggestion, show_guess, split_refs, suggest
 from tsal_dist.inference.trained import load_trained, pick_device
 from tsal_dist.insight import page
 from tsal_dist.insight.contours import Lines, contours
@@ -91,9 +87,6 @@ def tell_next(run: Run, shards: ShardSet) -> str:
 
 def _suggested(reader: FrameReader, one: Suggestion, lines: Lines) -> str:
     guess = one.guess
-    clip = reader.read(ClipRequest(guess.ref, num_frames=1, stride=1))
-    table = reader.shard(guess.ref.shard).table
-    scale_2 = table.size_N2[guess.ref.index] / table.source_size_N2[guess.ref.index]
-    points_K2 = np.asarray(affine.apply(clip.to_crop_23, (guess.points_K2 + 0.5) * scale_2 - 0.5), np.float64)
+    clip, points_K2 = show_guess(reader, guess)
     caption = [one.reason, f"{guess.video} frame {guess.frame + 1}"]
     return page.photo(clip.image_THWC[0], None, [page.Marks("student", points_K2, 0)], caption, lines)

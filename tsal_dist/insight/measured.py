@@ -1,6 +1,7 @@
 """The models of a run, measured on held-out frames, and what they must be better than."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,11 @@ class Model:
     lines: Lines
     mirror_K: tuple[int, ...]
 
+    @cached_property
+    def few(self) -> list[ScoredFrame]:
+        """Some held-out frames, evenly spread."""
+        return some_frames(self, SHAPES)
+
 
 def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     """Every role of a run that has a checkpoint."""
@@ -53,19 +59,17 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     roles: list[Role] = ["student", "teacher"]
     models = []
     for role in roles:
-        checkpoints = Checkpoints(run.dir.checkpoints(role), None, keep=1)
-        steps = checkpoints.committed()
+        steps = Checkpoints(run.dir.checkpoints(role), None, keep=1).committed()
         if not steps:
             continue
         trained = load_trained(run.dir.root, role)
         trained.model.to(evaluator.device)
-        best = checkpoints.best()
         models.append(
             Model(
                 name,
                 role,
                 f"{name} {role}",
-                steps[-1] if best is None else best,
+                trained.step,
                 steps[-1],
                 evaluator.run(trained.model, keep=KEPT * PER_VIDEO),
                 Judge(trained.model, evaluator),
@@ -84,7 +88,7 @@ def some_frames(model: Model, count: int) -> list[ScoredFrame]:
 
 def upright(model: Model) -> NDArray[np.float64] | None:
     """The mean true shape of some held-out frames, as upright as the crops are."""
-    few = some_frames(model, SHAPES)
+    few = model.few
     return mean_shape(
         np.stack([one.truth_K2 for one in few]), np.stack([one.visible_K for one in few]), model.mirror_K
     )
@@ -95,7 +99,7 @@ def blind_error(model: Model) -> float | None:
 
     The average is that of the same frames, which is kind to it. None where some landmark is never visible.
     """
-    few = some_frames(model, SHAPES)
+    few = model.few
     truth_NK2 = np.stack([one.truth_K2 for one in few])
     visible_NK = np.stack([one.visible_K for one in few])
     box_N4 = np.stack([one.box_4 for one in few])

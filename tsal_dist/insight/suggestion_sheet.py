@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
-from tsal_dist.data.request import ClipRequest
 from tsal_dist.data.shard_set import ShardSet
-from tsal_dist.geometry import affine
 from tsal_dist.inference.overlay import SURE_SCORE, draw_points, draw_skeleton
-from tsal_dist.inference.suggestion import Suggestion
+from tsal_dist.inference.suggestion import Suggestion, show_guess
 from tsal_dist.records import Layout
 
 TILE_PX, LINE_PX, LINES, COLUMNS = 288, 17, 4, 4
@@ -39,10 +37,7 @@ def draw_suggestions(
 
 def _tile(reader: FrameReader, number: int, one: Suggestion, layout: Layout) -> NDArray[np.uint8]:
     guess = one.guess
-    clip = reader.read(ClipRequest(guess.ref, num_frames=1, stride=1))
-    table = reader.shard(guess.ref.shard).table
-    scale_2 = table.size_N2[guess.ref.index] / table.source_size_N2[guess.ref.index]
-    points_K2 = affine.apply(clip.to_crop_23, (guess.points_K2 + 0.5) * scale_2 - 0.5)
+    clip, points_K2 = show_guess(reader, guess)
     picture = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
     text = np.full((LINE_PX * LINES + 8, TILE_PX, 3), 255, np.uint8)
     text[:] = _PAPER

@@ -188,8 +188,8 @@ def is_number(value: Any) -> bool:
 
 
 def _is_metric(value: Any) -> bool:
-    """What a sink writes: a number, none where it was not finite, or a histogram."""
-    return value is None or is_number(value) or isinstance(value, dict)
+    """What a sink writes: a number, or none where it was not finite."""
+    return value is None or is_number(value)
 
 
 def _numbers(text: bytes) -> dict[str, float]:

@@ -21,22 +21,19 @@ class ProducerSurvey:
     """One producer's log, summed up."""
 
     name: str
-    host: str
-    pid: int
-    segments: int
-    rows: int
-    bytes: int
-    first_step: int
-    last_step: int
-    last_t_ns: int
-    sealed: bool
-    holes: int
-    collected: int
+    host: str = ""
+    pid: int = 0
+    segments: int = 0
+    rows: int = 0
+    bytes: int = 0
+    first_step: int = 0
+    last_step: int = 0
+    last_t_ns: int = 0
+    sealed: bool = False
+    holes: int = 0
+    collected: int = 0
     fault: str = ""
     """Why it cannot be read; the numbers are zeros then."""
-
-
-_NOTHING: tuple[str, int, int, int, int, int, int, int, bool, int] = ("", 0, 0, 0, 0, 0, 0, 0, False, 0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def survey_producers(topic: Topic) -> list[ProducerSurvey]:
         try:
             meta, records = _meta(topic, name), list(read_log(topic, name))
         except ExchangeError as error:
-            found.append(ProducerSurvey(name, *_NOTHING, watermark.get(name, 0), str(error)))
+            found.append(ProducerSurvey(name, collected=watermark.get(name, 0), fault=str(error)))
             continue
         data = [record for record in records if isinstance(record, Record) and record.kind is Kind.DATA]
         found.append(

@@ -138,10 +138,7 @@ class WeightPublisher:
             )
 
         try:
-            if self._limits:
-                when_there_is_room(save, self._limits)
-            else:
-                save()
+            when_there_is_room(save, self._limits)
         except (OSError, ExchangeError) as error:
             logger.warning("could not publish the weights of step %d: %s", step, error)
             shutil.rmtree(aside_folder(self._folder, step, self._incarnation), ignore_errors=True)
