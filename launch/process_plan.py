@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.topology import Seat, assign_roles, plan_seats
 from tsal_dist.errors import TopologyError
+from tsal_dist.planning.demand import streams_of
 from tsal_dist.run_dir import ROLES
 
 TRAIN = "tsal_dist.train"
@@ -56,16 +57,6 @@ class Load:
     def describe(self) -> str:
         readers = f", {self.readers} readers of clips" if self.readers else ", which read clips themselves"
         return f"{self.procs} training process{'es' if self.procs > 1 else ''}{readers}"
-
-
-def streams_of(config: RunConfig, role: str) -> int:
-    """How many streams of clips a rank of `role` reads at a time, each with data.workers processes of its own."""
-    if role == "inline":
-        return streams_of(config, "student") + streams_of(config, "teacher")
-    if role == "teacher":
-        # Labelled frames, clips to learn from, clips to label; and those among these that the student wishes for.
-        return 4 if config.train.priority else 3
-    return 2 if config.uses_clips else 1
 
 
 def load_of(config: RunConfig, crew: Crew) -> Load:

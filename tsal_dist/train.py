@@ -97,9 +97,11 @@ def main(argv: list[str]) -> int:
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     if args.dry_run:
         if environment.rank == 0:
-            from tsal_dist.runs.build import build_recipe, settle_method
+            from tsal_dist.runs.build import build_recipe, build_task, settle_method
+            from tsal_dist.runs.follow_shards import follow_shards
 
-            _show(settle_method(config), environment, seats, build_recipe(config), args.rates)
+            config = follow_shards(settle_method(config))  # as a process does
+            _show(config, environment, seats, build_recipe(config, build_task(config)), args.rates)
         return 0
 
     mode = _mode(args)
@@ -154,11 +156,10 @@ def _show(
 ) -> None:
     from tsal_dist.planning.demand import describe_demand
     from tsal_dist.planning.memory import need_of
-    from tsal_dist.runs.follow_shards import follow_shards
 
     tracks = any(source.reading == "track" for source in recipe.sources)
     plan = {
-        "config": follow_shards(config).model_dump(mode="json"),
+        "config": config.model_dump(mode="json"),
         "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
         "started_by_torchrun": environment.launched,
         "per_rank": describe_demand(config, tracks),

@@ -9,16 +9,27 @@ from tsal_dist.shards.files import is_local
 from tsal_dist.shards.manifest import Manifest, open_manifest
 
 
+def streams_of(config: RunConfig, role: str) -> int:
+    """How many streams of clips a rank of `role` reads at a time, each with data.workers processes of its own."""
+    if role == "inline":
+        return streams_of(config, "student") + streams_of(config, "teacher")
+    if role == "teacher":
+        # Labelled frames, clips to learn from, clips to label; and those among these that the student wishes for.
+        return 4 if config.train.priority else 3
+    return 2 if config.uses_clips else 1
+
+
 def describe_demand(config: RunConfig, tracks: bool = True) -> dict[str, Any]:
     """By role; `tracks`: whether the method asks for flow. Bytes are None where the shards are not there to be asked."""
     train = config.train
-    labels = train.unlabelled_batch if config.has_teacher else 0
+    labels = train.unlabelled_batch if config.uses_clips else 0
     labelled, unlabelled = (_bytes_per_frame(urls) for urls in (config.data.labelled, config.data.unlabelled))
     student = [(labelled, train.labelled_batch)] + [(unlabelled, labels)] * (labels > 0)
+    readers = {role: streams_of(config, role) * config.data.workers for role in ("student", "teacher")}
     found: dict[str, Any] = {
         "student": {
-            "reader_processes": len(student) * config.data.workers,
-            "cores": 1 + len(student) * config.data.workers,
+            "reader_processes": readers["student"],
+            "cores": 1 + readers["student"],
             "read_bytes_per_step": _total(student),
         }
     }
@@ -26,9 +37,9 @@ def describe_demand(config: RunConfig, tracks: bool = True) -> dict[str, Any]:
         tracker = config.model.tracker
         threads = max(1, tracker.threads) if tracks and tracker.kind != "pwc" else 0
         found["teacher"] = {
-            "reader_processes": 3 * config.data.workers,  # labelled frames, clips to study, clips to label
+            "reader_processes": readers["teacher"],
             "flow_threads": threads,
-            "cores": 1 + 3 * config.data.workers + threads,
+            "cores": 1 + readers["teacher"] + threads,
             "read_bytes_per_segment": _total([(unlabelled, config.runtime.queue.segment_rows)]),
         }
     return found

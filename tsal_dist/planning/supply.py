@@ -91,7 +91,7 @@ def find_supplies(
 ) -> list[Supply]:
     """Every stream of frames and flow that a device waits for. `tracks`: whether the method asks for flow."""
     train = config.train
-    labels = train.unlabelled_batch if config.has_teacher else 0
+    labels = train.unlabelled_batch if config.uses_clips else 0
     steps_per_s = 1 / (rates.learn_s * (train.labelled_batch + labels))
     found = [_frames(config, "student", "labelled frames", rates, steps_per_s * train.labelled_batch)]
     if labels:

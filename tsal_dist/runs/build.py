@@ -89,9 +89,9 @@ def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Mod
     return build_detector(config.model.detector, config.model.num_points, weights)
 
 
-def build_recipe(config: RunConfig, labelled: ShardSet | None = None) -> Recipe:
+def build_recipe(config: RunConfig, task: Task) -> Recipe:
     """The method's parts, made anew: what they remember is one role's."""
-    return find_method(config.method.name).build(config.method.settings, build_task(config, labelled))
+    return find_method(config.method.name).build(config.method.settings, task)
 
 
 def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
@@ -135,7 +135,8 @@ def build_student(
     config: RunConfig, run: Run, shards: Shards, role_rank: RoleRank, notes: Notes | None, incarnation: int
 ) -> Student:
     """One student rank; `incarnation` goes into the plan log."""
-    recipe = build_recipe(config, shards.labelled)
+    task = build_task(config, shards.labelled)
+    recipe = build_recipe(config, task)
     feed, planner, usage = None, None, None
     if config.uses_clips and shards.unlabelled:
         staleness = build_staleness(config)
@@ -158,7 +159,7 @@ def build_student(
         rank=role_rank.rank,
         world=role_rank.world,
         engine=engine,
-        task=build_task(config, shards.labelled),
+        task=task,
         stream=labelled_stream(config, shards.labelled, role_rank, STUDENT_LABELS),
         average=_average(config, recipe, engine),
         gauge=CollapseGauge(),
@@ -194,7 +195,8 @@ def build_teacher(
     limited: bool,
 ) -> Teacher:
     """One teacher rank. Not `limited`, it labels as often as it is asked: inline asks for just enough."""
-    recipe, task = build_recipe(config, shards.labelled), build_task(config, shards.labelled)
+    task = build_task(config, shards.labelled)
+    recipe = build_recipe(config, task)
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
     train, data, queue = config.train, config.data, config.runtime.queue
     versions = max(1, train.steps // config.runtime.weights.publish_every)

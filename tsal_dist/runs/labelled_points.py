@@ -1,5 +1,7 @@
 """Where the labelled frames of a run have their points, in pixels of the plain crop: no picture is read for it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,15 +21,25 @@ def read_labelled_points(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """points_MK2 and placed_MK, of which the first is anything where the second is false."""
     points, placed = [np.zeros((0, shards.points, 2))], [np.zeros((0, shards.points), np.bool_)]
-    for number in range(len(shards)):
-        table = read_frames(str(shards.files(number).parquet))
-        for row in np.flatnonzero(table.labelled_N):
+    every = max(1, -(-sum(manifest.labelled for manifest in shards.manifests) // MOST_FRAMES))
+    seen = 0
+    for url in _with_labels(shards):
+        table = read_frames(url)
+        rows = np.flatnonzero(table.labelled_N)
+        for row in rows[-seen % every :: every]:
             to_crop_23 = PLAIN.to_crop(table.box_N4[row], config.model.crop_px, config.data.box_expand)
             points.append(affine.apply(to_crop_23, table.points_NK2[row])[None])
             placed.append(table.visible_NK[row][None] > 0)
-    points_MK2, placed_MK = np.concatenate(points), np.concatenate(placed)
-    every = max(1, -(-len(points_MK2) // MOST_FRAMES))
-    return points_MK2[::every], placed_MK[::every]
+        seen += len(rows)
+    return np.concatenate(points), np.concatenate(placed)
+
+
+def _with_labels(shards: ShardSet) -> Iterator[str]:
+    """The tables of the shards that hold labels: no tar is fetched for them."""
+    for manifest in shards.manifests:
+        yield from (
+            manifest.parquet_url(number) for number, one in enumerate(manifest.shards) if one.labelled
+        )
 
 
 def learn_fitting(config: RunConfig, labelled: ShardSet | None = None) -> Fitting:
