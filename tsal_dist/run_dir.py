@@ -48,7 +48,6 @@ DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "writ
 MOST_NAME = 200
 """Letters of a name that its temporary file repeats; filesystems allow 255 bytes."""
 ROLES = ("teacher", "student")
-TOPICS = ("labels", "feedback")
 
 
 @dataclass(frozen=True)

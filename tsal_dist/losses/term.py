@@ -14,6 +14,9 @@ class Term:
     count: Tensor
     """Scalar without one: frames, points or cells, as the loss says."""
 
+    def __add__(self, other: "Term") -> "Term":
+        return Term(self.total + other.total, self.count + other.count)
+
     def mean(self, count: Tensor | None = None, share: float = 1.0) -> Tensor:
         """total / count, and 0 for an empty batch.
 

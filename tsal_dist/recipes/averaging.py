@@ -73,17 +73,12 @@ class StepAverage:
     than there were would remember the random start.
     """
 
-    def __init__(self, student: nn.Module, decay: float, buffers: Buffers = "average") -> None:
+    def __init__(self, student: nn.Module, decay: float) -> None:
         self._decay = decay
-        self._buffers: Buffers = buffers
         self._steps = 0
         self.tensors: dict[str, Tensor] = {
             name: value.detach().clone() for name, value in student.state_dict().items()
         }
-
-    @property
-    def steps(self) -> int:
-        return self._steps
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
@@ -97,14 +92,12 @@ class StepAverage:
         self._move(student, 1.0)
 
     def _move(self, student: nn.Module, share: float) -> None:
-        parameters = {name for name, _ in student.named_parameters()}
         mine: list[Tensor] = []
         theirs: list[Tensor] = []
         for name, value in student.state_dict().items():
-            how = "average" if name in parameters else self._buffers
-            if share == 1.0 or how == "copy" or not value.is_floating_point():
+            if share == 1.0 or not value.is_floating_point():
                 self.tensors[name].copy_(value)
-            elif how == "average":
+            else:
                 mine.append(self.tensors[name])
                 theirs.append(value.detach())
         if mine:

@@ -11,6 +11,7 @@ feature     peaks, and the net's embedding at each
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def label(
     mirror_K: tuple[int, ...] | None = None,
 ) -> Answers:
     """The sources' answers for every frame and point. `mirror_K` is for mirrored views; None goes by a face's points."""
-    asked = _Asked(panel, frames, stride, radius, fitting, mirror_K)
+    asked = _Asked(panel, frames, sources, stride, radius, fitting, mirror_K)
     pairs = neighbours(frames)
     tracked = any(source.reading == "track" for source in sources)
     begun = begin_flow(tracker, frames, pairs) if tracked else None  # found beside the detector
@@ -98,11 +99,13 @@ class _Asked:
         self,
         panel: Mapping[str, nn.Module],
         frames: Frames,
+        sources: Sequence[Source],
         stride: int,
         radius: int,
         fitting: Fitting | None,
         mirror_K: tuple[int, ...] | None,
     ) -> None:
+        self._tapped = {source.member for source in sources if source.reading == "feature"}
         self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
         self._stride, self._radius, self._mirror_K = stride, radius, mirror_K
         self._outputs: dict[str, DetectorOutput] = {}
@@ -110,7 +113,7 @@ class _Asked:
         self._peaks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def read(self, source: Source) -> Found:
-        output = self._output(source.member, source.reading == "feature")
+        output = self._output(source.member)
         if source.reading == "center":
             faces_NCK2, face_score_NC = decode_center(
                 output.center_N1hw, output.offset_N2Khw, self._stride_of(output)
@@ -156,15 +159,13 @@ class _Asked:
         """Pixels per cell of this net's maps: a panel may hold nets of different kinds."""
         return self._image_NHWC.shape[1] // output.heat_SNKhw.shape[-1]
 
-    def _output(self, member: str, with_embedding: bool = False) -> DetectorOutput:
-        if member not in self._outputs or (with_embedding and member not in self._embeddings):
+    def _output(self, member: str) -> DetectorOutput:
+        if member not in self._outputs:
             net = self._panel[member]
-            if with_embedding:
-                with EmbeddingTap(net) as tap:
-                    self._outputs[member] = net(normalize(self._image_NHWC))
-                self._embeddings[member] = tap.taken
-            else:
+            with EmbeddingTap(net) if member in self._tapped else nullcontext() as tap:
                 self._outputs[member] = net(normalize(self._image_NHWC))
+            if tap is not None:
+                self._embeddings[member] = tap.taken
         return self._outputs[member]
 
 

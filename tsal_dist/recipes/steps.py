@@ -18,7 +18,6 @@ from tsal_dist.config.train import LossConfig
 from tsal_dist.geometry.center import encode_center
 from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
 from tsal_dist.losses.supervised import center_loss, heatmap_loss, offset_loss
-from tsal_dist.losses.term import Term
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.api import (
@@ -110,10 +109,7 @@ def add_terms(many: Sequence[Terms]) -> Terms:
     found: Terms = {}
     for terms in many:
         for name, term in terms.items():
-            before = found.get(name)
-            found[name] = (
-                term if before is None else Term(before.total + term.total, before.count + term.count)
-            )
+            found[name] = found[name] + term if name in found else term
     return found
 
 

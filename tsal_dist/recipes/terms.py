@@ -5,6 +5,8 @@ Axes: S stages, N frames, B clips, T frames of a clip, K points, h w cells.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -154,7 +156,4 @@ def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
 
 def sum_over_nets(seen: Seen, one: Callable[[DetectorOutput], Term]) -> Term:
     """The same term of every net of the student, added up."""
-    first, *others = (one(net.maps) for net in seen.nets)
-    for term in others:
-        first = Term(first.total + term.total, first.count + term.count)
-    return first
+    return reduce(add, (one(net.maps) for net in seen.nets))

@@ -59,20 +59,13 @@ def enter_view(
     fb_error = rows.fb_error_NK.astype(np.float32)
     error = _errors(rows, sources)
     matrices = [clip.to_crop_23 for clip in clips]
-    axes = [
-        1,
-        1,
-        1,
-        0,
-        1,
-    ]  # which of each array's axes after the frames is the landmarks', to be renamed by a mirror
     more = {name: np.array(value) for name, value in rows.more.items()}
     _move(
         clips,
         matrices,
         points,
-        (points, score, valid, fb_error, error, *more.values()),
-        [*axes, *([0] * len(more))],
+        by_source=(points, score, valid, error),
+        by_point=(fb_error, *more.values()),
     )
     _scale(matrices, error)
     crop_px = crop_side(clips[0])
@@ -116,8 +109,8 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[Source
         clips,
         matrices,
         points,
-        (points, score, valid, fb_error, error, *more.values()),
-        [1, 1, 1, 0, 1, *([0] * len(more))],
+        by_source=(points, score, valid, error),
+        by_point=(fb_error, *more.values()),
     )
     _scale(matrices, error)
     cells = np.tile(np.eye(2, dtype=np.float32) * stride, (len(points), 1, 1))
@@ -155,12 +148,12 @@ def _move(
     clips: Sequence[Clip],
     matrices: Sequence[affine.Matrix],
     points_NSK2: NDArray[np.float64],
-    arrays: Sequence[NDArray[np.generic]],
-    landmark_axes: Sequence[int],
+    by_source: Sequence[NDArray[np.generic]],
+    by_point: Sequence[NDArray[np.generic]],
 ) -> None:
     """Take each clip's points through its matrix, in place. A mirror renames all that belongs to a landmark.
 
-    `arrays` are these points and whatever else belongs to landmarks, along the given axis after the frames'.
+    `by_source` and `by_point` are these points and whatever else belongs to landmarks: N S K ..., and N K ...
     """
     clip_frames = len(points_NSK2) // len(matrices)
     for place, (clip, matrix_23) in enumerate(zip(clips, matrices, strict=True)):
@@ -168,8 +161,10 @@ def _move(
         points_NSK2[mine] = affine.apply(matrix_23, points_NSK2[mine])
         if clip.mirror_K:
             order = list(clip.mirror_K)
-            for array, axis in zip(arrays, landmark_axes, strict=True):
-                array[mine] = array[mine].take(order, axis=axis + 1)
+            for array in by_source:
+                array[mine] = array[mine].take(order, axis=2)
+            for array in by_point:
+                array[mine] = array[mine].take(order, axis=1)
 
 
 def _scale(matrices: Sequence[affine.Matrix], error_NSK: NDArray[np.float32]) -> None:

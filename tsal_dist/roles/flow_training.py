@@ -20,8 +20,9 @@ from tsal_dist.geometry.warp import warp
 from tsal_dist.losses.term import Term
 from tsal_dist.losses.tracking import census_loss, smoothness_loss
 from tsal_dist.models.input import normalize
-from tsal_dist.recipes.api import Forward
+from tsal_dist.recipes.api import Forward, Terms
 from tsal_dist.recipes.frames import Frames, Pairs
+from tsal_dist.recipes.steps import add_terms, total_loss
 from tsal_dist.recipes.study import find_flow
 from tsal_dist.trackers.flow import Flow, Tracker
 
@@ -51,9 +52,8 @@ class FlowTrainer:
         terms = flow_terms(flow, _floats(before), _floats(after), heat, self._stride)
         counts = sum_tensors({name: term.count for name, term in terms.items()})
         weights = {"census": 1.0, "smoothness": SMOOTHNESS, "heat": HEAT}
-        parts = [weights[name] * term.mean(counts[name], self._world) for name, term in terms.items()]
         self._optimizer.zero_grad()
-        torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
+        total_loss(terms, counts, weights, self._world).backward()  # type: ignore[no-untyped-call]
         self._share_gradients()
         nn.utils.clip_grad_norm_(self._net.parameters(), CLIP_NORM)
         self._optimizer.step()
@@ -81,27 +81,26 @@ class FlowTrainer:
 
 def flow_terms(
     flow: Flow, before_N3HW: Tensor, after_N3HW: Tensor, heat: tuple[Tensor, Tensor], stride: int
-) -> dict[str, Term]:
+) -> Terms:
     """The three losses over both directions. Pictures in [0, 1]; heat of the frames before and after, cells of
     `stride` pixels."""
     ways = (
         (flow.forward_N2HW, flow.valid_N1HW, before_N3HW, after_N3HW, heat[0], heat[1]),
         (flow.backward_N2HW, flow.reverse.valid_N1HW, after_N3HW, before_N3HW, heat[1], heat[0]),
     )
-    found: dict[str, list[Term]] = {"census": [], "smoothness": [], "heat": []}
+    found: list[Terms] = []
     for way_N2HW, valid_N1HW, here_N3HW, there_N3HW, heat_here, heat_there in ways:
         rebuilt_N3HW, inside_N1HW = warp(there_N3HW, way_N2HW)
         # Until the two directions have learnt to undo each other, nearly nothing is valid, and nothing would be learnt.
         seen_N1HW = inside_N1HW & (valid_N1HW | (valid_N1HW.float().mean() < 0.5))
-        found["census"].append(census_loss(here_N3HW, rebuilt_N3HW, seen_N1HW))
-        found["smoothness"].append(smoothness_loss(way_N2HW, here_N3HW))
-        found["heat"].append(_heat_term(heat_here, heat_there, way_N2HW, stride))
-    return {name: _add(terms) for name, terms in found.items()}
-
-
-def _add(terms: list[Term]) -> Term:
-    totals, counts = zip(*((term.total, term.count) for term in terms), strict=True)
-    return Term(torch.stack(totals).sum(), torch.stack(counts).sum())
+        found.append(
+            {
+                "census": census_loss(here_N3HW, rebuilt_N3HW, seen_N1HW),
+                "smoothness": smoothness_loss(way_N2HW, here_N3HW),
+                "heat": _heat_term(heat_here, heat_there, way_N2HW, stride),
+            }
+        )
+    return add_terms(found)
 
 
 def _heat_term(here_NKhw: Tensor, there_NKhw: Tensor, flow_N2HW: Tensor, stride: int) -> Term:

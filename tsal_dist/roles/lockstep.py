@@ -147,7 +147,7 @@ def _versions(links: TeacherLinks, step: int) -> list[int]:
     """What is there to absorb. The version of this step is on disk, but a listing over a network may come late."""
     limits = links.teacher.config.runtime.deadlines
     deadline_s = links.clock.now_s() + limits.silent_s
-    while step not in (found := links.new_versions()) and links.teacher.version < step:
+    while step not in (found := links.look_for_versions()[1]) and links.teacher.version < step:
         if links.clock.now_s() > deadline_s:
             raise ExchangeError(
                 f"The student's version of step {step} is not to be seen {limits.silent_s:g} s after it was published. "

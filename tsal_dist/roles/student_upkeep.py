@@ -81,7 +81,7 @@ class StudentUpkeep:
         after_burn_in = student.step_number >= student.config.train.burn_in_steps
         nme = None
         if student.config.train.gate.enabled and after_burn_in:
-            self._judge_these(student.own_weights())
+            self.judged.load(student.own_weights())
             nme = sum_over_ranks(self.gate.run(self.judged, between=self._show_life)).errors.nme
         if self.publisher:
             extra = {f"{EXTRA}{name}": value for name, value in student.extra_to_publish().items()}
@@ -92,7 +92,7 @@ class StudentUpkeep:
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
         student = self.student
-        self._judge_these(student.trained_weights())
+        self.judged.load(student.trained_weights())
         mine = evaluator.run(self.judged, student.rank, student.world, between=self._show_life)
         found = sum_over_ranks(mine)
         if self.sink:
@@ -173,9 +173,6 @@ class StudentUpkeep:
                 f"{self.student.step_number}. The last checkpoint is of step {self._saved_step}. Lower train.optim.lr, "
                 "or look at the frames that it was taught with."
             )
-
-    def _judge_these(self, weights: Mapping[str, Tensor]) -> None:
-        self.judged.load(weights)
 
     def _show_life(self) -> None:
         self.sign_of_life("evaluate")

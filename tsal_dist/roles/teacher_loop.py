@@ -70,15 +70,13 @@ class TeacherLinks:
             if step and step % every == 0:
                 self.save()
 
-    def new_versions(self) -> list[int]:
-        """What is there to absorb, as the method wants it: every version, or the newest."""
-        steps = self.weights.versions_since(self.teacher.version)
-        return steps if self.teacher.recipe.every_version else steps[-1:]
-
-    def student_went_back(self) -> int | None:
-        """The newest version, where it is older than the one absorbed last: the others are of a lost history."""
-        steps = self.weights.versions_since(-1)
-        return steps[-1] if steps and steps[-1] < self.teacher.version else None
+    def look_for_versions(self) -> tuple[int | None, list[int]]:
+        """The newest version, where it is older than the one absorbed last: the others are of a lost history. And what
+        is there to absorb, as the method wants it: every version, or the newest."""
+        there, mine = self.weights.versions_since(-1), self.teacher.version
+        back = there[-1] if there and there[-1] < mine else None
+        new = [step for step in there if step > mine]
+        return back, new if self.teacher.recipe.every_version else new[-1:]
 
     def go_back(self, step: int) -> None:
         """Forget what a student that was killed had sent after the checkpoint it goes on from. Collective."""
@@ -227,10 +225,11 @@ def _leave(links: TeacherLinks, end: str) -> ExitCode:
 
 
 def _decide(links: TeacherLinks) -> dict[str, Any]:
+    back, absorb = links.look_for_versions()
     return {
         "end": links.end.reason() if links.end else "",
-        "back": links.student_went_back(),
-        "absorb": links.new_versions(),
+        "back": back,
+        "absorb": absorb,
         "notes": _read_notes(links.teacher),
     }
 
