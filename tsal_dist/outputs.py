@@ -23,10 +23,8 @@ def check_file(
         raise ConfigError(f"{flag} is {str(path)!r}; its name must end in {' or '.join(allowed)}.")
     if os.path.isdir(place):
         raise ConfigError(f"{flag} is {str(path)!r}, which is a folder. Name a file in it.")
-    for source in map(Path, inputs):
-        if _same(place, source) or (
-            source.is_dir() and os.path.exists(place) and _same(place.parent, source)
-        ):
+    for source in map(Path, inputs) if os.path.exists(place) else ():
+        if _same(place, source) or (source.is_dir() and _same(place.parent, source)):
             raise ConfigError(
                 f"{flag} is {str(path)!r}, which is read as well and would be overwritten. Name another file."
             )

@@ -10,7 +10,7 @@ from tsal_dist.config.data import DataConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import open_shards
-from tsal_dist.data.stream import ClipStream, collate
+from tsal_dist.data.stream import ClipStream
 from tsal_dist.errors import CheckpointError, DataError
 
 
@@ -126,14 +126,6 @@ def test_epochs_differ_and_a_stream_can_be_endless(shards_url):
     assert len({tuple(each) for each in ids}) == 4
     assert made.epoch == 4 * 30 // made.samples or made.epoch > 0
     assert made.steps_per_epoch == -(-made.samples // 30)
-
-
-def test_collate_stacks_a_batch(shards_url):
-    batch = next(stream(shards_url, clip_frames=2, batch=5))
-    arrays = collate(batch)
-    assert arrays["image_BTHWC"].shape == (5, 2, 24, 24, 3)
-    assert arrays["points_BTK2"].shape == (5, 2, 68, 2)
-    assert (arrays["sample_id_B"] == [clip.sample_id for clip in batch]).all()
 
 
 def break_frames(url, positions):

@@ -89,9 +89,3 @@ def test_without_relations_every_point_is_its_maps_peak():
     plain = agree(heat, nothing, STRIDE, 4, SIGMA_PX)
     assert torch.equal(plain.points_NK2, points)
     assert torch.equal(plain.score_NK, score)
-
-
-def test_what_is_stored_is_what_is_read():
-    known = learn_companions(mirrored_pair(12), np.ones((12, 4), bool), SIGMA_PX)
-    again = Companions.from_tensors(known.to_tensors())
-    assert all(torch.equal(again.to_tensors()[name], value) for name, value in known.to_tensors().items())

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from tsal_dist.data.clips import ClipList, Select, build_clips
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.order import EpochOrder, ListedOrder, Stripe
@@ -220,19 +218,3 @@ class ClipStream:
 
     def _name(self, request: ClipRequest) -> str:
         return f"{self._shards.name(request.ref.shard)} frame {request.ref.index}"
-
-
-def collate(clips: list[Clip], images: bool = True) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a batch, stacked; B clips of equal T. `images` of raw clips cannot be stacked: see `device_view`."""
-    pictures = {"image_BTHWC": np.stack([clip.image_THWC for clip in clips])} if images else {}
-    return pictures | {
-        "points_BTK2": np.stack([clip.points_TK2 for clip in clips]),
-        "visible_BTK": np.stack([clip.visible_TK for clip in clips]),
-        "labelled_BT": np.stack([clip.labelled_T for clip in clips]),
-        "to_crop_B23": np.stack([clip.to_crop_23 for clip in clips]),
-        "box_B4": np.stack([clip.box_4 for clip in clips]),
-        "face_px_B": np.array([clip.face_px for clip in clips], np.float32),
-        "frames_BT": np.stack([clip.frames_T for clip in clips]),
-        "sample_id_B": np.array([clip.sample_id for clip in clips], np.int64),
-        "pad_B": np.array([clip.pad for clip in clips], np.bool_),
-    }

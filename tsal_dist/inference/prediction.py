@@ -107,19 +107,19 @@ def _next(
         box_4, searched = finder.search(picture.image_HWC), True
     look = finder.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
+    own_4 = tight_box(points_K2, picture.image_HWC)
     expected_px_K = np.full(len(score_K), np.nan)
     found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE
     if trust:
         expected_px_K = trust.calibration.expected_px(torch.from_numpy(score_K)).numpy() / look.zoom_C[0]
         sure = track.presence >= SURE and track.frames % LOOK_AGAIN_EVERY and not searched
         if not sure:
-            own_4 = tight_box(points_K2, picture.image_HWC)
             evidence_E = finder.evidence(picture.image_HWC, own_4)
             log_odds = trust.presence.log_odds(evidence_E)
             track.presence = track.belief.observe(log_odds)
             promising = log_odds > 0
         found = given is not None or track.presence >= threshold
-    _take_note(track, found or promising, searched, box_4, tight_box(points_K2, picture.image_HWC))
+    _take_note(track, found or promising, searched, box_4, own_4)
     return Found(
         *(picture.path, picture.frame, picture.pts_ms, box_4, points_K2, score_K, expected_px_K),
         presence=track.presence,

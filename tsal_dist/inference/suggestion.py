@@ -74,8 +74,8 @@ def suggest(
     settings = ViewSettings(trained.config.model.crop_px, trained.config.data.box_expand, labels=False)
     reader = FrameReader(shards, settings)
     try:
-        guesses = list(look(trained, reader, _spread(unlabelled, most), device))
-        known = [thumb(_read(reader, ref)) for ref in _spread(labelled, most)]
+        guesses = list(look(trained, reader, spread_refs(unlabelled, most), device))
+        known = [thumb(_read(reader, ref)) for ref in spread_refs(labelled, most)]
     finally:
         reader.close()
     chosen = choose(
@@ -101,7 +101,7 @@ def split_refs(shards: ShardSet) -> tuple[list[FrameRef], list[FrameRef]]:
     return without, having
 
 
-def _spread(refs: Sequence[FrameRef], most: int) -> list[FrameRef]:
+def spread_refs(refs: Sequence[FrameRef], most: int) -> list[FrameRef]:
     if not refs:
         return []
     places = np.linspace(0, len(refs) - 1, min(most, len(refs))).round().astype(int)

@@ -26,8 +26,9 @@ ENDINGS = (".parquet", ".csv")
 def build_table(rows: Sequence[Found], folder: Path, most_error: float = MOST_ERROR) -> pa.Table:
     """The table, its paths counted from `folder`."""
     found_N = np.array([row.found for row in rows])
+    told = {path: _told_path(path, folder) for path in {row.path for row in rows}}
     columns: dict[str, Any] = {
-        "path": [_told_path(row.path, folder) for row in rows],
+        "path": [told[row.path] for row in rows],
         "frame": pa.array([None if row.frame is None else row.frame + 1 for row in rows], pa.int32()),
         "pts_ms": np.array([row.pts_ms for row in rows]),
         "found": found_N.astype(np.int8),

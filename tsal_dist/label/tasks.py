@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tsal_dist.config import RunConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.errors import ConfigError
-from tsal_dist.inference.suggestion import split_refs
+from tsal_dist.inference.suggestion import split_refs, spread_refs
 from tsal_dist.label.book import Mark
 from tsal_dist.label.suggested import Kept
 from tsal_dist.records import FrameRef
@@ -53,10 +51,9 @@ def spread_tasks(shards: ShardSet, count: int) -> list[Task]:
     refs, _ = split_refs(shards)
     if not refs:
         raise ConfigError("Every frame of these shards is labelled. Name other footage with --shards.")
-    places = np.linspace(0, len(refs) - 1, min(count, len(refs))).round().astype(int)
     pictures = Pictures(shards)
     try:
-        return [pictures.task(refs[place], "spread over the footage") for place in places.tolist()]
+        return [pictures.task(ref, "spread over the footage") for ref in spread_refs(refs, count)]
     finally:
         pictures.close()
 

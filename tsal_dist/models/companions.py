@@ -8,8 +8,7 @@ pairs. It tells a wrong peak that looks right from a right one, which no height 
 Coordinates are pixels of one kind of crop. Axes: M labelled frames, N frames, K points, R relations, C candidates.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -52,15 +51,6 @@ class Companions:
     """Pixels, as found with each label left out in turn."""
     absent_K: Tensor
     """Share of the labelled frames that do not show the point."""
-
-    def to_tensors(self) -> dict[str, Tensor]:
-        """By name, as checkpoints store them."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
-
-    @staticmethod
-    def from_tensors(tensors: Mapping[str, Tensor]) -> "Companions":
-        """The inverse of `to_tensors`."""
-        return Companions(**{each.name: tensors[each.name] for each in fields(Companions)})
 
 
 class Fitting(NamedTuple):

@@ -6,15 +6,16 @@ is no frame of a video is a picture of its own, and must exist.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path, PurePath
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.face import Entry
 from tsal_dist.pack.formats.deeplabcut import frame_of
 from tsal_dist.pack.inputs import VIDEO_EXTENSIONS, Input, Label, inputs_from_entries
-from tsal_dist.records import UNNAMED, Layout
+from tsal_dist.records import Layout
 
 
 def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Input]:
@@ -22,8 +23,9 @@ def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Inp
     labels: dict[str, dict[int, Label]] = {one.path: dict(one.labels) for one in videos}
     layouts: dict[str, Layout] = {}
     pictures = []
+    find = cache(partial(_find, videos))  # a video's labels all spell it alike
     for entry in entries:
-        place = _place(entry, videos)
+        place = _place(entry, videos, find)
         if place is None:
             pictures.append(_picture(entry))
             continue
@@ -40,10 +42,10 @@ def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Inp
     return found + inputs_from_entries(pictures)
 
 
-def _place(entry: Entry, videos: Sequence[Input]) -> tuple[str, int] | None:
+def _place(entry: Entry, videos: Sequence[Input], find: Callable[[str], str]) -> tuple[str, int] | None:
     """The video and frame of a label, or None for a picture."""
     if entry.frame is not None:
-        return _find(entry.path, videos, entry), entry.frame
+        return find(entry.path), entry.frame
     if Path(entry.path).suffix.lower() in VIDEO_EXTENSIONS:
         raise ConfigError(f"The label of {entry.path} names no frame. Give a column `frame`, counted from 1.")
     named = frame_of(entry.path)
@@ -53,7 +55,7 @@ def _place(entry: Entry, videos: Sequence[Input]) -> tuple[str, int] | None:
     return (found[0], named[1]) if len(found) == 1 else None
 
 
-def _find(path: str, videos: Sequence[Input], entry: Entry) -> str:
+def _find(videos: Sequence[Input], path: str) -> str:
     whole = os.path.abspath(path)
     if any(one.path == whole for one in videos):
         return whole
@@ -109,4 +111,4 @@ def _joined(layout: Layout, pairs: Sequence[str]) -> Layout:
                 f"--skeleton joins {pair!r}, and no landmark is called {strangers[0]!r}. They are: {', '.join(layout.names)}."
             )
         found.append((place[one], place[other]))
-    return Layout(layout.names, tuple(found)) if layout != UNNAMED else layout
+    return Layout(layout.names, tuple(found))

@@ -19,13 +19,20 @@ def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Inp
     """
     if not 0 <= share < 1:
         raise ConfigError(f"--validation is {share:g}; it must be from 0 to below 1.")
+    by_folder = len({os.path.dirname(one.name) for one in inputs if one.kind == "still"}) > 1
+    groups = [_group(one, by_folder) for one in inputs]
     names = sorted(
-        {_group(one, inputs) for one in inputs if _is_labelled(one)}, key=lambda name: _rank(seed, name)
+        {group for one, group in zip(inputs, groups, strict=True) if _is_labelled(one)},
+        key=lambda name: _rank(seed, name),
     )
     count = min(max(1, round(share * len(names))), len(names) - 1) if share and names else 0
     held = set(names[:count])
-    train = [one for one in inputs if _group(one, inputs) not in held]
-    kept = [replace(one, whole=False) for one in inputs if _group(one, inputs) in held and _is_labelled(one)]
+    train = [one for one, group in zip(inputs, groups, strict=True) if group not in held]
+    kept = [
+        replace(one, whole=False)
+        for one, group in zip(inputs, groups, strict=True)
+        if group in held and _is_labelled(one)
+    ]
     return train, kept
 
 
@@ -33,11 +40,8 @@ def _is_labelled(one: Input) -> bool:
     return any(label.face.points_K2 is not None and not label.problem for label in one.labels.values())
 
 
-def _group(one: Input, inputs: Sequence[Input]) -> str:
-    if one.kind != "still":
-        return one.name
-    folders = {os.path.dirname(each.name) for each in inputs if each.kind == "still"}
-    return os.path.dirname(one.name) + "/" if len(folders) > 1 else one.name
+def _group(one: Input, by_folder: bool) -> str:
+    return os.path.dirname(one.name) + "/" if one.kind == "still" and by_folder else one.name
 
 
 def _rank(seed: int, name: str) -> bytes:

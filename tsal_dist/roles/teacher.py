@@ -69,7 +69,7 @@ class Teacher:
     producer: Producer
     gate: ReadinessGate
     calibration: Calibration | None = None
-    """What a score means in pixels, as far as frames with a truth have told; see `calibrate`."""
+    """What a score means in pixels, as far as frames with a truth have told; no loop of this project measures it yet."""
     fitting: Fitting | None = None
     """What the labels say of points beside each other, where a source reads companions."""
     flow: FlowTrainer | None = None

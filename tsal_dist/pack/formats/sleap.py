@@ -134,15 +134,18 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
     """One skeleton, one video per file; stills are a video of one picture each."""
     names = layout.names_of(points)
     files = list(dict.fromkeys(entry.path for entry in entries))
-    keys = list(dict.fromkeys((entry.path, entry.frame or 0) for entry in entries))
+    place = {file: number for number, file in enumerate(files)}
+    of_frame: dict[tuple[str, int], list[Entry]] = {}
+    for entry in entries:
+        of_frame.setdefault((entry.path, entry.frame or 0), []).append(entry)
     frames: list[tuple[int, ...]] = []
     instances: list[tuple[float, ...]] = []
     marks: list[tuple[float, ...]] = []
-    for number, key in enumerate(keys):
+    for number, ((video, frame), here) in enumerate(of_frame.items()):
         start = len(instances)
-        for entry in entries:
+        for entry in here:
             face = entry.face
-            if (entry.path, entry.frame or 0) != key or face.points_K2 is None or face.visible_K is None:
+            if face.points_K2 is None or face.visible_K is None:
                 continue
             first = len(marks)
             marks += [
@@ -150,7 +153,7 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
                 for (x, y), seen in zip(face.points_K2.tolist(), face.visible_K.tolist(), strict=True)
             ]
             instances.append((len(instances), _BY_HAND, number, 0, -1, -1, 0.0, first, len(marks), 0.0))
-        frames.append((number, files.index(key[0]), key[1], start, len(instances)))
+        frames.append((number, place[video], frame, start, len(instances)))
     stills = {entry.path for entry in entries if entry.frame is None}
     videos = [json.dumps({"filename": file, "backend": _backend(file, file in stills)}) for file in files]
     with _h5py().File(path, "w") as file:
