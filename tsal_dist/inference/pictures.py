@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.pack.inputs import VIDEO_EXTENSIONS
 
 Image = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .webp .tif .tiff".split())
-VIDEO_SUFFIXES = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
-)
 STREAMS = ("rtsp://", "rtmp://", "http://", "https://", "udp://")
 USUAL_RATE = 25.0
 
@@ -108,7 +106,7 @@ def _file(path: Path) -> Source | None:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return Source("image", str(path))
-    return Source("video", str(path)) if suffix in VIDEO_SUFFIXES else None
+    return Source("video", str(path)) if suffix in VIDEO_EXTENSIONS else None
 
 
 def read_pictures(source: Source, frames: FrameRange = FrameRange()) -> Iterator[Picture]:
