@@ -54,10 +54,8 @@ def main(argv: list[str]) -> int:
 
 def commands() -> dict[str, tuple[str, ...]]:
     """By name, the words after `python`."""
-    tools = sorted(path for path in (ROOT / "tools").glob("*.py"))
-    found: dict[str, tuple[str, ...]] = {f"{name} --help": ("-m", name, "--help") for name in MODULES}
-    found |= {f"tools/{path.name} --help": (f"tools/{path.name}", "--help") for path in tools}
-    return found
+    tools = sorted(f"tools.{path.stem}" for path in (ROOT / "tools").glob("*.py"))
+    return {f"{name} --help": ("-m", name, "--help") for name in (*MODULES, *tools)}
 
 
 def seconds(words: tuple[str, ...]) -> float:
