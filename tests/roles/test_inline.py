@@ -89,9 +89,15 @@ def train_until_killed(rank, world, argv, at):
     [
         ("method.name=tsal",),
         ("method.name=mean_teacher",),
+        ("method.name=companions",),
+        ("method.name=multiaugs",),
+        ("method.name=dual_mean_teacher",),
+        ("method.name=teacher_reviewer_student",),
         ("method.name=tsal", "train.priority=0.5"),
+        # The checkpoint is of the very step at which the student becomes its average.
+        ("method.name=mean_teacher", "train.burn_in_steps=4", "train.optim.restart=0.5"),
     ],
-    ids=["tsal", "mean_teacher", "with feedback"],
+    ids=lambda settings: " ".join(word.split(".")[-1] for word in settings),
 )
 def test_a_killed_run_goes_on_to_the_bit(faces, tmp_path, settings):
     straight = train(faces, tmp_path / "straight", *settings, "train.steps=12")

@@ -149,7 +149,12 @@ def build_student(
         usage = LabelUsage(staleness) if planner else None
     net = build_student_net(config, recipe, first_weights(config.model, run.dir.checkpoints("student")))
     engine = build_engine(
-        net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
+        net,
+        config.runtime.student,
+        config.train.optim,
+        config.train.steps,
+        role_rank.device,
+        config.restart_at,
     )
     watched = config.runtime.log.profile if role_rank.rank == 0 else 0
     return Student(
@@ -239,7 +244,10 @@ def build_teacher(
     if isinstance(tracker, nn.Module):
         tracker.to(role_rank.device)
         flow = FlowTrainer(tracker, config.model.tracker.lr, task.stride, role_rank.world)
-    easy = replace(training_view(config, data.easy), labels=False, points=config.model.num_points)
+    fitting = build_fitting(config, recipe, shards.labelled)
+    # How points lie to each other is known of plain crops: in a turned one the side view's paw is not above the other's.
+    augment = None if fitting else data.easy
+    easy = replace(training_view(config, augment), labels=False, points=config.model.num_points)
     return Teacher(
         config=config,
         recipe=recipe,
@@ -249,7 +257,7 @@ def build_teacher(
         task=task,
         tracker=tracker,
         flow=flow,
-        fitting=build_fitting(config, recipe, shards.labelled),
+        fitting=fitting,
         panel={
             name: engine.model if place == 0 else net.to(role_rank.device)
             for place, (name, net) in enumerate(panel.items())

@@ -55,7 +55,7 @@ def clip_stream(
     )
 
 
-def training_view(config: RunConfig, augment: AugmentConfig) -> ViewSettings:
+def training_view(config: RunConfig, augment: AugmentConfig | None) -> ViewSettings:
     """What readers do to a training clip, and what they leave to the device."""
     return ViewSettings(
         config.model.crop_px,
