@@ -29,7 +29,7 @@ LAYERS = [
     {"geometry"},
     {"run", "outputs"},
     {"config"},
-    {"records", "run_dir", "json_object", "address", "clock"},
+    {"records", "run_dir", "json_object", "address", "clock", "plugins"},
     {"errors"},
 ]
 LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}

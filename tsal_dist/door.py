@@ -52,6 +52,7 @@ VERBS = (
     Verb("queue", "look into a run's pseudo-labels", "tools.label_queue"),
     Verb("doctor", "test the storage that roles share", "tools.label_queue", ("doctor",)),
     Verb("recipes", "list the training methods", "recipes.__main__"),
+    Verb("detectors", "list the networks", "models.__main__"),
     Verb("config", "every setting with its meaning", "tools.show_settings"),
 )
 

@@ -53,11 +53,10 @@ def main(argv: list[str]) -> int:
 
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError
-    from tsal_dist.inference.evaluation import KEPT_WORST
+    from tsal_dist.inference.evaluation import KEPT_WORST, build_evaluator
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.inference.views import choose_views
     from tsal_dist.run import load_run
-    from tsal_dist.runs.build import build_evaluator
     from tsal_dist.runs.labelled_points import learn_fitting
     from tsal_dist.runs.open_data import open_named
 

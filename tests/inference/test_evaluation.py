@@ -12,9 +12,8 @@ from tests.roles.short_runs import short_config
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.inference.decoding import Decoding
-from tsal_dist.inference.evaluation import Evaluator, predict
+from tsal_dist.inference.evaluation import Evaluator, build_evaluator, predict
 from tsal_dist.models.detectors import build_detector
-from tsal_dist.runs.build import build_evaluator
 from tsal_dist.runs.open_data import open_data
 
 CPU = torch.device("cpu")

@@ -9,10 +9,9 @@ import torch
 from tests.roles.short_runs import short_config
 from tsal_dist.data.pool import InProcess
 from tsal_dist.data.shard_set import open_shards
-from tsal_dist.inference.evaluation import spread
+from tsal_dist.inference.evaluation import build_evaluator, spread
 from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.models.detectors import build_detector
-from tsal_dist.runs.build import build_evaluator
 
 CPU = torch.device("cpu")
 

@@ -1,8 +1,12 @@
 import pytest
 import torch
 
+from tsal_dist.config import load_config
+from tsal_dist.config.model import DETECTORS
 from tsal_dist.errors import ConfigError
-from tsal_dist.models.detectors import build_detector
+from tsal_dist.models import detectors as detectors_module
+from tsal_dist.models.__main__ import main
+from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.models.embedding import embedding_width
 from tsal_dist.models.input import normalize
 
@@ -155,6 +159,97 @@ def test_unknown_name_is_refused():
         ConfigError, match="cpm_vgg16, hrnet_w18, lite, lite0, lite1, lite2, resnet18, resnet50"
     ):
         build_detector("resnet", 68)
+
+
+OWN = """
+import torch
+from torch import nn
+from tsal_dist.models.output import DetectorOutput
+
+class Net(nn.Module):
+    \"\"\"One convolution, which sees nothing.\"\"\"
+
+    stride = {stride}
+
+    def __init__(self, points):
+        super().__init__()
+        self.points = points
+        self.norm = nn.BatchNorm2d(3)
+        self.all = nn.Conv2d(3, 3 * points + 2, 8, stride=8)
+
+    def forward(self, image):
+        heat, center, offset = self.all(self.norm(image)).split([self.points + 1, 1, 2 * self.points], 1)
+        return {gives}
+
+"""
+
+
+def own(tmp_path, gives="DetectorOutput(heat.unsqueeze(0), center, offset)", stride="8"):
+    page = tmp_path / "my_net.py"
+    page.write_text(OWN.format(gives=gives, stride=stride))
+    return f"{page}:Net"
+
+
+def test_a_file_of_ones_own_is_a_detector(tmp_path):
+    config = load_config([], [f"model.detector={own(tmp_path)}"])
+    net = build_detector(config.model.detector, 4)
+    assert net(image()).heat_SNKhw.shape == (1, 2, 5, 8, 8)
+    assert (stride_of(net), net.training) == (8, True)
+    assert net.norm.num_batches_tracked == 1, "looked at without leaving a trace"
+
+
+def test_its_weights_come_from_a_file_without_naming_a_trunk(tmp_path):
+    torch.save({"all.weight": torch.ones(14, 3, 8, 8)}, tmp_path / "weights.pt")
+    net = build_detector(own(tmp_path), 4, str(tmp_path / "weights.pt"))
+    assert net.all.weight.eq(1).all()
+
+
+def test_it_is_listed_as_it_says_of_itself(tmp_path, capsys):
+    assert main([own(tmp_path), "lite0"]) == 0
+    said = capsys.readouterr().out
+    assert "One convolution, which sees nothing.\n" in said
+    assert "0.04 M parameters for 68 points, 8 pixels per cell" in said
+    assert "lite0        on EfficientNet-Lite0" in said
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"gives": "heat"}, r"gives a Tensor for"),
+        (
+            {"stride": "4"},
+            r"heat_SNKhw of shape \(1, 2, 5, 8, 8\) .* stride of 4. It must be \(1, 2, 5, 16, 16\)",
+        ),
+        ({"gives": "DetectorOutput(heat.unsqueeze(0), offset, center)"}, "center_N1hw of shape"),
+        ({"stride": "None"}, "attribute `stride`"),
+    ],
+)
+def test_one_that_gives_something_else_is_refused_with_what_it_must_give(tmp_path, other, message):
+    with pytest.raises(ConfigError, match=message):
+        build_detector(own(tmp_path, **other), 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.py:Net", "model.detector names the file 'absent.py', which is not there"),
+        ("no_such_module:Net", "model.detector is .* cannot be imported"),
+        ("torch.nn:NoNet", "no such detector"),
+        ("builtins:bytes", "gave a bytes"),
+    ],
+)
+def test_a_place_without_a_detector_is_refused(name, message):
+    with pytest.raises(ConfigError, match=message):
+        build_detector(name, 4)
+
+
+def test_a_misspelt_name_is_refused_with_the_config():
+    with pytest.raises(ConfigError, match=r"model.detector.*lite, lite0, .*my_net.py:Net"):
+        load_config([], ["model.detector=lit0"])
+
+
+def test_what_the_config_names_can_be_built():
+    assert set(DETECTORS) == set(detectors_module._DETECTORS)
 
 
 def test_normalize_keeps_the_bytes_order():

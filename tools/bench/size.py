@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from tools.bench.paired_benchmark import describe_system, system_in_words
 from tools.bench.written_page import split_page, write_between
 from tsal_dist.cli import run_entry
+from tsal_dist.config.model import DETECTORS
 
 if TYPE_CHECKING:
     from torch import nn
 
 BEGIN, END = "<!-- sizes: python -m tools.bench.size writes from here -->", "<!-- sizes to here -->"
-DETECTORS = ("lite", "lite0", "lite1", "lite2", "resnet18", "resnet50", "hrnet_w18", "cpm_vgg16")
 
 
 @dataclass(frozen=True)

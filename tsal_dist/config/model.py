@@ -2,9 +2,15 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tsal_dist.config.section import Section
+from tsal_dist.plugins import list_offered
+
+DETECTORS = ("lite", "lite0", "lite1", "lite2", "resnet18", "resnet50", "hrnet_w18", "cpm_vgg16")
+"""Of this package."""
+DETECTOR_GROUP = "tsal_dist.detectors"
+"""The entry points under which other packages offer theirs."""
 
 
 class TrackerConfig(Section):
@@ -47,12 +53,10 @@ class LayoutConfig(Section):
 class ModelConfig(Section):
     """The network that teacher and student share the shape of."""
 
-    detector: Literal["lite", "lite0", "lite1", "lite2", "resnet18", "resnet50", "hrnet_w18", "cpm_vgg16"] = (
-        "hrnet_w18"
-    )
+    detector: str = "hrnet_w18"
     """`lite` trains on one CPU core; so does `lite0` (`lite1`, `lite2`: larger), which starts from ImageNet;
     `resnet18` and `resnet50` are for weights of your own, `hrnet_w18` is the stronger one, `cpm_vgg16` the
-    paper's."""
+    paper's. `python -m tsal_dist.models` lists them, and what installed packages offer; `my_net.py:Net` is a file."""
 
     num_points: int = Field(68, ge=1)
     """Landmarks per subject: unless said, as many as the labelled shards have."""
@@ -71,3 +75,13 @@ class ModelConfig(Section):
     tracker: TrackerConfig = TrackerConfig()
 
     layout: LayoutConfig = LayoutConfig()
+
+    @field_validator("detector")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        """Known by its name; whether a file fits is seen when it is built."""
+        if ":" not in name and name not in DETECTORS and name not in list_offered(DETECTOR_GROUP):
+            raise ValueError(
+                f"there is no such detector. There are {', '.join(DETECTORS)}; a file of your own is named as my_net.py:Net"
+            )
+        return name

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsal_dist.config import RunConfig
 from tsal_dist.data.clips import build_clips
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.once import WHEN_ASKED, read_all, read_chosen
@@ -24,6 +25,7 @@ from tsal_dist.inference.views import find_points
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.metrics.jitter import Jitter
 from tsal_dist.metrics.normalizer import Normalizer, lengths
+from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip, FrameRef
@@ -184,6 +186,22 @@ class Evaluator:
             ]
             found.worst = sorted([*found.worst, *judged], key=lambda one: -one.nme)[:keep]
             found.best = sorted([*found.best, *judged], key=lambda one: one.nme)[:keep]
+
+
+def build_evaluator(
+    config: RunConfig, shards: ShardSet, device: torch.device, most_frames: int = 0
+) -> Evaluator:
+    """Measures a detector of this config on `shards`."""
+    return Evaluator(
+        shards=shards,
+        crop_px=config.model.crop_px,
+        expand=config.data.box_expand,
+        stride=stride_of(build_detector(config.model.detector, config.model.num_points)),
+        radius=config.model.decode_radius,
+        normalizer=config.data.normalizer,
+        device=device,
+        most_frames=most_frames,
+    )
 
 
 def sum_over_ranks(found: Evaluation) -> Evaluation:

@@ -10,13 +10,12 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import mirror_order
-from tsal_dist.inference.evaluation import Evaluation, ScoredFrame
+from tsal_dist.inference.evaluation import Evaluation, ScoredFrame, build_evaluator
 from tsal_dist.inference.trained import Role, load_trained, pick_device
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.run import Run
-from tsal_dist.runs.build import build_evaluator
 
 KEPT = 8
 PER_VIDEO = 24

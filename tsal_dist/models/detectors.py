@@ -1,11 +1,17 @@
-"""A detector by its name."""
+"""A detector by its name: one of this package, or anybody's (`plugins`): a file, a module, an installed package's.
 
-from collections.abc import Callable, Mapping
+Somebody else's is a function or a class that gives a module for a number of points. It has a `stride` and gives a
+DetectorOutput; it may have a `trunk`. What it gives is looked at once, when it is built.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
+from tsal_dist.config.model import DETECTOR_GROUP
 from tsal_dist.errors import ConfigError
 from tsal_dist.models import efficientnet_lite, resnet
 from tsal_dist.models.cpm_vgg16 import CpmVgg16
@@ -16,31 +22,42 @@ from tsal_dist.models.output import DetectorOutput
 from tsal_dist.models.pretrained import Translate, load_pretrained
 from tsal_dist.models.pretrained_trunk import OnTrunk
 from tsal_dist.models.resnet import ResNet
+from tsal_dist.plugins import find_place
+
+FACE_POINTS = 68
+LOOK_PX = 64
+"""Side of the crop on which somebody else's detector is looked at."""
 
 
 @dataclass(frozen=True)
 class _Kind:
+    about: str
     make: Callable[[int], nn.Module]
     translate: Translate = dict
     """From the names of published weights to the detector's own."""
 
 
-_DETECTORS: Mapping[str, _Kind] = {
-    "cpm_vgg16": _Kind(CpmVgg16),
-    "hrnet_w18": _Kind(HrnetW18),
-    "lite": _Kind(Lite),
-    "lite0": _Kind(lambda points: OnTrunk(EfficientNetLite(), points), efficientnet_lite.from_published),
-    "lite1": _Kind(
-        lambda points: OnTrunk(EfficientNetLite(depth=1.1), points), efficientnet_lite.from_published
-    ),
-    "lite2": _Kind(
-        lambda points: OnTrunk(EfficientNetLite(width=1.1, depth=1.2), points),
+def _on_lite(about: str, **size: float) -> _Kind:
+    return _Kind(
+        about,
+        lambda points: OnTrunk(EfficientNetLite(**size), points),
         efficientnet_lite.from_published,
-    ),
-    "resnet18": _Kind(
-        lambda points: OnTrunk(ResNet((2, 2, 2, 2), deep=False), points), resnet.from_published
-    ),
-    "resnet50": _Kind(lambda points: OnTrunk(ResNet((3, 4, 6, 3), deep=True), points), resnet.from_published),
+    )
+
+
+def _on_resnet(about: str, blocks: Sequence[int], deep: bool) -> _Kind:
+    return _Kind(about, lambda points: OnTrunk(ResNet(blocks, deep=deep), points), resnet.from_published)
+
+
+_DETECTORS: Mapping[str, _Kind] = {
+    "lite": _Kind("a small U of plain convolutions for one CPU core, from random weights", Lite),
+    "lite0": _on_lite("on EfficientNet-Lite0 from ImageNet, for one CPU core"),
+    "lite1": _on_lite("on EfficientNet-Lite1 from ImageNet", depth=1.1),
+    "lite2": _on_lite("on EfficientNet-Lite2 from ImageNet", width=1.1, depth=1.2),
+    "resnet18": _on_resnet("on ResNet-18, for a published file of weights", (2, 2, 2, 2), deep=False),
+    "resnet50": _on_resnet("on ResNet-50, for a published file of weights", (3, 4, 6, 3), deep=True),
+    "hrnet_w18": _Kind("four resolutions side by side: the strong one, for a GPU", HrnetW18),
+    "cpm_vgg16": _Kind("the paper's: a convolutional pose machine on VGG16", CpmVgg16),
 }
 
 
@@ -57,15 +74,62 @@ class Detector(Protocol):
 
 def build_detector(name: str, num_points: int, weights: str = "") -> nn.Module:
     """A fresh detector on the CPU, its trunk filled from the file `weights` if one is named."""
-    if name not in _DETECTORS:
-        raise ConfigError(f"model.detector is {name!r}; it must be one of {', '.join(sorted(_DETECTORS))}.")
-    kind = _DETECTORS[name]
+    kind = _DETECTORS.get(name) or _Kind("", lambda points: _build_foreign(name, points))
     model = kind.make(num_points)
     if weights:
-        load_pretrained(model, weights, cast(Detector, model).trunk, kind.translate)
+        load_pretrained(model, weights, getattr(model, "trunk", ()), kind.translate)
     return model
+
+
+def tell(name: str) -> str:
+    """What it is, how large, in two lines."""
+    model = build_detector(name, FACE_POINTS)
+    kind = _DETECTORS.get(name)
+    about = kind.about if kind else next(iter((type(model).__doc__ or "").strip().splitlines()), "")
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    size = f"{millions:.2f} M parameters for {FACE_POINTS} points, {stride_of(model)} pixels per cell"
+    return f"{name:12} {about}\n{'':12} {size}"
 
 
 def stride_of(model: nn.Module) -> int:
     """Pixels per cell of a detector's maps."""
     return cast(Detector, model).stride
+
+
+def _build_foreign(name: str, points: int) -> nn.Module:
+    found = find_place(name, "model.detector", DETECTOR_GROUP)
+    make = getattr(*found, None) if found else None
+    if not callable(make):
+        raise ConfigError(
+            f"model.detector is {name!r}, and there is no such detector. There are {', '.join(sorted(_DETECTORS))}; a file "
+            f"of your own is named as my_net.py:Net, where Net(68) gives a module for 68 points."
+        )
+    model = make(points)
+    if not isinstance(model, nn.Module) or not isinstance(getattr(model, "stride", None), int):
+        raise ConfigError(
+            f"The detector {name!r} gave a {type(model).__name__}. It must give a torch.nn.Module with an attribute "
+            f"`stride`, the pixels per cell of its maps."
+        )
+    _look_at(name, model, points)
+    return model
+
+
+@torch.no_grad()
+def _look_at(name: str, model: nn.Module, points: int) -> None:
+    """Refuse maps of other shapes than a loss or a decoder will take them for."""
+    training, cells = model.training, LOOK_PX // stride_of(model)
+    given = model.eval()(torch.zeros(2, 3, LOOK_PX, LOOK_PX))
+    model.train(training)
+    if not isinstance(given, DetectorOutput):
+        raise ConfigError(
+            f"The detector {name!r} gives a {type(given).__name__} for a batch of crops. It must give a "
+            f"tsal_dist.models.output.DetectorOutput."
+        )
+    stages = given.heat_SNKhw.shape[:1]
+    wanted = ((*stages, 2, points + 1), (2, 1), (2, 2 * points))
+    for part, value, shape in zip(given._fields, given, wanted, strict=True):
+        if tuple(value.shape) != (*shape, cells, cells):
+            raise ConfigError(
+                f"The detector {name!r} gives {part} of shape {tuple(value.shape)} for 2 crops of {LOOK_PX} pixels, "
+                f"{points} points and a stride of {stride_of(model)}. It must be {(*shape, cells, cells)}."
+            )

@@ -1,27 +1,20 @@
-"""A method by its name: one of this package, of another installed one, or anybody's file.
-
-`tsal`                    a file of this package
-`my_idea.py:recipe`       a file, from where the command runs
-`package.module:recipe`   a module that can be imported
-`name`                    also what an installed package offers under the entry point group `tsal_dist.recipes`
+"""A method by its name: one of this package, or anybody's (`plugins`): a file, a module, an installed package's.
 
 Whatever it is, it is a function of settings and task that gives a Recipe; the class of its settings is read off its
 first parameter.
 """
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
 from tsal_dist.errors import ConfigError
+from tsal_dist.plugins import find_place, list_offered
 from tsal_dist.recipes.api import Recipe, Task
 
 GROUP = "tsal_dist.recipes"
@@ -78,15 +71,10 @@ class Method:
 
 def find_method(name: str) -> Method:
     """The method of that name, or ConfigError that says what there is."""
-    if ":" in name:
-        place, _, attribute = name.rpartition(":")
-        module = _load_file(Path(place)) if place.endswith(".py") else _import(place, name)
-        return _method(name, module, attribute)
     if name in PACKAGED:
         return _method(name, importlib.import_module(f"tsal_dist.recipes.{name}"), "recipe")
-    for offered in entry_points(group=GROUP, name=name):
-        place, _, attribute = offered.value.partition(":")
-        return _method(name, _import(place, name), attribute)
+    if place := find_place(name, "method.name", GROUP):
+        return _method(name, *place)
     raise ConfigError(
         f"method.name is {name!r}, and there is no such method. There are {', '.join(list_names())}; a file of your own is "
         f"named as my_idea.py:recipe."
@@ -95,31 +83,7 @@ def find_method(name: str) -> Method:
 
 def list_names() -> list[str]:
     """Methods that need no path: this package's, and those that other installed packages offer."""
-    return [*PACKAGED, *sorted({offered.name for offered in entry_points(group=GROUP)} - set(PACKAGED))]
-
-
-def _import(place: str, name: str) -> ModuleType:
-    try:
-        return importlib.import_module(place)
-    except ImportError as error:
-        raise ConfigError(
-            f"method.name is {name!r}, and {place!r} cannot be imported: {error}. Install it, or name a file (my_idea.py:recipe)."
-        ) from error
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ConfigError(
-            f"method.name names the file {str(path)!r}, which is not there. Paths are from where the command runs ({Path.cwd()})."
-        )
-    name = f"tsal_method_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "a .py file has a loader"
-    assert spec.loader is not None, "a .py file has a loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and type hints look their module up
-    spec.loader.exec_module(module)
-    return module
+    return [*PACKAGED, *(name for name in list_offered(GROUP) if name not in PACKAGED)]
 
 
 def _method(name: str, module: ModuleType, attribute: str) -> Method:

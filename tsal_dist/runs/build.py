@@ -23,7 +23,6 @@ from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.geometry.flip import mirror_order
-from tsal_dist.inference.evaluation import Evaluator
 from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -276,22 +275,6 @@ def build_teacher(
         ),
         producer=producer,
         gate=ReadinessGate(config.train.gate.slack),
-    )
-
-
-def build_evaluator(
-    config: RunConfig, shards: ShardSet, device: torch.device, most_frames: int = 0
-) -> Evaluator:
-    """Measures a detector of this config on `shards`."""
-    return Evaluator(
-        shards=shards,
-        crop_px=config.model.crop_px,
-        expand=config.data.box_expand,
-        stride=stride_of(build_detector(config.model.detector, config.model.num_points)),
-        radius=config.model.decode_radius,
-        normalizer=config.data.normalizer,
-        device=device,
-        most_frames=most_frames,
     )
 
 

@@ -30,6 +30,7 @@ from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, begin_tenure
+from tsal_dist.inference.evaluation import build_evaluator
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
@@ -52,7 +53,6 @@ from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.runs.build import (
-    build_evaluator,
     build_model,
     build_student,
     build_teacher,

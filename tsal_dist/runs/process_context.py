@@ -13,9 +13,10 @@ from tsal_dist.exchange.fence import Handshake
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
+from tsal_dist.inference.evaluation import build_evaluator
 from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.run import Run
-from tsal_dist.runs.build import GATE_FRAMES, build_evaluator
+from tsal_dist.runs.build import GATE_FRAMES
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.open_data import Shards
 

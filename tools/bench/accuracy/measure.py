@@ -32,9 +32,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.data.shard_set import open_shards
+    from tsal_dist.inference.evaluation import build_evaluator
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.run import load_run
-    from tsal_dist.runs.build import build_evaluator
 
     config, device = load_run(args.run).config, pick_device()
     student = load_trained(args.run, "student", "last").model.to(device)
