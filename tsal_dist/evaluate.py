@@ -148,7 +148,6 @@ def _numbers(
     return {
         "shards": urls,
         "views": decoding.views,
-        "squared": decoding.squared,
         "companions": decoding.companions,
         **({"point_names": list(names)} if names else {}),
         "models": {

@@ -11,7 +11,6 @@ import torch
 from tests.engine.tiny import OPTIM, build_batch, build_ddp, build_net, same, share, take_step
 from tests.ranks import run_ranks
 from tsal_dist.config.runtime import EngineConfig
-from tsal_dist.engine.optim import forgetful_state
 from tsal_dist.errors import CheckpointError, ConfigError, MissingExtra
 
 # The first use on a machine compiles an operator.
@@ -71,15 +70,13 @@ def numbers(state):
     return {key: value for key, value in state.items() if key != "optimizer_name"}
 
 
-def go_on(rank, world, state, stage, forget=False):
+def go_on(rank, world, state, stage):
     if stage is None:
         engine = build_ddp()
     else:
         engine = build_deepspeed(rank, world, zero_stage=stage)
     if state is not None:
         engine.load_state_dict(state)
-    if forget:
-        engine.load_state_dict(forgetful_state(state["weights"], OPTIM, engine.steps))
     for step in range(engine.steps, engine.steps + 2):
         images, wanted = share(build_batch(step), rank, world)
         # Two forward passes in one step, as labelled and unlabelled frames are.
@@ -99,17 +96,6 @@ def test_a_run_moves_between_engines_stages_and_ranks():
     for _ in range(3):
         plain = copy.deepcopy(go_on(0, 1, plain, None))
     torch.testing.assert_close(numbers(state), numbers(plain))
-
-
-@pytest.mark.ranks
-@pytest.mark.slow
-def test_an_optimiser_that_forgets_goes_on_like_a_new_one():
-    state = copy.deepcopy(go_on(0, 1, None, None))
-    fresh = copy.deepcopy(go_on(0, 1, forgetful_state(state["weights"], OPTIM, state["steps"]), None))
-    assert not same(fresh, go_on(0, 1, state, None))
-    assert same(fresh, go_on(0, 1, state, None, forget=True))
-    spread = run_ranks(go_on, 2, state, 3, True, timeout_s=COMPILE_S)[0]
-    torch.testing.assert_close(numbers(spread), numbers(fresh))
 
 
 def accumulate(rank, world):

@@ -86,13 +86,6 @@ def test_a_warm_up_longer_than_the_run_is_finite():
     assert rates(total=5, warmup_steps=10)[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
-def test_a_restart_is_a_lower_rate_with_a_warm_up_and_an_end_of_its_own():
-    optim = OptimConfig(lr=1.0, warmup_steps=10, restart=0.5)
-    curve = [learning_rate(step, 100, optim, restart_at=60) for step in range(100)]
-    assert curve[:60] == [learning_rate(step, 60, optim) for step in range(60)]
-    assert curve[60:] == [0.5 * learning_rate(step, 40, optim) for step in range(40)]
-
-
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_optimiser_state_survives_by_name(name):
     def step(net, optimizer):

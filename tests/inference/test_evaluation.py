@@ -220,7 +220,7 @@ def test_an_evaluator_asks_as_it_is_told(evaluator, detector):
 
     plain = evaluator.run(forward)
     once = len(asked)
-    thrice = dataclasses.replace(evaluator, decoding=Decoding(views=3, squared=True)).run(forward)
+    thrice = dataclasses.replace(evaluator, decoding=Decoding(views=3)).run(forward)
     assert len(asked) == 4 * once
     assert thrice.errors.faces == plain.errors.faces
     assert thrice.errors.nme != plain.errors.nme

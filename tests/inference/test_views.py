@@ -134,7 +134,7 @@ def test_words_of_a_command_line():
     parser = argparse.ArgumentParser()
     add_decoding(parser)
     assert read_decoding(parser.parse_args([])) == PLAIN
-    assert read_decoding(parser.parse_args(["--views", "2", "--squared"])) == Decoding(2, squared=True)
+    assert read_decoding(parser.parse_args(["--views", "2", "--companions"])) == Decoding(2, companions=True)
 
 
 def test_how_far_several_views_can_be_trusted_is_measured_anew_and_not_kept(tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def test_without_relations_every_point_is_its_maps_peak():
     heat = torch.rand(2, 4, 24, 24)
     from tsal_dist.geometry.heatmap import decode_heatmap
 
-    points, score = decode_heatmap(heat, STRIDE, 4)
+    points, score = decode_heatmap(heat, STRIDE, 4, squared=True)
     plain = agree(heat, nothing, STRIDE, 4, SIGMA_PX)
     assert torch.equal(plain.points_NK2, points)
     assert torch.equal(plain.score_NK, score)

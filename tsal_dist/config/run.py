@@ -45,11 +45,6 @@ class RunConfig(Section):
         return self.uses_clips and not (self.runtime.replay or self.runtime.offline)
 
     @property
-    def restart_at(self) -> int:
-        """The step at which the student begins again from its average; 0 where it never does."""
-        return self.train.burn_in_steps if self.uses_clips and self.train.optim.restart else 0
-
-    @property
     def takes_turns(self) -> bool:
         """Whether both roles keep the fixed schedule, in which nothing may depend on a clock."""
         return self.runtime.topology == "inline" or self.runtime.lockstep
@@ -90,11 +85,6 @@ def _check_batches(config: RunConfig) -> None:
         raise ConfigError(
             f"train.burn_in_steps ({train.burn_in_steps}) is more than train.steps ({train.steps}), so no "
             f"pseudo-label would ever count. Lower burn_in_steps or raise steps."
-        )
-    if config.restart_at and not train.average:
-        raise ConfigError(
-            f"train.optim.restart is {train.optim.restart:g}, so the student begins again from its average, and "
-            f"train.average=0 keeps none. Set train.average=0.99 or train.optim.restart=0."
         )
     if train.loss.ramp_up + train.loss.ramp_down > 1:
         raise ConfigError(

@@ -41,10 +41,6 @@ class OptimConfig(Section):
     final_share: float = Field(0.02, ge=0, le=1)
     """Share of the peak rate at which `cosine` ends."""
 
-    restart: float = Field(0.0, ge=0, le=1)
-    """Of a method that learns from unlabelled frames: the share of `lr` at which the student begins again when burn-in ends,
-    from its average, with a warm-up and a schedule of its own. 0 goes on as it stands."""
-
 
 class LossConfig(Section):
     """Weights and shapes of the loss terms; formulas are in tsal_dist.losses."""

@@ -36,14 +36,6 @@ def sum_tensors(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def take_first(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of rank 0, on every rank."""
-    if world_size() == 1:
-        return dict(values)
-    mine = dist.get_rank() == 0
-    return sum_tensors({name: value if mine else torch.zeros_like(value) for name, value in values.items()})
-
-
 def reduce_scalars(
     values: Mapping[str, float], how: Literal["sum", "mean", "max"] = "mean"
 ) -> dict[str, float]:

@@ -10,19 +10,11 @@ from tsal_dist.engine.ddp import DDPEngine
 
 
 def build_engine(
-    model: nn.Module,
-    settings: EngineConfig,
-    optim: OptimConfig,
-    total_steps: int,
-    device: torch.device,
-    restart_at: int = 0,
+    model: nn.Module, settings: EngineConfig, optim: OptimConfig, total_steps: int, device: torch.device
 ) -> Engine:
-    """Spread `model` over the ranks of this role; its group is up before. Every rank passes equal weights.
-
-    At step `restart_at` the rate begins again; 0 never.
-    """
+    """Spread `model` over the ranks of this role; its group is up before. Every rank passes equal weights."""
     if settings.kind == "deepspeed":
         from tsal_dist.engine.deepspeed import DeepSpeedEngine
 
-        return DeepSpeedEngine(model, settings, optim, total_steps, device, restart_at)
-    return DDPEngine(model, settings, optim, total_steps, device, restart_at)
+        return DeepSpeedEngine(model, settings, optim, total_steps, device)
+    return DDPEngine(model, settings, optim, total_steps, device)

@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +44,6 @@ class DDPEngine:
         optim: OptimConfig,
         total_steps: int,
         device: torch.device,
-        restart_at: int = 0,
     ) -> None:
         world = world_size()
         model = prepare_batch_norms(model.to(device), settings, device, world)
@@ -55,7 +53,7 @@ class DDPEngine:
         self._model = model
         self._settings = settings
         self._optim = optim
-        self._rate = partial(learning_rate, total_steps=total_steps, optim=optim, restart_at=restart_at)
+        self._total_steps = total_steps
         self._device = device
         self._optimizer = build_optimizer(model, optim)
         self._steps = 0
@@ -80,7 +78,7 @@ class DDPEngine:
 
     @property
     def lr(self) -> float:
-        return self._rate(self._steps)
+        return learning_rate(self._steps, self._total_steps, self._optim)
 
     def forward(self, *inputs: Any) -> Any:
         freeze_batch_norms(self._model, self._settings)

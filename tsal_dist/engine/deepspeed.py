@@ -18,7 +18,6 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,6 @@ class DeepSpeedEngine:
         optim: OptimConfig,
         total_steps: int,
         device: torch.device,
-        restart_at: int = 0,
     ) -> None:
         deepspeed = _import_deepspeed(device)
         world = world_size()
@@ -78,7 +76,7 @@ class DeepSpeedEngine:
         self._inference = Inference(model, settings, device)
         self._settings = settings
         self._optim = optim
-        self._rate = partial(learning_rate, total_steps=total_steps, optim=optim, restart_at=restart_at)
+        self._total_steps = total_steps
         self._steps = 0
         self._model = model
         self._stage = deepspeed_config(settings, optim)["zero_optimization"]["stage"]
@@ -107,7 +105,7 @@ class DeepSpeedEngine:
 
     @property
     def lr(self) -> float:
-        return self._rate(self._steps)
+        return learning_rate(self._steps, self._total_steps, self._optim)
 
     def forward(self, *inputs: Any) -> Any:
         freeze_batch_norms(self._model, self._settings)

@@ -46,16 +46,11 @@ def has_fused_optimizer(model: nn.Module) -> bool:
     return all(p.device.type in FUSED_ON for p in model.parameters() if p.requires_grad)
 
 
-def learning_rate(step: int, total_steps: int, optim: OptimConfig, restart_at: int = 0) -> float:
+def learning_rate(step: int, total_steps: int, optim: OptimConfig) -> float:
     """The rate of optimiser step `step` (from 0) of `total_steps`: a pure function, so resuming needs no state.
 
-    The warm-up's first step has the rate of one step, not zero, or it would be wasted. At step `restart_at`, if that is
-    not 0, everything begins again, at `restart` of the rate.
+    The warm-up's first step has the rate of one step, not zero, or it would be wasted.
     """
-    if restart_at:
-        if step >= restart_at:
-            return optim.restart * learning_rate(step - restart_at, total_steps - restart_at, optim)
-        total_steps = restart_at
     if step < optim.warmup_steps:
         return optim.lr * (step + 1) / optim.warmup_steps
     share = min(1.0, step / max(1, total_steps))
@@ -93,11 +88,6 @@ def write_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, state: M
             else value.detach().clone().to(like.device)
             for key, value in entries.items()
         }
-
-
-def forgetful_state(weights: Mapping[str, Tensor], optim: OptimConfig, steps: int) -> dict[str, Any]:
-    """An engine's state after `steps` steps whose optimiser has forgotten them."""
-    return {"weights": weights, "optimizer": {}, "optimizer_name": optim.name, "steps": steps}
 
 
 def check_optimizer(state: Mapping[str, Any], optim: OptimConfig) -> None:

@@ -17,8 +17,6 @@ class Decoding:
 
     views: int = 1
     """Of the same crop, whose maps are averaged."""
-    squared: bool = False
-    """Whether maps are squared before the centre of mass: what lies far from the peak pulls less."""
     mirror: tuple[int, ...] = ()
     """For each landmark of a mirrored subject, the one it was before; () where nobody knows, and nothing is mirrored."""
 
@@ -45,9 +43,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="average the maps of N views: plain, mirrored, then smaller, larger and turned ones (1)",
     )
-    peaks = parser.add_mutually_exclusive_group()  # companions place their peaks themselves
-    peaks.add_argument("--squared", action="store_true", help="square maps before the centre of mass")
-    peaks.add_argument(
+    parser.add_argument(
         "--companions",
         action="store_true",
         help="take the peaks that fit each other as the points of the run's labels do; reads those labels",
@@ -56,4 +52,4 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
 
 def read_decoding(args: argparse.Namespace) -> Decoding:
     """What was said."""
-    return Decoding(args.views, args.squared, companions=args.companions)
+    return Decoding(args.views, companions=args.companions)

@@ -122,7 +122,7 @@ def look(
     for start in range(0, len(refs), BATCH):
         clips = [_read(reader, ref) for ref in refs[start : start + BATCH]]
         output = model(normalize(torch.from_numpy(np.concatenate([c.image_THWC for c in clips])).to(device)))
-        points_NK2, score_NK = decode_heatmap(output.points_heat_NKhw, stride, radius)
+        points_NK2, score_NK = decode_heatmap(output.points_heat_NKhw, stride, radius, squared=True)
         center_N1K2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, stride, top=1)
         apart_N = (points_NK2 - center_N1K2[:, 0]).norm(dim=-1).mean(1) / size_px
         for clip, points_K2, score_K, apart in zip(clips, points_NK2, score_NK, apart_N, strict=True):

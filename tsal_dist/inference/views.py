@@ -67,7 +67,7 @@ def find_points(
         fitting = decoding.fitting
         agreed = agree(heat_NKhw, fitting.known, stride, radius, fitting.sigma_px)
         return agreed.points_NK2, agreed.score_NK, plain
-    points_NK2, score_NK = decode_heatmap(heat_NKhw, stride, radius, decoding.squared)
+    points_NK2, score_NK = decode_heatmap(heat_NKhw, stride, radius, squared=True)
     return points_NK2, score_NK, plain
 
 

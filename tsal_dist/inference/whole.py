@@ -46,7 +46,7 @@ class WholeDetector(nn.Module):
         middle = (self.size_px - 1) / 2
         crop_N3hw = self._crop(image_HW3, center_N12, step_N11, middle)
         output = self.model((crop_N3hw - self.mean_3[:, None, None]) / self.std_3[:, None, None])
-        points_NK2, score_NK = decode_heatmap(output[0][-1, :, :-1], self.stride, self.radius)
+        points_NK2, score_NK = decode_heatmap(output[0][-1, :, :-1], self.stride, self.radius, squared=True)
         expected_NK = self._expected(score_NK) * step_N11[:, :, 0]
         return (points_NK2 - middle) * step_N11 + center_N12, expected_NK, score_NK
 

@@ -127,7 +127,7 @@ def _relate(
 def agree(heat_NKhw: Tensor, known: Companions, stride: int, radius: int, sigma_px: float) -> Agreed:
     """Points that fit each other: of the highest peaks of each map, and one more where the map and its point's companions
     meet. A point without relations is its map's peak."""
-    fine_NK2, fine_score_NK = decode_heatmap(heat_NKhw, stride, radius)
+    fine_NK2, fine_score_NK = decode_heatmap(heat_NKhw, stride, radius, squared=True)
     related = sorted({*known.point_R.tolist(), *known.by_R.tolist()})
     if not related:
         return Agreed(fine_NK2, fine_score_NK, torch.zeros_like(fine_score_NK))

@@ -27,10 +27,8 @@ from torch import Tensor
 from tsal_dist.config import RunConfig
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.stream import ClipStream
-from tsal_dist.dist.collectives import take_first
 from tsal_dist.dist.step_sums import StepSums
 from tsal_dist.engine.api import Engine
-from tsal_dist.engine.optim import forgetful_state
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
 from tsal_dist.observe.meters import Pace
@@ -196,16 +194,9 @@ class Student:
         return [step for step in range(first, last + 1) if step not in self.coming]
 
     def end_burn_in(self) -> None:
-        """From here on unlabelled frames count. Either the student becomes its average and its optimiser forgets, or the
-        average forgets the young student. Collective."""
-        if not self.average:
-            return
-        if self.config.restart_at:
-            # Of one rank: norm statistics, which every rank gathers for itself, may differ.
-            weights = take_first(self.average.tensors)
-            optim = self.config.train.optim
-            self.engine.load_state_dict(forgetful_state(weights, optim, self.step_number))
-        self.average.restart(self.engine.model)
+        """From here on unlabelled frames count, and the average forgets the young student."""
+        if self.average:
+            self.average.restart(self.engine.model)
 
     def weights_to_publish(self) -> dict[str, Tensor]:
         """What the teacher is sent, complete, on the CPU. Collective."""

@@ -148,12 +148,7 @@ def build_student(
         usage = LabelUsage(staleness) if planner else None
     net = build_student_net(config, recipe, first_weights(config.model, run.dir.checkpoints("student")))
     engine = build_engine(
-        net,
-        config.runtime.student,
-        config.train.optim,
-        config.train.steps,
-        role_rank.device,
-        config.restart_at,
+        net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
     watched = config.runtime.log.profile if role_rank.rank == 0 else 0
     return Student(

@@ -63,6 +63,9 @@ class Result:
     """Test error of the teacher, where there is one."""
     seconds: float | None
     """Of training; None where it was interrupted, and its time is not known."""
+    fitted: float | None = None
+    """Test error of the same net where of its peaks those are taken that fit each other (`evaluate --companions`); None in
+    results that are older than the question."""
 
 
 def list_cells(

@@ -5,6 +5,7 @@ python -m tools.bench.accuracy.measure RUN --test SHARDS --train SHARDS [--video
 
 import argparse
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tsal_dist.cli import run_entry
@@ -32,20 +33,30 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.data.shard_set import open_shards
+    from tsal_dist.inference.decoding import Decoding
     from tsal_dist.inference.evaluation import build_evaluator
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.run import load_run
+    from tsal_dist.runs.labelled_points import learn_fitting
 
     config, device = load_run(args.run).config, pick_device()
     student = load_trained(args.run, "student", "last").model.to(device)
     evaluator = build_evaluator(config, open_shards([args.test]), device)
     test = evaluator.run(student)
+    reading = Decoding(companions=True, fitting=learn_fitting(config))
+    fitted = replace(evaluator, decoding=reading).run(student)
     train = build_evaluator(config, open_shards([args.train]), device, MOST_TRAIN_FRAMES).run(student)
     jitter = shake(student, config, args.video, device) if args.video else test.jitter.mean
     teacher = None
     if config.has_teacher:
         teacher = evaluator.run(load_trained(args.run, "teacher", "last").model.to(device)).errors.nme
-    found = {"test": test.errors.nme, "train": train.errors.nme, "jitter": jitter, "teacher": teacher}
+    found = {
+        "test": test.errors.nme,
+        "fitted": fitted.errors.nme,
+        "train": train.errors.nme,
+        "jitter": jitter,
+        "teacher": teacher,
+    }
     print(json.dumps(found, allow_nan=False))
     return 0
 

@@ -16,6 +16,7 @@ COLUMNS = (
     "against labels alone (paired)",
     "of it",
     "gap closed",
+    "read with companions, %",
     "error on its own labels, %",
     "jitter, %",
     "teacher's error, %",
@@ -55,6 +56,7 @@ def _line(row: Row, amount: str) -> list[str]:
         _percent(row.against_alone, "+.2f"),
         "" if math.isnan(row.ratio) else f"{row.ratio:.2f}",
         "" if math.isnan(row.gap_closed) else f"{100 * row.gap_closed:.0f} %",
+        _percent(row.fitted),
         _percent(row.train),
         _percent(row.jitter),
         _percent(row.teacher),
@@ -65,7 +67,7 @@ def _line(row: Row, amount: str) -> list[str]:
 def say_headroom(found: Headroom) -> str:
     """What there is to win: nothing where more labels would not help this net either."""
     if math.isnan(found.gain.value):
-        return "Headroom: not known yet."
+        return "Headroom: not known; it takes two amounts of labels."
     text = f"Headroom: {_percent(found.few)} with the fewest labels, {_percent(found.many)} with all of them"
     if math.isnan(found.gain.error):
         return f"{text}; one repetition does not tell how sure that is."

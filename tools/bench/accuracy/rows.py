@@ -43,6 +43,7 @@ class Row:
     """Of the mean test errors."""
     gap_closed: float
     """Share of what all labels are better by than these; not a number where that is nothing."""
+    fitted: Mean
     train: Mean
     jitter: Mean
     teacher: Mean
@@ -76,7 +77,9 @@ def summarise(data: DataSet, cells: Sequence[Cell], results: dict[str, Result]) 
 
 
 def headroom(data: DataSet, cells: Sequence[Cell], results: dict[str, Result]) -> Headroom:
-    """Labels alone, with the fewest and with all labels."""
+    """Labels alone, with the fewest and with all labels; nothing where there is one amount only."""
+    if len(data.amounts) < 2:
+        return Headroom(Mean(), Mean(), Mean())
     few, many = (
         {
             cell.repeat: results[cell.name].test
@@ -110,6 +113,7 @@ def _row(
         against_alone=Mean.of([mine[repeat].test - alone[repeat].test for repeat in paired]),
         ratio=Mean.of([mine[repeat].test for repeat in paired]).value / beaten if paired else math.nan,
         gap_closed=(few - here) / (few - many) if method != BASELINE and few > many else math.nan,
+        fitted=Mean.of([one.fitted for one in mine.values() if one.fitted is not None]),
         train=Mean.of([one.train for one in mine.values()]),
         jitter=Mean.of([one.jitter for one in mine.values()]),
         teacher=Mean.of([one.teacher for one in mine.values() if one.teacher is not None]),
