@@ -4,22 +4,30 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from tsal_dist.errors import ConfigError
+
 BLANK = re.compile(r"\{\{(\w+)\}\}")
+SBATCH = "#SBATCH"
+TAKEN_AS_IT_IS = re.compile(r"[^\s\"'\\%#]*")
+"""What sbatch reads from its own lines as it is written: a blank ends a word, a % begins a number of the job's."""
 
 
 def fill_template(path: Path, values: Mapping[str, object]) -> str:
     """The text at `path` with every {{blank}} filled in.
 
     Lines of a value after its first are indented like the blank, so that it can be a YAML block; a blank that
-    stands alone on its line and is filled with nothing takes the line with it.
+    stands alone on its line and is filled with nothing takes the line with it. A value within a line may not break it.
     """
     unused = set(values)
     lines = []
     for line in path.read_text().splitlines():
         names = BLANK.findall(line)
         unused -= set(names)
+        alone = bool(names) and line.strip() == "{{" + names[0] + "}}"
+        for name in names if not alone else ():
+            check_value(name, str(values[name]), sbatch=line.startswith(SBATCH))
         filled = BLANK.sub(lambda blank: str(values[blank[1]]), line)
-        if names and line.strip() == "{{" + names[0] + "}}":
+        if alone:
             indent = line[: line.index("{")]
             filled = "\n".join(
                 f"{indent}{part}" if part else "" for part in str(values[names[0]]).splitlines()
@@ -30,3 +38,16 @@ def fill_template(path: Path, values: Mapping[str, object]) -> str:
     if unused:
         raise ValueError(f"{path} has no blanks for {sorted(unused)}")
     return "\n".join(lines) + "\n"
+
+
+def check_value(name: str, value: str, sbatch: bool = True) -> None:
+    """Refuse what would be read as something else than a value of its line."""
+    if sbatch and not TAKEN_AS_IT_IS.fullmatch(value):
+        raise ConfigError(
+            f"{name} is {value!r} in the job's text, and sbatch would not read it as it is written. Choose one without "
+            f"blanks, quotes, backslashes, % and #."
+        )
+    if len(value.splitlines()) > 1 or not value.isprintable():
+        raise ConfigError(
+            f"{name} is {value!r}, and would break its line of the job's text. Choose one on a single line."
+        )

@@ -90,7 +90,7 @@ def render_objects(
     blocks = [f"{mounted}: |\n{_indent(text)}" for mounted, text in contents.items()]
     texts = [fill_template(HERE / "config.yaml", {"name": name, "files": "\n".join(blocks)})]
     labels = f"tsal-dist/run: {name}"
-    labels += f"\nkueue.x-k8s.io/queue-name: {request.queue}" if request.queue else ""
+    labels += f"\nkueue.x-k8s.io/queue-name: {json.dumps(request.queue)}" if request.queue else ""
     specs = {
         _crew_name(crew): _render_spec(config, crew, own, request)
         for crew, own in zip(crews, words, strict=True)
@@ -169,7 +169,7 @@ def _render_spec(config: RunConfig, crew: Crew, words: Sequence[str], request: K
         "startup_failures": math.ceil(2 * limits.group_s / STARTUP_S) + 1,
         "probe_s": PROBE_S,
         "silent_failures": math.ceil(limits.group_s / PROBE_S) + 1,
-        "claim": request.claim,
+        "claim": json.dumps(request.claim),
         "shm": f"{request.shm_gb}Gi",
     }
     return fill_template(HERE / "spec.yaml", values)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launch.process_plan import Crew, Load, load_of
 from launch.slurm.container import container_words
-from launch.template import fill_template
+from launch.template import check_value, fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import run_folder
@@ -71,6 +71,7 @@ def render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: Slu
     """One crew's sbatch text; `words` are launch.crew's, without what only Slurm knows."""
     limits, folder, load = config.runtime.deadlines, run_folder(config), load_of(config, crew)
     _check_time(request.time, limits.grace_s)
+    check_value("--container", request.container, sbatch=False)
     cores = crew.procs * request.cores_per_proc or load.cores
     values: dict[str, object] = {
         "name": "-".join(filter(None, (config.run.name or "tsal_dist", crew.role))),
@@ -122,8 +123,14 @@ def _options(crew: Crew, request: SlurmRequest) -> list[str]:
         "partition": (request.teacher_partition if teaches else "") or request.partition,
         "account": request.account,
     }
+    for name, value in values.items():
+        check_value(f"--{name}", str(value))
     own = [f"--{name}={value}" for name, value in values.items() if value]
     for option in (*request.options, *request.teacher_options):
+        if not option.isprintable():
+            raise ConfigError(
+                f"--option={option!r} would break its line of the job's text. Write one option each."
+            )
         if re.match(r"-a|--ar", option.strip()):
             raise ConfigError(
                 f"--option={option} would start the same run several times in one run directory. Submit a run of its "
@@ -160,6 +167,10 @@ def _staging(config: RunConfig, place: str) -> str:
     """The words by which the job copies its shards to the machines' own disks."""
     if not place:
         return ""
+    if not re.fullmatch(r"[-\w./${}]+", place):
+        raise ConfigError(
+            f"--stage is {place!r}, and must be a folder that is named without blanks and quotes, such as /tmp or $TMPDIR."
+        )
     sets = _local_shards(config)
     for url in sets:
         if Path(url).is_absolute() or ".." in Path(url).parts:

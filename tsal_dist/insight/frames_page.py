@@ -37,7 +37,7 @@ def tell_frames(models: Sequence[Model]) -> str:
         page.choices(switches, shown=2),  # a second model's dots on top would hide what is said of the first
     ]
     for title, refs in chosen:
-        parts.append(f"<h3>{title}</h3>" + page.photos(_photos(judges, refs, own, first.lines)))
+        parts.append(page.heading(title) + page.photos(_photos(judges, refs, own, first.lines)))
     return "".join(parts)
 
 

@@ -160,6 +160,10 @@ def charts(figures: Sequence[str]) -> str:
     return '<div class="charts">' + "".join(f"<figure>{one}</figure>" for one in figures if one) + "</div>"
 
 
+def heading(text: str) -> str:
+    return f"<h3>{html.escape(text)}</h3>"
+
+
 def paragraph(text: str, css: str = "") -> str:
     return f"<p{f' class={css}' if css else ''}>{html.escape(text)}</p>"
 

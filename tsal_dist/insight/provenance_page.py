@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.insight.charts import Axes, draw_bars
-from tsal_dist.insight.page import charts, paragraph, table, unfold
+from tsal_dist.insight.page import charts, heading, paragraph, table, unfold
 from tsal_dist.insight.provenance import Provenance
 
 FAR_SHARE = 0.98
@@ -31,7 +31,7 @@ def tell_provenance(found: Provenance, videos: int | None) -> str:
     figures = [_staleness(found), _versions(found), *_agreement(found)]
     rows = [[name, f"{count:,}"] for name, count in sorted(found.by_producer.items())]
     more = [charts(figures), _by_video(found, videos) if found.by_video else ""]
-    more += ["<h3>Producers</h3>", table(["producer", "rows trained on"], rows)]
+    more += [heading("Producers"), table(["producer", "rows trained on"], rows)]
     return paragraph(intro) + unfold("Ages, agreement of sources, videos, producers", "".join(more))
 
 
@@ -83,7 +83,7 @@ def _by_video(found: Provenance, videos: int | None) -> str:
     shown = ranked if len(ranked) <= 2 * MOST_NAMED else [*ranked[:MOST_NAMED], *ranked[-MOST_NAMED:]]
     rows = [[name, f"{count:,}", f"{found.dropped_by_video[name]:,}"] for name, count in shown]
     heads = ["most and least labelled", "rows", "of the whole run, dropped as stale or repeated"]
-    return "<h3>Videos</h3>" + paragraph(text) + table(heads, rows)
+    return heading("Videos") + paragraph(text) + table(heads, rows)
 
 
 def _edges(values: list[int], most: int = 30) -> NDArray[np.float64]:
