@@ -29,7 +29,7 @@ LAYERS = [
     {"geometry"},
     {"run", "outputs"},
     {"config"},
-    {"records", "run_dir", "json_object", "address", "clock", "plugins"},
+    {"records", "run_dir", "json_object", "address", "clock", "plugins", "early_leave"},
     {"errors"},
 ]
 LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}
@@ -45,6 +45,8 @@ NO_TORCH = {
     "door",
     "outputs",
     "errors",
+    "early_leave",
+    "plugins",
     "pack",
     "shards",
     "synthetic",

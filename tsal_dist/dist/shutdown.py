@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tsal_dist.early_leave import EarlyLeave
 from tsal_dist.errors import ExitCode
 
 __all__ = ["ExitCode", "StopFlag"]
@@ -57,7 +58,10 @@ class StopFlag:
 
     def __enter__(self) -> "StopFlag":
         for number in self.SIGNALS:
-            self._before[number] = signal.signal(number, self._remember)
+            before = signal.signal(number, self._remember)
+            self._before[number] = before
+            if isinstance(before, EarlyLeave) and before.reason:
+                self.request(before.reason)
         return self
 
     def __exit__(

@@ -95,15 +95,15 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
         run = open_run(config, "resume" if again else mode)
-    set_numerics(config.runtime.numerics)
-    group = join_role(environment, seat, store, limits.group_s)
-    # On a terminal that both roles share, the student's view shows the teacher's part as well.
-    quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
-    start_logging(run.dir, seat.role, seat.rank, environment.restart_count, quiet=quiet)
     code = ExitCode.FAILED
     reason = "a defect"
     tenures: dict[str, Tenure] = {}
     try:
+        set_numerics(config.runtime.numerics)
+        group = join_role(environment, seat, store, limits.group_s)
+        # On a terminal that both roles share, the student's view shows the teacher's part as well.
+        quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
+        start_logging(run.dir, seat.role, seat.rank, environment.restart_count, quiet=quiet)
         with StopFlag() as stop, losing_peers(group):
             context = _open_context(run, seat, group)
             tenures |= context.tenures
