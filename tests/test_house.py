@@ -1,6 +1,7 @@
 """The house rules that a machine can hold."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -206,3 +207,14 @@ def test_a_loop_does_not_ask_what_it_meets():
     pages = [path for room in ("roles", "runs") for path in (PACKAGE / room).rglob("*.py")]
     assert not {path.name: names for path in pages if (names := told_apart(path.read_text()))}
     assert told_apart("if isinstance(planner, Planner | Replay): pass") == {"Planner", "Replay"}
+
+
+def test_a_room_s_page_names_only_what_is_in_it():
+    """The first page of a room is read by newcomers: a module that was renamed must not live on there."""
+    known = {"build_detector", "stride", "recipe", "pread", "build_tracker"}  # words of code, and no modules
+    for page in (
+        path for room in ("tsal_dist", "launch", "tools") for path in (ROOT / room).rglob("__init__.py")
+    ):
+        told = ast.get_docstring(ast.parse(page.read_text())) or ""
+        there = {path.stem for path in page.parent.iterdir()} | known
+        assert set(re.findall(r"`([a-z_]+)/?`", told)) <= there, page

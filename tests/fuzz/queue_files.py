@@ -114,7 +114,7 @@ def _train(base, files, honest=True):
     for step in range(1, 2 * ROWS):
         plan = planner.plan(step, 4, 1)
         delivery = consumer.fetch(plan)
-        good = delivery.weight_N > 0
+        good = delivery.fresh_N > 0
         columns = {name: _keep(column, good) for name, column in delivery.columns.items()}
         assert not honest or rows_are_true(columns), "damage changed a number"
         seen += columns["sample_id"].tolist()

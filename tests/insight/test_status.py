@@ -11,13 +11,13 @@ import pytest
 
 from tests.observe.runs import STUDENT, TEACHER, beat, end, write_run
 from tsal_dist.errors import ConfigError
-from tsal_dist.insight.bottleneck import LabelUsage, give_verdict
+from tsal_dist.insight.bottleneck import LabelSupply, give_verdict
 from tsal_dist.insight.status import Watcher
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange
 
 ROOT = Path(__file__).parents[2]
-FED = LabelUsage(fresh_rows=100, reused_rows=0, missing_rows=0)
+FED = LabelSupply(fresh_rows=100, reused_rows=0, missing_rows=0)
 
 
 class Time:
@@ -133,13 +133,13 @@ def test_a_note_of_an_earlier_attempt_does_not_hide_a_living_role(tmp_path):
         (
             {},
             {},
-            LabelUsage(40, 50, 10),
+            LabelSupply(40, 50, 10),
             "40% were fresh, 50% were trained on again, 10% missing: about 2 more teachers would help",
         ),
         ({}, {"speed/parked_share": 0.8}, FED, "Teachers are parked 80% of the time"),
-        ({}, {"speed/unwanted_share": 0.9}, LabelUsage(0, 0, 10), "The gate is closed most of the time"),
+        ({}, {"speed/unwanted_share": 0.9}, LabelSupply(0, 0, 10), "The gate is closed most of the time"),
         ({"speed/data_share": 0.4}, {}, FED, "Students wait for pixels 40% of the time: raise data.workers"),
-        ({"speed/duty_share": 0.5}, {}, FED, "saving take 50% of the students' time"),
+        ({"speed/upkeep_share": 0.5}, {}, FED, "saving take 50% of the students' time"),
         ({}, {}, FED, "Balanced: students wait for labels 0% of the time, teachers are parked 20%."),
     ],
 )
@@ -193,7 +193,7 @@ def test_the_diet_is_read_from_the_plan_log(tmp_path):
     log.write(Plan(20, 20, ((part(0, 1),), (part(4, 1),))))
     log.write(Plan(21, 21, ((part(0, 2),), (part(8, 1),)), short_rows=3))
     log.close()
-    assert look(run).usage == LabelUsage(fresh_rows=12, reused_rows=4, missing_rows=6)
+    assert look(run).usage == LabelSupply(fresh_rows=12, reused_rows=4, missing_rows=6)
 
 
 def run_tool(*words):

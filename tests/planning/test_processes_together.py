@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tsal_dist.errors import TrainingError
-from tsal_dist.planning.processes import Team, fed_steps_per_s, share, take_turns
+from tsal_dist.planning.processes import MeasuredProcesses, fed_steps_per_s, share, take_turns
 
 STEP_S = 0.02
 WALKER = """
@@ -39,8 +39,8 @@ sys.exit("error: the walker has no way to go")
 CAPTAIN = """
 import sys, time
 from pathlib import Path
-from tsal_dist.planning.processes import Team
-team = Team(Path(sys.argv[1]), ["procs=2", "step_s=0.02"], 2, [sys.argv[2]])
+from tsal_dist.planning.processes import MeasuredProcesses
+team = MeasuredProcesses(Path(sys.argv[1]), ["procs=2", "step_s=0.02"], 2, [sys.argv[2]])
 team.wait_for_step(1, 30)
 team.hold()
 print(*(process.pid for process in team._processes), flush=True)
@@ -58,7 +58,9 @@ def start(tmp_path):
         settings = {"procs": procs, "step_s": STEP_S, **words}
         entry = [str(tmp_path / "walker.py")]
         teams.append(
-            Team(tmp_path / name, [f"{key}={value}" for key, value in settings.items()], procs, entry)
+            MeasuredProcesses(
+                tmp_path / name, [f"{key}={value}" for key, value in settings.items()], procs, entry
+            )
         )
         return teams[-1]
 

@@ -26,7 +26,7 @@ def drain(scene, planner=None):
     while (plan := planner.plan(step, scene.schema.unit, 1, reuse=False)).rows_per_rank:
         delivery = consumer.fetch(plan)
         assert rows_are_true(delivery.columns)
-        assert (delivery.weight_N > 0).all()
+        assert (delivery.fresh_N > 0).all()
         ids += delivery.columns["sample_id"].tolist()
         planner.trained(step)
         step += 1

@@ -136,7 +136,7 @@ class Queue(RuleBasedStateMachine):
         assert set(consumer.damaged) <= self.damaged
         for key, fault in consumer.damaged.items():
             self.planner.condemn(*key, fault)
-        good = delivery.weight_N > 0
+        good = delivery.fresh_N > 0
         columns = {name: column for name, column in delivery.columns.items() if name != "video"}
         ids = columns["sample_id"][good]
         truth = make_batch(ids).columns()

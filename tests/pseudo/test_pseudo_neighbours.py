@@ -137,7 +137,7 @@ def test_a_segment_that_a_rank_cannot_read_weighs_nothing():
     store.refused.add(segment_name(name, 0))
     consumer = scene.consumer()
     delivery = consumer.fetch(plan)
-    assert delivery.weight_N.tolist() == [0] * 8
+    assert delivery.fresh_N.tolist() == [0] * 8
     assert "the disk or the network" in consumer.damaged[name, 0]
 
 

@@ -255,7 +255,7 @@ def test_a_segment_that_rots_after_it_was_planned_keeps_the_counts_equal(caplog)
     consumer = scene.consumer()
     delivery = consumer.fetch(plan)
     assert len(delivery) == 12
-    assert delivery.weight_N.tolist() == [0.0] * 8 + [1.0] * 4
+    assert delivery.fresh_N.tolist() == [0.0] * 8 + [1.0] * 4
     assert not delivery.columns["heatmap_valid"][:8].any()
     assert "weight 0" in caplog.text
     for (producer, seq), fault in consumer.damaged.items():

@@ -403,7 +403,7 @@ class World:
             publisher=self.versions,
             sink=None,
             validation=None,
-            gate=Judge(self, "student", lambda step: self.student_nme(step)),
+            gate_frames=Judge(self, "student", lambda step: self.student_nme(step)),
             sign_of_life=lambda phase: (peers.tick(phase, student.step_number), planner.tick()),
         )
         finder = PlanFinder(planner, self.config, 1, peers, self.student_stop, self.clock)
@@ -474,7 +474,7 @@ class World:
         links = TeacherLinks(
             teacher=teacher,
             judged=JudgedNet(),
-            gate=Judge(self, "teacher", lambda step: self.teacher_nme(step)),
+            gate_frames=Judge(self, "teacher", lambda step: self.teacher_nme(step)),
             weights=self.versions,
             checkpoints=self.saved["teacher"],
             clock=self.clock,

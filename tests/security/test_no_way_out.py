@@ -45,7 +45,7 @@ def test_a_plan_log_cannot_name_a_segment_elsewhere(scene, tmp_path, name):
     consumer = scene.consumer(threads=0)
     delivery = consumer.fetch(forged)
     consumer.close()
-    assert not delivery.weight_N.any(), "its rows weigh nothing, as those of any segment that cannot be read"
+    assert not delivery.fresh_N.any(), "its rows weigh nothing, as those of any segment that cannot be read"
     assert "no name of a store" in consumer.damaged[name, part.seq]
 
 

@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING
 from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
-    from tools.bench.paired_benchmark import Contest
-    from tsal_dist.planning.processes import Team
+    from tools.bench.paired_benchmark import PairedResult
+    from tsal_dist.planning.processes import MeasuredProcesses
     from tsal_dist.planning.split import Costs, Forecast, Prediction, Split
 
 TOOLS = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ class Bench:
     rounds: int
     window_s: float
     quick: bool = False
-    contests: "list[Contest]" = field(default_factory=list)
+    results: "list[PairedResult]" = field(default_factory=list)
     predictions: "list[Prediction]" = field(default_factory=list)
     costs: "dict[str, Costs]" = field(default_factory=dict)
     """By row and views."""
@@ -102,12 +102,14 @@ class Bench:
             *settings,
         ]
 
-    def start(self, name: str, words: Sequence[str], procs: int, entry: Sequence[str] = ()) -> "Team":
-        from tsal_dist.planning.processes import TRAIN, Team
+    def start(
+        self, name: str, words: Sequence[str], procs: int, entry: Sequence[str] = ()
+    ) -> "MeasuredProcesses":
+        from tsal_dist.planning.processes import TRAIN, MeasuredProcesses
 
-        return Team(self.folder / name, words, procs, entry or TRAIN)
+        return MeasuredProcesses(self.folder / name, words, procs, entry or TRAIN)
 
-    def find_costs(self, team: "Team", procs: int = PROCS) -> "Costs":
+    def find_costs(self, team: "MeasuredProcesses", procs: int = PROCS) -> "Costs":
         """What a clip costs, read off a synchronous team as tools/plan.py does."""
         from tsal_dist.planning.costs import WARM_STEPS, read_costs
 
@@ -167,11 +169,11 @@ class Bench:
         from tools.bench.paired_benchmark import settle
         from tsal_dist.planning.split import Prediction
 
-        contest = settle(title, aim, pairs)
+        result = settle(title, aim, pairs)
         if advised:
-            self.contests.append(contest)
-            print(contest.line(), flush=True)
-        self.predictions.append(Prediction(title, forecast.gain, contest.ratio))
+            self.results.append(result)
+            print(result.line(), flush=True)
+        self.predictions.append(Prediction(title, forecast.gain, result.ratio))
         print(f"  {self.predictions[-1].line(AIM_PLAN)}", flush=True)
 
 
@@ -222,7 +224,7 @@ def main(argv: list[str]) -> int:
     settings = {name: getattr(args, name) for name in ("rounds", "seconds", "batch", "steps", "seeds")}
     record = {
         "bench": "async",
-        "results": [asdict(each) for each in bench.contests],
+        "results": [asdict(each) for each in bench.results],
         "plan": [asdict(each) | {"error": each.error} for each in bench.predictions],
         "costs": {title: asdict(costs) for title, costs in bench.costs.items()},
         "stall": bench.stall,
@@ -323,8 +325,8 @@ def compare_accuracy(bench: Bench, steps: int, seeds: int) -> None:
             flush=True,
         )
         pairs.append((1 / mine_s, 1 / theirs_s))
-    bench.contests.append(settle(f"to accuracy, {MOST_VIEWS} views", AIM_ACCURACY, pairs))
-    print(bench.contests[-1].line(), flush=True)
+    bench.results.append(settle(f"to accuracy, {MOST_VIEWS} views", AIM_ACCURACY, pairs))
+    print(bench.results[-1].line(), flush=True)
 
 
 def train_whole(

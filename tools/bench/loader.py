@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
     import cv2
 
-    from tools.bench.paired_benchmark import json_line, run_contest
+    from tools.bench.paired_benchmark import compare_in_turns, json_line
     from tsal_dist.data.shard_set import open_shards
     from tsal_dist.dist.environment import child_environment, read_environment
 
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
         make_shards(Path(small_url), frames, 256, 256)
         make_shards(Path(large_url), large, 1280, 720)
         small, big = open_shards([small_url]), open_shards([large_url])
-        contests = []
+        results = []
         for name, aim, ours, baseline in [
             ("loader", 1.0, indexed(small, "decode"), sequential(small_url)),
             ("bytes", 8.0, indexed(small, "bytes"), webdataset_bytes(small_url)),
@@ -72,9 +72,9 @@ def main(argv: list[str]) -> int:
             ("train", 2.0, train_path(big), naive_path(large_url)),
             ("workers", 1.5, stream(big, 2), stream(big, 0)),
         ]:
-            contests.append(run_contest(name, aim, ours, baseline, rounds))
-            print(contests[-1].line(), flush=True)
-    print(json_line(contests, frames=frames, large_frames=large))
+            results.append(compare_in_turns(name, aim, ours, baseline, rounds))
+            print(results[-1].line(), flush=True)
+    print(json_line(results, frames=frames, large_frames=large))
     return 0
 
 

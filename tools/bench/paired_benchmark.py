@@ -16,7 +16,7 @@ Side = Callable[[], int]
 
 
 @dataclass(frozen=True)
-class Contest:
+class PairedResult:
     """What came out, in items per second and ours / baseline."""
 
     name: str
@@ -39,14 +39,14 @@ class Contest:
         )
 
 
-def run_contest(
+def compare_in_turns(
     name: str,
     aim: float,
     ours: Side,
     baseline: Side,
     rounds: int = 7,
     tidy: Callable[[], None] = lambda: None,
-) -> Contest:
+) -> PairedResult:
     """Warm both up once, then time them in turns; `tidy` runs after each turn, outside of its time."""
 
     def rate(side: Side) -> float:
@@ -68,11 +68,11 @@ def run_contest(
     return settle(name, aim, pairs)
 
 
-def settle(name: str, aim: float, pairs: Sequence[tuple[float, float]]) -> Contest:
+def settle(name: str, aim: float, pairs: Sequence[tuple[float, float]]) -> PairedResult:
     """The result of rounds that were timed elsewhere: what we did per second, and the baseline, in each."""
     ratios = [mine / theirs for mine, theirs in pairs]
     low, middle, high = statistics.quantiles(ratios, n=4) if len(pairs) > 1 else ratios * 3
-    return Contest(
+    return PairedResult(
         name=name,
         aim=aim,
         ratio=middle,
@@ -84,10 +84,10 @@ def settle(name: str, aim: float, pairs: Sequence[tuple[float, float]]) -> Conte
     )
 
 
-def json_line(contests: list[Contest], **settings: str | int | float | bool) -> str:
+def json_line(results: list[PairedResult], **settings: str | int | float | bool) -> str:
     """One line that says what was measured, on what, and from which commit."""
     return json.dumps(
-        {"results": [asdict(each) for each in contests], "settings": settings, "system": describe_system()}
+        {"results": [asdict(each) for each in results], "settings": settings, "system": describe_system()}
     )
 
 

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
     import pyarrow as pa
 
-    from tools.bench.paired_benchmark import json_line, run_contest
+    from tools.bench.paired_benchmark import compare_in_turns, json_line
     from tsal_dist.dist.environment import child_environment, read_environment
 
     if not read_environment().malloc_tuned:
@@ -75,10 +75,10 @@ def main(argv: list[str]) -> int:
         ):
             sources = SOURCES if name == "wide" else SOURCES[:1]
             trip = _RoundTrip(folder / name, args.rows, args.points, rows, lists, sources)
-            results.append(run_contest(name, aim, trip.ours, trip.raw, args.rounds, trip.tidy))
+            results.append(compare_in_turns(name, aim, trip.ours, trip.raw, args.rounds, trip.tidy))
             print(results[-1].line(), flush=True)
         polls = _Polls(folder, 100 if args.quick else 10_000)
-        results.append(run_contest("idle poll", AIM_POLL, polls.many, polls.few, max(args.rounds, 3)))
+        results.append(compare_in_turns("idle poll", AIM_POLL, polls.many, polls.few, max(args.rounds, 3)))
         print(results[-1].line(), flush=True)
         latency = _latency_ms(folder, 20 if args.quick else 300)
         print("latency: median {median:.2f} ms, p99 {p99:.2f} ms".format(**latency), flush=True)

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
-    from tools.bench.paired_benchmark import json_line, run_contest
+    from tools.bench.paired_benchmark import compare_in_turns, json_line
 
     frames, rounds = (20, 2) if args.quick else (args.frames, args.rounds)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
@@ -54,14 +54,14 @@ def main(argv: list[str]) -> int:
         def tidy() -> None:
             shutil.rmtree(folder / PACKED, ignore_errors=True)
 
-        contests = []
+        results = []
         for label, aim, ours, baseline in [
             ("pack", 0.95, packing(few, folder, 1, shard_frames), bare(few)),
             ("workers", 1.8, packing(many, folder, 2, shard_frames), packing(many, folder, 1, shard_frames)),
         ]:
-            contests.append(run_contest(label, aim, ours, baseline, rounds, tidy))
-            print(contests[-1].line(), flush=True)
-    print(json_line(contests, frames=frames, copies=COPIES, width=args.width, height=args.height))
+            results.append(compare_in_turns(label, aim, ours, baseline, rounds, tidy))
+            print(results[-1].line(), flush=True)
+    print(json_line(results, frames=frames, copies=COPIES, width=args.width, height=args.height))
     return 0
 
 

@@ -67,25 +67,25 @@ def main(argv: list[str]) -> int:
         )
     import torch
 
-    from tools.bench.paired_benchmark import json_line, run_contest
+    from tools.bench.paired_benchmark import compare_in_turns, json_line
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     steps, rounds = (1, 2) if args.quick else (4, args.rounds)
-    contests = []
+    results = []
     for name, aim, ours, baseline in [
         ("recipe", 3.0, our_clip(args, teacher_learns=False), their_clip(args)),
         ("both", 3.0, our_clip(args, teacher_learns=True), their_clip(args)),
         ("student", 0.95, our_student(args, steps), bare_student(args, steps)),
     ]:
-        contests.append(run_contest(name, aim, ours, baseline, rounds))
-        print(contests[-1].line(), flush=True)
+        results.append(compare_in_turns(name, aim, ours, baseline, rounds))
+        print(results[-1].line(), flush=True)
     names = ("detector", "crop", "batch", "device", "precision", "compile", "channels_last", "threads")
     settings = {key: getattr(args, key) for key in names}
     if args.device != "cpu":
         settings["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
         settings["gpu"] = torch.cuda.get_device_name()
-    print(json_line(contests, **settings))
+    print(json_line(results, **settings))
     return 0
 
 

@@ -47,14 +47,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
-    from tools.bench.paired_benchmark import json_line, run_contest
+    from tools.bench.paired_benchmark import compare_in_turns, json_line
 
     if args.quick:
         args.steps, args.rounds = 12, 1
     folder = Path(tempfile.mkdtemp(prefix="bench-sweep-"))
     try:
         pair = _Pair(folder, args.steps)
-        results = [run_contest("trial", AIM_TRIAL, pair.sweep, pair.bare, args.rounds, pair.tidy)]
+        results = [compare_in_turns("trial", AIM_TRIAL, pair.sweep, pair.bare, args.rounds, pair.tidy)]
         # The first two were the warm-up.
         seconds, rates = pair.seconds[2:], pair.rates[2:]
         steps = _compare_steps(rates)

@@ -59,6 +59,10 @@ def audit_run(run_dir: RunDir) -> Audit:
             f"{run_dir.root} has no checkpoint of the student, so there are no books to close."
         )
     state = checkpoints.load(step).state["planner"]
+    if "replay_of" in state:
+        raise CheckpointError(
+            f"{run_dir.root} follows the plans of {state['replay_of']}, and keeps no books of its own. Audit that run."
+        )
     staleness = build_staleness(config)
     plans = [plan for plan in load_plans(run_dir.metrics("plan")) if plan.step <= state["step"]]
     audit = Audit(steps=len(plans), bound_steps=staleness.bound_steps)
@@ -102,10 +106,12 @@ def _check_plans(plans: list[Plan], config: RunConfig, staleness: Staleness, aud
                         f"step {plan.step}: row {row} of {part.producer} segment {part.seq} is use "
                         f"{uses[part.producer, part.seq, row]} and was planned as use {part.use}"
                     )
+    queue = config.runtime.queue
+    most = queue.max_reuse if queue.on_starvation == "reuse" else 1
     often = [
         f"row {row} of {name} segment {seq} was trained on {n} times"
         for (name, seq, row), n in uses.items()
-        if n > config.runtime.queue.max_reuse
+        if n > most
     ]
     for found in (late, out_of_turn, often):
         audit.violations += _few(found)

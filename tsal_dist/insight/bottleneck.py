@@ -13,7 +13,7 @@ IDLE_SHARE = 0.1
 """Parking of teachers from which on a lack of labels is not theirs."""
 PARKED_SHARE = 0.5
 DATA_SHARE = 0.2
-DUTY_SHARE = 0.3
+UPKEEP_SHARE = 0.3
 FRESH_SHARE = 0.95
 LOW_PEAK = 0.65
 """Share of the first peaks under which they make one worry; training stops at half."""
@@ -24,7 +24,7 @@ LOW_DISK_GB, LOW_DISK_SHARE = 1.0, 0.02
 
 
 @dataclass(frozen=True)
-class LabelUsage:
+class LabelSupply:
     """The pseudo-labelled rows of the student's last steps."""
 
     fresh_rows: int
@@ -36,7 +36,7 @@ class LabelUsage:
         return self.fresh_rows + self.reused_rows + self.missing_rows
 
 
-def give_verdict(snapshot: Snapshot, usage: LabelUsage) -> str:
+def give_verdict(snapshot: Snapshot, usage: LabelSupply) -> str:
     """The bottleneck, in one line."""
     student, teacher = snapshot.student, snapshot.teacher
     wait = student.recent("speed/wait_share") or 0.0
@@ -139,12 +139,12 @@ def _gate_alarm(snapshot: Snapshot) -> list[str]:
 def _own_time(snapshot: Snapshot) -> str:
     """What the student's ranks spend too much of their own time on; empty where they train."""
     data = snapshot.student.recent("speed/data_share") or 0.0
-    duty = snapshot.student.recent("speed/duty_share") or 0.0
-    if data > DATA_SHARE and data >= duty:
+    upkeep = snapshot.student.recent("speed/upkeep_share") or 0.0
+    if data > DATA_SHARE and data >= upkeep:
         return f"Students wait for pixels {data:.0%} of the time: raise data.workers, or pack smaller frames."
-    if duty > DUTY_SHARE:
+    if upkeep > UPKEEP_SHARE:
         return (
-            f"Publishing, validating and saving take {duty:.0%} of the students' time: do them less often "
+            f"Publishing, validating and saving take {upkeep:.0%} of the students' time: do them less often "
             f"(runtime.weights.publish_every, runtime.log.evaluate_every, runtime.checkpoint.every)."
         )
     return ""

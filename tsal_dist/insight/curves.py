@@ -63,7 +63,7 @@ def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
             time,
             _series("finds labels", student, "speed/wait_share", 1, 100),
             _series("waits for pixels", student, "speed/data_share", 2, 100),
-            _series("publishes, validates, saves", student, "speed/duty_share", 3, 100),
+            _series("publishes, validates, saves", student, "speed/upkeep_share", 3, 100),
             zero=True,
         ),
         _chart(

@@ -26,7 +26,7 @@ from tsal_dist.run import Run, load_run
 
 
 @dataclass(frozen=True)
-class Story:
+class ToldRun:
     """One run, opened for the report."""
 
     name: str
@@ -90,9 +90,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _open(folder: Path, name: str) -> Story:
+def _open(folder: Path, name: str) -> ToldRun:
     run = load_run(folder)
-    return Story(
+    return ToldRun(
         name=name,
         run=run,
         status=Watcher(run.dir).look_twice(),
@@ -102,7 +102,7 @@ def _open(folder: Path, name: str) -> Story:
     )
 
 
-def _top(story: Story, models: Sequence[Model]) -> str:
+def _top(story: ToldRun, models: Sequence[Model]) -> str:
     """Alarms, a sentence for a newcomer, then the numbers that people ask for first."""
     alarms = "".join(page.paragraph(text, "alarm") for text in story.status.alarms)
     own = [model for model in models if model.run == story.name]
@@ -119,7 +119,7 @@ def _top(story: Story, models: Sequence[Model]) -> str:
     return alarms + opening + page.tiles(facts) + page.paragraph(story.status.verdict, "lead")
 
 
-def _next(story: Story) -> str:
+def _next(story: ToldRun) -> str:
     """Unlabelled frames of the run; "" where its shards or its weights are gone."""
     config = story.run.config
     urls = list(config.data.unlabelled) or list(config.data.labelled)
@@ -130,7 +130,7 @@ def _next(story: Story) -> str:
     return tell_next(story.run, open_shards(urls, config.data.cache_dir, config.data.cache_gb))
 
 
-def _compare(stories: Sequence[Story]) -> str:
+def _compare(stories: Sequence[ToldRun]) -> str:
     """Validation over steps, and what was set differently."""
     series = []
     for color, story in enumerate(stories):
@@ -158,7 +158,7 @@ def _compare(stories: Sequence[Story]) -> str:
     )
 
 
-def _configuration(story: Story) -> str:
+def _configuration(story: ToldRun) -> str:
     now = story.run.config.model_dump(mode="json")
     usual = flatten(RunConfig().model_dump(mode="json"))
     rows = [
@@ -173,7 +173,7 @@ def _configuration(story: Story) -> str:
     )
 
 
-def _limits(stories: Sequence[Story], models: Sequence[Model]) -> list[str]:
+def _limits(stories: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
     """What a reader must not take from this page."""
     first = stories[0]
     found = []

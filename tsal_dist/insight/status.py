@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.beat import DONE
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.insight.bottleneck import LabelUsage, find_alarms, give_verdict
+from tsal_dist.insight.bottleneck import LabelSupply, find_alarms, give_verdict
 from tsal_dist.observe.panel import Row, format_time
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.observe.snapshot import TAIL_BYTES, Beat, Snapshot, first_value, read_snapshot
@@ -76,7 +76,7 @@ class Status:
     snapshot: Snapshot
     pulses: tuple[Pulse, ...]
     queue: Queue | None
-    usage: LabelUsage
+    usage: LabelSupply
     free_gb: float
     alarms: tuple[str, ...]
     verdict: str
@@ -238,14 +238,14 @@ def read_queue(run_dir: RunDir) -> Queue | None:
     )
 
 
-def read_diet(run_dir: RunDir) -> LabelUsage:
+def read_diet(run_dir: RunDir) -> LabelSupply:
     """What the student got of the pseudo-labels it wanted in its last steps, from the plan log."""
     texts = read_metrics(run_dir.metrics("plan"), TAIL_BYTES)
     plans = []
     for text in texts[-RECENT_PLANS:]:
         with suppress(ValueError):  # a line that was never a plan
             plans.append(Plan.parse(text))
-    return LabelUsage(
+    return LabelSupply(
         fresh_rows=sum(plan.fresh_rows for plan in plans),
         reused_rows=sum(plan.reused_rows for plan in plans),
         missing_rows=sum(plan.short_rows * len(plan.ranks) for plan in plans),

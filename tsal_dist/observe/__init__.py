@@ -1,4 +1,4 @@
-"""What is seen of a run from outside, and how a number that is claimed gets measured (`contest`).
+"""What is seen of a run from outside.
 
 A rank logs to its own file (`log`), counts while it works (`meters`), and rank 0 of a role writes a line of
 numbers now and then (`sinks`): a JSONL file that any tool can read during the run and after a crash. A person

@@ -57,7 +57,7 @@ def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
         student,
         ("speed/wait_share", "waits {:.0%}"),
         ("speed/data_share", "reads {:.0%}"),
-        ("speed/duty_share", "duties {:.0%}"),
+        ("speed/upkeep_share", "upkeep {:.0%}"),
     )
     found.append(Row("", ", ".join([*quality, *shares]) or "no line of metrics yet"))
     if snapshot.has_teacher:

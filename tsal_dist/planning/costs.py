@@ -12,7 +12,7 @@ from statistics import median
 
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError, TrainingError
-from tsal_dist.planning.processes import Line, Team
+from tsal_dist.planning.processes import Line, MeasuredProcesses
 from tsal_dist.planning.split import Costs
 
 PUBLISH_EVERY = 5
@@ -52,7 +52,7 @@ def measure_costs(
     clips = config.train.unlabelled_batch // config.data.clip_frames
 
     def measure(world: int) -> Costs:
-        with Team(folder / f"of-{world}", probe, world) as team:
+        with MeasuredProcesses(folder / f"of-{world}", probe, world) as team:
             team.wait_for_step(WARM_STEPS, timeout_s)
             lines = team.watch(seconds, least=2 * PUBLISH_EVERY, limit_s=timeout_s)
         return read_costs(lines, clips, PUBLISH_EVERY, config.runtime.weights.publish_every)

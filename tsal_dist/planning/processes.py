@@ -27,7 +27,7 @@ LOOK_S, GLANCE_BYTES = 0.1, 1 << 14
 """How often the end of the metrics is looked at, and how much of it: the cores belong to those who are measured."""
 
 
-class Team:
+class MeasuredProcesses:
     """One run's processes, in rank order. They are killed on leaving: nobody wants what they learnt."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Team:
             process.wait()
         self._processes.clear()
 
-    def __enter__(self) -> "Team":
+    def __enter__(self) -> "MeasuredProcesses":
         return self
 
     def __exit__(
@@ -154,7 +154,9 @@ class Team:
         return (errors or lines or ["not a word"])[-1]
 
 
-def take_turns(teams: Sequence[Team], rounds: int, seconds: float, rows: int) -> list[list[float]]:
+def take_turns(
+    teams: Sequence[MeasuredProcesses], rounds: int, seconds: float, rows: int
+) -> list[list[float]]:
     """Steps per second of each team in each round, everybody else being held; every second round in opposite order.
 
     `rows` pseudo-labelled frames make a whole step.

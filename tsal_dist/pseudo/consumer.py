@@ -32,13 +32,13 @@ class Delivery:
     """N rows of one rank's share of a step."""
 
     columns: Columns
-    weight_N: NDArray[np.float32]
+    fresh_N: NDArray[np.float32]
     """1 - rho for a good row, 0 for one whose segment was damaged."""
     lag_steps_N: NDArray[np.int64]
     use_N: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.weight_N)
+        return len(self.fresh_N)
 
 
 class Consumer:

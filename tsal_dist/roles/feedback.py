@@ -124,7 +124,7 @@ class Wishes:
         found = self._consumer.fetch(plan)
         self._reader.trained(self._reads)
         notes = FeedbackBatch.from_columns(found.columns)
-        whole = found.weight_N > 0  # a damaged segment's rows are zeros
+        whole = found.fresh_N > 0  # a damaged segment's rows are zeros
         step_N = np.asarray(found.columns["teacher_step"])
         columns = (step_N, notes.sample_id_N, notes.score_N)
         return list(zip(*(column[whole].tolist() for column in columns), strict=True))

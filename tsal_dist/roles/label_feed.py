@@ -82,19 +82,19 @@ class LabelFeed:
         delivery, rows, tickets = self._coming.pop(plan.step)
         if not tickets:
             return None
-        weight_N = delivery.weight_N.copy()
+        fresh_N = delivery.fresh_N.copy()
         clips = []
         for start, ticket in zip(self._starts(rows), tickets, strict=True):
             clip = self._pool.take(ticket)
             if isinstance(clip, Unreadable):
                 self._note_unreadable(clip)
-                weight_N[start : start + self._clip_frames] = 0
+                fresh_N[start : start + self._clip_frames] = 0
                 clip = self._blank(rows)
-            elif weight_N[start] > 0:  # else the row itself is lost, and says nothing
+            elif fresh_N[start] > 0:  # else the row itself is lost, and says nothing
                 self._in_a_row = 0
                 require_same_frames(rows, start, clip)
             clips.append(clip)
-        pseudo = enter_view(rows, clips, self._sources, weight_N, self._device)
+        pseudo = enter_view(rows, clips, self._sources, fresh_N, self._device)
         return Delivered(pseudo, rows, delivery.lag_steps_N, delivery.use_N)
 
     def _note_unreadable(self, clip: Unreadable) -> None:
@@ -117,7 +117,7 @@ class LabelFeed:
 
     def _request(self, delivery: Delivery, rows: LabelBatch, start: int, step: int) -> ClipRequest:
         x1, y1, x2, y2 = (float(value) for value in rows.box_N4[start])
-        lost = delivery.weight_N[start] == 0  # its columns are zeros, a box among them
+        lost = delivery.fresh_N[start] == 0  # its columns are zeros, a box among them
         return ClipRequest(
             ref=FrameRef(int(rows.shard_N[start]), int(rows.index_N[start])),
             num_frames=self._clip_frames,

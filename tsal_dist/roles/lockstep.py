@@ -53,7 +53,7 @@ def saves_after(config: RunConfig, step: int) -> bool:
 def take_turn(links: TeacherLinks, step: int) -> None:
     """What the teacher does before `step`; once, also where a run was stopped and resumed there. Collective."""
     teacher, config = links.teacher, links.teacher.config
-    if step <= teacher.turn:
+    if step <= teacher.last_turn_step:
         return
     if _absorbs(config, step):
         # The student's rank 0 has published, and only rank 0 here looks for it: it says what all absorb.
@@ -65,7 +65,7 @@ def take_turn(links: TeacherLinks, step: int) -> None:
     if _labels(config, step) and teacher.may_label:
         teacher.label()
         teacher.producer.flush()
-    teacher.turn = step
+    teacher.last_turn_step = step
     gather_json(None)  # every rank's labels are committed before the student looks for them
 
 
@@ -128,8 +128,8 @@ def run_lockstep_teacher(links: TeacherLinks, store: Store, stop: StopFlag) -> E
         done = words
         if teacher.rank == 0:
             store.replace(ANSWERED, json.dumps(words).encode())
-    if not message["end"] and teacher.turn >= 0:
-        links.save_at(teacher.turn)
+    if not message["end"] and teacher.last_turn_step >= 0:
+        links.save_at(teacher.last_turn_step)
     teacher.producer.close()
     return ExitCode.DONE if message["end"] else ExitCode.REQUEUE
 

@@ -94,7 +94,7 @@ class StudentLoop:
         self.peers.tick("train", step)
         if self.stop.agreed():
             return False
-        with student.pace.phase("duty"):
+        with student.pace.phase("upkeep"):
             self.upkeep.before_step()
         with student.pace.phase("wait"):
             self.schedule.before_step(step)
@@ -106,7 +106,7 @@ class StudentLoop:
             return False
         take_step(student, message)
         self.schedule.after_step(student.step_number)
-        with student.pace.phase("duty"):
+        with student.pace.phase("upkeep"):
             self.upkeep.after_step()
         return True
 

@@ -40,7 +40,7 @@ class StudentUpkeep:
     sink: Sink | None
     validation: Evaluator | None
     """All held-out frames."""
-    gate: KeptFrames
+    gate_frames: KeptFrames
     """The few frames on which teacher and student are compared."""
     wait_for_disk: bool = False
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
@@ -82,7 +82,7 @@ class StudentUpkeep:
         nme = None
         if student.config.train.gate.enabled and after_burn_in:
             self.judged.load(student.own_weights())
-            nme = sum_over_ranks(self.gate.run(self.judged, between=self._show_life)).errors.nme
+            nme = sum_over_ranks(self.gate_frames.run(self.judged, between=self._show_life)).errors.nme
         if self.publisher:
             extra = {f"{EXTRA}{name}": value for name, value in student.extra_to_publish().items()}
             self.publisher.offer(student.step_number, weights | extra, nme)

@@ -76,7 +76,7 @@ class Teacher:
     """For a tracker that is a network: what trains it."""
     version: int = -1
     """Student step of the newest version absorbed; -1 before the first."""
-    turn: int = -1
+    last_turn_step: int = -1
     """The last step before which it took its turn, where both roles keep a fixed schedule."""
     labelled_rows: int = 0
     pace: Pace = field(default_factory=lambda: Pace(mark=mark_phase))
@@ -176,7 +176,7 @@ class Teacher:
             "study": self.study.state_dict(),
             "clips": self.clips.state_dict(),
             "version": self.version,
-            "turn": self.turn,
+            "last_turn_step": self.last_turn_step,
             "flow": self.flow.state_dict() if self.flow else None,
         }
 
@@ -194,7 +194,7 @@ class Teacher:
         self.study.load_state_dict(state["study"])
         self.clips.load_state_dict(state["clips"])
         self.version = int(state["version"])
-        self.turn = int(state["turn"])
+        self.last_turn_step = int(state["last_turn_step"])
         if self.flow:
             self.flow.load_state_dict(state["flow"])
 

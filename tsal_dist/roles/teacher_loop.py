@@ -39,7 +39,7 @@ class TeacherLinks:
 
     teacher: Teacher
     judged: Inference
-    gate: KeptFrames
+    gate_frames: KeptFrames
     weights: WeightReader
     checkpoints: Checkpoints
     clock: Clock
@@ -163,7 +163,7 @@ class TeacherLinks:
         if student_nme is None or not teacher.config.train.gate.enabled:
             return
         self.judged.load(teacher.engine.full_weights())
-        found = sum_over_ranks(self.gate.run(self.judged, between=lambda: self.tick("absorb")))
+        found = sum_over_ranks(self.gate_frames.run(self.judged, between=lambda: self.tick("absorb")))
         was_open = teacher.gate.is_open
         teacher.gate.observe_teacher(found.errors.nme)
         teacher.gate.observe_student(student_nme)

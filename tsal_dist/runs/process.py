@@ -249,7 +249,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         validation=build_evaluator(config, context.shards.validation, role_rank.device)
         if context.shards.validation
         else None,
-        gate=context.gate,
+        gate_frames=context.gate_frames,
         wait_for_disk=config.takes_turns,
         progress=leaving.enter_context(Progress(run.dir)) if context.leads else None,
         sign_of_life=partial(_show_life, peers, student),
@@ -286,7 +286,7 @@ def _teacher_links(
     return TeacherLinks(
         teacher=teacher,
         judged=Inference(build_model(config), config.runtime.teacher, role_rank.device),
-        gate=context.gate,
+        gate_frames=context.gate_frames,
         weights=WeightReader(run.dir.weights("student")),
         checkpoints=_checkpoints(context, "teacher"),
         clock=context.clock,

@@ -44,7 +44,7 @@ class ProcessContext:
         return self.role_rank.rank == 0
 
     @cached_property
-    def gate(self) -> KeptFrames:
+    def gate_frames(self) -> KeptFrames:
         """A few held-out frames, or training labels where none are held out; inline, both roles' own."""
         shards: ShardSet = self.shards.validation or self.shards.labelled
         few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)

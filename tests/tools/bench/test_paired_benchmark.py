@@ -1,7 +1,7 @@
 import json
 import time
 
-from tools.bench.paired_benchmark import json_line, run_contest, settle
+from tools.bench.paired_benchmark import compare_in_turns, json_line, settle
 
 
 def work(seconds, items):
@@ -13,7 +13,7 @@ def work(seconds, items):
 
 
 def test_the_ratio_is_ours_over_the_baseline():
-    contest = run_contest("sleep", 1.5, work(0.02, 1), work(0.1, 1), rounds=3)
+    contest = compare_in_turns("sleep", 1.5, work(0.02, 1), work(0.1, 1), rounds=3)
     assert contest.ratio > 1.5  # 5, were it not for a machine that has other things to do
     assert contest.ratio_low <= contest.ratio <= contest.ratio_high
 
@@ -30,12 +30,12 @@ def test_rounds_are_settled_by_their_median():
 
 def test_sides_take_turns_at_going_first():
     calls = []
-    run_contest("turns", 1, lambda: calls.append("a") or 1, lambda: calls.append("b") or 1, rounds=3)
+    compare_in_turns("turns", 1, lambda: calls.append("a") or 1, lambda: calls.append("b") or 1, rounds=3)
     assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
 
 
 def test_the_json_line_says_what_and_where():
-    page = json.loads(json_line([run_contest("x", 1, work(0, 1), work(0, 1), rounds=2)], quick=True))
+    page = json.loads(json_line([compare_in_turns("x", 1, work(0, 1), work(0, 1), rounds=2)], quick=True))
     assert page["results"][0]["name"] == "x"
     assert page["settings"] == {"quick": True}
     assert page["system"]["cores"] >= 1
