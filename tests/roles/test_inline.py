@@ -9,6 +9,7 @@ import torch
 from tests.checkpoint.equality import equal
 from tests.ranks import RankFailed, run_ranks
 from tests.roles.short_runs import metrics, plans, saved, student_of, train, words
+from tsal_dist.recipes.averaging import STEPS
 
 pytestmark = pytest.mark.ranks
 RECIPES = ("supervised", "mean_teacher", "tsal")
@@ -65,6 +66,26 @@ def test_two_processes_take_the_same_steps_as_one(faces, tmp_path, recipe):
         assert alone["step"] == shared["step"]
         if "train/grad_norm" in alone:
             assert shared["train/grad_norm"] == pytest.approx(alone["train/grad_norm"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_batch_in_pieces_is_one_step_with_one_plan(faces, tmp_path):
+    """However many pieces a batch is cut into: as many plans, published versions, lines and checkpoints, and the same
+    weights up to the order of sums."""
+    settings = ("method.name=mean_teacher", "train.seed=1")
+    whole = train(faces, tmp_path / "whole", *settings)
+    pieces = train(faces, tmp_path / "pieces", *settings, "runtime.student.accumulate=2")
+    assert plans(pieces) == plans(whole)
+    assert [line["step"] for line in metrics(pieces)] == [line["step"] for line in metrics(whole)]
+    for step in (4, 8):
+        one, other = saved(whole, "student", step), saved(pieces, "student", step)
+        assert other["planner"]["step"] == one["planner"]["step"]
+        assert other["average"][STEPS] == one["average"][STEPS] == step
+        for name, value in one["engine"]["weights"].items():
+            torch.testing.assert_close(
+                other["engine"]["weights"][name], value, rtol=2e-3, atol=2e-4, msg=name
+            )
+    assert [saved(run, "teacher", 8)["version"] for run in (whole, pieces)] == [6, 6]
 
 
 def train_until_killed(rank, world, argv, at):

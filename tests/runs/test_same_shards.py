@@ -179,7 +179,11 @@ def test_unreadable_pixels_weigh_nothing_and_end_the_run_where_nothing_else_come
         for _ in range(times):
             feed.expect(plan)
             delivered = feed.take(plan)
-        return feed.unreadable, delivered.pseudo.evidence.fresh_N.tolist()
+        evidence = delivered.pseudo.evidence
+        assert torch.equal(evidence.valid_NSK.any((1, 2)), evidence.fresh_N > 0), (
+            "whatever a labeller ignores"
+        )
+        return feed.unreadable, evidence.fresh_N.tolist()
 
     tar.write_bytes(bytes(len(whole)))
     assert taken(1) == (3, [0.0] * 3 * FRAMES)
