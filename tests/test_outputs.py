@@ -6,6 +6,7 @@ import pytest
 
 from tsal_dist.errors import ConfigError, DataError, DiskFull
 from tsal_dist.outputs import check_file, check_folder, written_whole
+from tsal_dist.run_dir import write_whole
 
 
 def test_folders_are_made(tmp_path):
@@ -96,3 +97,13 @@ def test_a_full_disk_is_said_in_a_line(tmp_path):
     with pytest.raises(DataError, match="was not written: there was nothing to write"), written_whole(path):
         pass
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 240 + ".csv", "ж" * 120 + ".csv", "語" * 80 + ".csv"])
+def test_a_name_as_long_as_the_filesystem_takes_is_written_whole(tmp_path, name):
+    with written_whole(tmp_path / name) as aside:
+        assert aside.suffix == ".csv", "writers of videos and tables go by the ending"
+        aside.write_text("all")
+    write_whole(tmp_path / name, b"again")
+    assert (tmp_path / name).read_bytes() == b"again"
+    assert [path.name for path in tmp_path.iterdir()] == [name]

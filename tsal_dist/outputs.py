@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tsal_dist.errors import ConfigError, DataError, DiskFull
-from tsal_dist.run_dir import sync_folder
+from tsal_dist.run_dir import aside_of, sync_folder
 
 
 def check_file(
@@ -53,7 +53,7 @@ def check_folder(flag: str, path: str | Path, inputs: Iterable[str | Path] = ())
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A file beside `path` to write into, with the same ending; it takes its place when all went well."""
-    aside = path.with_name(f".{path.stem[:100]}.{os.getpid()}{path.suffix}")
+    aside = aside_of(path, path.suffix)
     try:
         yield aside
         _put_in_place(aside, path)

@@ -46,7 +46,7 @@ REMEDIES = {
 DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "write", "delete": "write"}
 """What a user who may not do something lacks the right to."""
 MOST_NAME = 200
-"""Letters of a name that its temporary file repeats; filesystems allow 255 bytes."""
+"""Bytes of a name that its temporary file repeats; filesystems allow 255 bytes."""
 ROLES = ("teacher", "student")
 
 
@@ -180,14 +180,17 @@ def plainly(action: str, place: Path | str) -> Iterator[None]:
         raise kind(f"Cannot {action} {place}: {remedy}.") from error
 
 
+def aside_of(path: Path, ending: str = ".tmp") -> Path:
+    """A hidden name beside `path` that nobody else has. It is drawn: in containers every process may have the number 1."""
+    begin = os.fsdecode(os.fsencode(path.name)[:MOST_NAME])
+    return path.with_name(f".{begin}.{uuid.uuid4().hex}{ending}")
+
+
 @contextmanager
 def _aside(path: Path, data: bytes) -> Iterator[Path]:
-    """A finished file with `data` beside `path`, gone afterwards whatever happens.
-
-    Its name is drawn: in containers every process may have the number 1.
-    """
+    """A finished file with `data` beside `path`, gone afterwards whatever happens."""
     make_folder(path.parent)
-    aside = path.with_name(f".{path.name[:MOST_NAME]}.{uuid.uuid4().hex}.tmp")
+    aside = aside_of(path)
     try:
         with open(aside, "wb") as file:
             file.write(data)

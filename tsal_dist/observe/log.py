@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from tsal_dist.run_dir import RunDir, plainly
+from tsal_dist.run_dir import RunDir, aside_of, plainly
 
 _PATTERN = "%(asctime)s %(levelname).1s {who} %(name)s: %(message)s"
 _BRIEF = "%(asctime)s {who} %(message)s"  # a person at a terminal knows the day, and what is running
@@ -75,8 +75,7 @@ def stop_logging() -> None:
 
 def _point_latest(link: Path, target: str) -> None:
     """Replace the link in one move; both roles do so, with the same target."""
-    aside = link.with_name(f".latest.{os.getpid()}")
-    aside.unlink(missing_ok=True)
+    aside = aside_of(link)
     try:
         aside.symlink_to(target)
         os.replace(aside, link)

@@ -15,7 +15,7 @@ import fsspec
 
 from tsal_dist.address import is_url, refuse_secrets
 from tsal_dist.errors import DataError
-from tsal_dist.run_dir import sync_folder, write_whole
+from tsal_dist.run_dir import aside_of, sync_folder, write_whole
 
 
 def is_local(url: str) -> bool:
@@ -72,7 +72,7 @@ def put_file(source: Path, url: str, durable: bool = True) -> None:
         return
     target = local_path(url)
     if source.stat().st_dev != target.parent.stat().st_dev:
-        aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        aside = aside_of(target)
         shutil.copyfile(source, aside)
         source.unlink()
         source = aside
