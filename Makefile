@@ -60,7 +60,7 @@ demo: demo-data ## the whole story on a laptop: train on 5 % labels, asynchronou
 WORKERS ?= 2
 IN_PARALLEL = -n $(WORKERS) --dist loadfile --durations=10
 
-test: setup ## the fast tests: all that start no processes, in minutes (ARGS= goes to pytest)
+test: setup ## the fast tests: all but whole runs and long computing, in minutes (ARGS= goes to pytest)
 	@$(BIN)/python -m pytest --fast $(IN_PARALLEL) $(ARGS)
 
 test-all: setup ## every test: whole runs, kills, launchers too (ARGS= goes to pytest)
