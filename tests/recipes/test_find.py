@@ -47,6 +47,33 @@ def test_every_method_that_is_listed_is_there():
     ("before", "after", "words"),
     [
         ("def recipe(", "def other(", "has no function 'recipe'"),
+        ("Plain(label)", "label", "label is a function without moments and observe and state_dict"),
+        ("Plain(label)", "Plain", "label is the class Plain. It must be an object with"),
+        (
+            "(TargetHeatmaps(),)",
+            "(TargetHeatmaps,)",
+            "terms[0] is the class TargetHeatmaps. It must be an object",
+        ),
+        ("(TargetHeatmaps(),)", "TargetHeatmaps()", "terms is a TargetHeatmaps and must be a tuple"),
+        ("(TargetHeatmaps(),)", "(1.0,)", "terms[0] is a float without name and weight and __call__"),
+        ('(Source("heatmap"),)', 'Source("heatmap")', "sources is a Source and must be a tuple"),
+        ('(Source("heatmap"),)', '("heatmap",)', "sources has a str in it. Each must be a Source"),
+        ("Member(Newest())", "Newest()", "panel['teacher'] is a Newest and must be a Member"),
+        ("Member(Newest())", "Member(Newest)", "panel['teacher'].follow is the class Newest"),
+        ("Covered(patches=2)", "Covered", "mix is the class Covered"),
+        ("Covered(patches=2)", "(Covered(),)", "mix is a tuple without __call__. It must be an object"),
+        ("Covered(patches=2)", "Covered(), around=None", "around is None, which cannot be called"),
+        ("Covered(patches=2)", "Covered(), publishes='mean'", "publishes 'mean'. Say 'average'"),
+        ('Source("heatmap")', 'Source("heatmap", "heatmaps")', "reads 'heatmaps'. The readings are heatmap,"),
+        ('Source("heatmap")', 'Source("heatmap", "center", views=2)', "has 2 views and reads center"),
+        ('Source("heatmap")', 'Source("heatmap", "companions", views=2)', "has 2 views and reads companions"),
+        ('Source("heatmap")', 'Source("heatmap", views=0)', "has 0 views. One is the frame as it is"),
+        ('Source("heatmap")', 'Source("heatmap", size=3)', "has size=3, and a heatmap adds nothing"),
+        (
+            'Source("heatmap")',
+            'Source("heatmap", "candidates", size=33)',
+            "reads 33 candidates, and a map of centres gives 32 at most",
+        ),
         ("settings: Settings,", "settings: dict,", "must be annotated with the class of its settings"),
         ("    return Recipe(", "    return dict(", "gave a dict"),
         ('Source("heatmap")', 'Source("heatmap", member="reviewer")', "asks 'reviewer'"),
@@ -65,6 +92,60 @@ def test_a_part_that_does_not_fit_is_one_sentence(idea, before, after, words):
     idea.write_text(IDEA.replace(before, after))
     with pytest.raises(ConfigError, match=re.escape(words)):
         find_method(f"{idea}:recipe").build({}, TASK)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            "def recipe(",
+            "def recipe(:",
+            "fails while it is loaded: SyntaxError in {file}, line {line}: invalid",
+        ),
+        ("import Newest", "import Nwest", "ImportError in {file}, line {line}: cannot import name 'Nwest'"),
+        ("class Settings", "FLOOR = 'a' + 1\n\nclass Settings", "TypeError in {file}, line {line}: "),
+        ("floor: float = 0.1", "floor: float = Field(0.1)", "NameError in {file}, line {line}: name 'Field'"),
+        ("return Recipe(", "return Recipe(step=1,", "composed: TypeError in {file}, line {line}: Recipe"),
+        (
+            "return Recipe(",
+            "return Settings(floor='high'), dict(",
+            "composed: ValidationError in {file}, line {line}: 1 validation error for Settings floor Input should be",
+        ),
+        ("settings: Settings", "settings: 'Setings'", "NameError in {file}: name 'Setings' is not defined"),
+    ],
+)
+def test_a_fault_in_the_file_is_one_sentence_that_says_where(idea, before, after, words):
+    assert before in IDEA
+    idea.write_text(IDEA.replace(before, after))
+    line = IDEA.partition(before)[0].count("\n") + 1
+    with pytest.raises(ConfigError, match=re.escape(words.format(file=idea, line=line))) as told:
+        find_method(f"{idea}:recipe").build({}, TASK)
+    assert told.value.__cause__ is not None, "the traceback is kept"
+    assert "\n" not in str(told.value)
+
+
+def test_a_fault_in_a_module_is_one_too(idea, monkeypatch):
+    (idea.parent / "wrong_idea.py").write_text("floor = 1 / 0")
+    monkeypatch.syspath_prepend(idea.parent)
+    with pytest.raises(ConfigError, match="fails while it is imported: ZeroDivisionError in wrong_idea: div"):
+        find_method("wrong_idea:recipe")
+
+
+def test_a_fault_of_this_packages_own_keeps_its_traceback(monkeypatch):
+    from tsal_dist.recipes import supervised
+
+    monkeypatch.setattr(supervised, "Plain", None)
+    with pytest.raises(TypeError):
+        find_method("supervised").build({}, TASK)
+
+
+def test_two_files_of_one_name_are_two_modules(idea):
+    (idea.parent / "elsewhere").mkdir()
+    other = idea.parent / "elsewhere" / idea.name
+    other.write_text(IDEA.replace("Peaks above a floor", "Something else"))
+    first, second = find_method(f"{idea}:recipe"), find_method(f"{other}:recipe")
+    assert first.line.startswith("Peaks above a floor")
+    assert second.line.startswith("Something else")
 
 
 def test_a_setting_that_it_does_not_have_and_a_value_that_does_not_fit(idea):

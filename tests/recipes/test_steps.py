@@ -1,5 +1,8 @@
 """What one step computes: counts, gradients, and who is taught by whom. Real detectors, random pictures."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,11 +11,14 @@ from tests.roles.painted import ShiftTracker, unlabelled
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import LossConfig, OptimConfig
 from tsal_dist.engine.ddp import DDPEngine
+from tsal_dist.errors import ConfigError
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.recipes.api import Lesson, OneNet, Progress, Source, Task
 from tsal_dist.recipes.frames import Frames
+from tsal_dist.recipes.labellers import Plain
 from tsal_dist.recipes.labelling import Limits, label
 from tsal_dist.recipes.steps import (
+    make_targets,
     student_terms,
     supervised_terms,
     supervised_weights,
@@ -317,3 +323,61 @@ def test_a_truth_outvotes_whatever_a_teacher_says():
         assert torch.equal(found.weight_NK[labelled], visible[labelled].float())
         assert torch.equal(found.points_NK2[~labelled], wanted[name].points_NK2[~labelled])
         assert torch.equal(found.weight_NK[~labelled], wanted[name].weight_NK[~labelled])
+
+
+def told_by(given):
+    """What is said of a labeller that gives this."""
+    evidence = SimpleNamespace(fresh_N=torch.ones(CLIPS * FRAMES), score_NSK=torch.ones(1))
+    with pytest.raises(ConfigError) as told:
+        make_targets(Plain(lambda evidence: given), evidence, clips())
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "shape", "words"),
+    [
+        (
+            "points_NK2",
+            (8, 68),
+            r"gave points_NK2 of the target 'teacher' as (8, 68). For 8 frames of 68 points",
+        ),
+        ("weight_NK", (8,), "weight_NK of the target 'teacher' as (8,). "),
+        ("weight_NK", (8, 67), "must be a tensor of shape (8, 68)"),
+        ("heat_NKhw", (68, 8, 8, 8), "heat_NKhw of the target 'teacher' as (68, 8, 8, 8)."),
+        ("soft_N", (8, 68), "soft_N of the target 'teacher' as (8, 68)."),
+        ("absent_NK", (1, 68), "absent_NK of the target 'teacher' as (1, 68)."),
+        ("notes", (8, 1), "notes['one'] of the target 'teacher' as (8, 1)."),
+        ("more", (4, 68, 7), "must be a tensor of shape (8, 68, 7)"),
+    ],
+)
+def test_a_part_of_a_target_of_another_shape_is_one_sentence(part, shape, words):
+    value = {"one": torch.ones(shape)} if part in ("notes", "more") else torch.ones(shape)
+    assert words in told_by(replace(target(), **{part: value}))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (torch.ones(8, 68), "gave a Tensor. It must give a Target"),
+        ({}, "gave a dict. It must give a Target"),
+        ({"teacher": torch.ones(8, 68)}, "gave a Tensor as its target 'teacher'. It must be a Target"),
+        (Target(np.ones((8, 68, 2)), torch.ones(8, 68)), "as no tensor but a ndarray"),
+    ],
+)
+def test_what_is_no_target_is_said(given, words):
+    assert words in told_by(given)
+
+
+def test_a_term_that_learns_from_what_nobody_gives_is_said():
+    model, task = build()
+    lessons = [Lesson(clips(), {"teacher": target(), "reviewer": target()})]
+    terms = (TargetHeatmaps(target="critic"),)
+    with pytest.raises(ConfigError, match="'critic', and the method's labeller gives teacher, reviewer"):
+        student_terms(model, OneNet(), labelled_frames(), lessons, terms, task)
+
+
+def test_soft_maps_of_another_size_are_said():
+    model, task = build()
+    wanted = replace(target(), heat_NKhw=torch.zeros(CLIPS * FRAMES, POINTS, 4, 4))
+    with pytest.raises(ConfigError, match=r"soft maps of \(4, 4\) cells, and the student's have \(8, 8\)"):
+        student_pass(model, task, labelled_frames(), clips(), wanted)

@@ -13,6 +13,8 @@ from torch import Tensor
 from tsal_dist.geometry.heatmap import cell_of, cell_to_pixel, pixel_to_cell
 
 CENTER_SIGMA_CELLS = 1.5
+MOST_FACES = 32
+"""That a map of centres is asked for."""
 
 
 class CenterTarget(NamedTuple):
@@ -68,7 +70,7 @@ def points_from_offsets(cell_NC2: Tensor, offset_NCK2: Tensor, stride: int) -> T
 
 
 def decode_center(
-    center_N1hw: Tensor, offset_N2Khw: Tensor, stride: int, top: int = 32
+    center_N1hw: Tensor, offset_N2Khw: Tensor, stride: int, top: int = MOST_FACES
 ) -> tuple[Tensor, Tensor]:
     """The `top` best faces of each frame: points_NCK2 in pixels and score_NC in [0, 1], best first.
 

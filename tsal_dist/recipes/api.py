@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tsal_dist.config.train import TrainConfig
-from tsal_dist.errors import CheckpointError
+from tsal_dist.errors import CheckpointError, ConfigError
 from tsal_dist.losses.ramp import ramp
 from tsal_dist.losses.term import Term
 from tsal_dist.models.output import DetectorOutput
@@ -92,6 +92,8 @@ class Progress:
 
 # --- the teacher's process
 
+Reading = Literal["heatmap", "companions", "center", "track", "candidates", "patch", "feature"]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -99,7 +101,7 @@ class Source:
 
     name: str
     """Its columns in the queue begin with it."""
-    reading: Literal["heatmap", "companions", "center", "track", "candidates", "patch", "feature"] = "heatmap"
+    reading: Reading = "heatmap"
     """How the answer is read off. `heatmap`: the peaks. `companions`: the peaks that fit each other as the labels' points
     do, valid where they do. `center`: the subject's centre and the offsets to its points.
     `track`: the neighbour frames' peaks, carried here by optical flow. And peaks with something more for each point:
@@ -107,7 +109,8 @@ class Source:
     in eight bits; `feature`, the net's embedding there, `size` numbers of two bytes."""
     member: str = "teacher"
     views: int = 1
-    """Views of a frame that the peaks are averaged over: mirrored, turned, nearer, farther."""
+    """Views of a frame that the peaks are averaged over: mirrored, turned, nearer, farther. `center` and `companions` are
+    read off one."""
     size: int = 0
     """Of what a reading adds to the points."""
     states_error: bool = False
@@ -224,6 +227,15 @@ class Seen:
     nets: Sequence[NetOutput]
     lesson: Lesson
     task: Task
+
+    def target(self, name: str) -> Target:
+        """The lesson's target of that name."""
+        if name not in self.lesson.targets:
+            raise ConfigError(
+                f"A term learns from the target {name!r}, and the method's labeller gives {', '.join(self.lesson.targets)}. "
+                f"Name one of these in the term, or have the labeller give it."
+            )
+        return self.lesson.targets[name]
 
 
 class LossTerm(Protocol):

@@ -7,6 +7,7 @@ first parameter.
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, get_type_hints
@@ -14,8 +15,9 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.plugins import find_place, list_offered
+from tsal_dist.plugins import faults_in, find_place, list_offered
 from tsal_dist.recipes.api import Recipe, Task
+from tsal_dist.recipes.check import check_recipe
 
 GROUP = "tsal_dist.recipes"
 PACKAGED = (
@@ -60,12 +62,14 @@ class Method:
 
     def build(self, given: Mapping[str, Any], task: Task) -> Recipe:
         """The parts, made anew: what they remember is the caller's own."""
-        made = self.compose(self.read(given), task)
+        settings = self.read(given)
+        with _faults(self.name, sys.modules[self.compose.__module__]):
+            made = self.compose(settings, task)
         if not isinstance(made, Recipe):
             raise ConfigError(
                 f"The method {self.name!r} gave a {type(made).__name__}. Its function must give a tsal_dist.recipes.api.Recipe."
             )
-        _check(self.name, made)
+        check_recipe(self.name, made, task)
         return made
 
 
@@ -93,7 +97,8 @@ def _method(name: str, module: ModuleType, attribute: str) -> Method:
             f"{name!r}: {module.__name__} has no function {attribute!r}. Write `def {attribute}(settings: Settings, task: "
             f"Task) -> Recipe` into it."
         )
-    hints = get_type_hints(compose)
+    with _faults(name, module):
+        hints = get_type_hints(compose)
     first = next((kind for key, kind in hints.items() if key != "return"), None)
     if not (isinstance(first, type) and issubclass(first, BaseModel)):
         raise ConfigError(
@@ -103,32 +108,8 @@ def _method(name: str, module: ModuleType, attribute: str) -> Method:
     return Method(name, compose, first)
 
 
-def _check(name: str, made: Recipe) -> None:
-    """Raise where parts do not fit together; one sentence each."""
-    members, sources = list(made.panel), [source.name for source in made.sources]
-    if not members:
-        raise ConfigError(
-            f"The method {name!r} has an empty panel. Give it a net, such as {{'teacher': Member(Newest())}}."
-        )
-    if not sources or len(set(sources)) < len(sources):
-        raise ConfigError(f"The method {name!r} needs sources of different names, and it has {sources}.")
-    for source in made.sources:
-        if source.member not in made.panel:
-            raise ConfigError(
-                f"The method {name!r} asks {source.member!r} for the source {source.name!r}, and its panel has {members}."
-            )
-        if source.reading in ("patch", "candidates", "feature") and source.size < 1:
-            raise ConfigError(
-                f"The method {name!r}: the source {source.name!r} reads a {source.reading}, so its size must be at least 1."
-            )
-        if source.reading == "patch" and source.size % 2 == 0:
-            raise ConfigError(
-                f"The method {name!r}: the patch of {source.name!r} has {source.size} cells. Use an odd number: its point "
-                f"lies in the middle one."
-            )
-    terms = [term.name for term in made.terms]
-    if len(set(terms)) < len(terms) or {"heat", "center", "offset"} & set(terms):
-        raise ConfigError(
-            f"The method {name!r} has the terms {terms}; their names must differ from each other and from heat, center and "
-            f"offset, which are the labels' own."
-        )
+def _faults(name: str, module: ModuleType) -> AbstractContextManager[None]:
+    """Somebody else's faults are told in a sentence; this package's own are defects, and keep their traceback."""
+    if name in PACKAGED:
+        return nullcontext()
+    return faults_in(module.__file__ or module.__name__, f"The method {name!r} cannot be composed")

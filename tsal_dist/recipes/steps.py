@@ -32,7 +32,7 @@ from tsal_dist.recipes.api import (
     Terms,
 )
 from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.target import Evidence, Targets, named, truth_first
+from tsal_dist.recipes.target import Evidence, Targets, check_targets, named, truth_first
 
 Forward = Callable[[Tensor], Any]
 
@@ -49,7 +49,8 @@ def make_targets(label: Labeller, evidence: Evidence, frames: Frames) -> Targets
     """What a method's labels come to: nothing where a frame could not be read, and the truth where it has one."""
     # A frame that nobody could read is black, and its labels are of a picture that is not there.
     read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
-    targets = {name: target.weighed(read_N1) for name, target in named(label(evidence)).items()}
+    given = check_targets(named(label(evidence)), *frames.visible_NK.shape)
+    targets = {name: target.weighed(read_N1) for name, target in given.items()}
     return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
 
 

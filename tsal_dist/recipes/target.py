@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from tsal_dist.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -86,6 +88,46 @@ TEACHER = "teacher"
 def named(target: Target | Targets) -> Targets:
     """Several targets, or the only one under its usual name."""
     return {TEACHER: target} if isinstance(target, Target) else target
+
+
+def check_targets(targets: Targets, frames: int, points: int) -> Targets:
+    """The same targets, or ConfigError where a labeller gave something else, or a part of another shape."""
+    if not isinstance(targets, Mapping) or not targets:
+        raise ConfigError(
+            f"The method's labeller gave a {type(targets).__name__}. It must give a Target, or several in a dict by name."
+        )
+    for name, target in targets.items():
+        if not isinstance(target, Target):
+            raise ConfigError(
+                f"The method's labeller gave a {type(target).__name__} as its target {name!r}. It must be a Target."
+            )
+        for part, value, shape in _shapes(target, frames, points):
+            found = (
+                tuple(value.shape) if isinstance(value, Tensor) else f"no tensor but a {type(value).__name__}"
+            )
+            if found != shape:
+                raise ConfigError(
+                    f"The method's labeller gave {part} of the target {name!r} as {found}. For {frames} frames of {points} "
+                    f"points it must be a tensor of shape {shape}."
+                )
+    return targets
+
+
+def _shapes(target: Target, frames: int, points: int) -> list[tuple[str, Tensor, tuple[int, ...]]]:
+    """The parts that a target has, and what shape each should be. Axes behind a point's own may be of any length."""
+    each = (frames, points)
+    parts: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
+        ("points_NK2", target.points_NK2, (*each, 2)),
+        ("weight_NK", target.weight_NK, each),
+        ("soft_N", target.soft_N, (frames,)),
+        ("absent_NK", target.absent_NK, each),
+        *((f"notes[{key!r}]", note, each) for key, note in target.notes.items()),
+    ]
+    further = {f"more[{key!r}]": value for key, value in target.more.items()} | {
+        "heat_NKhw": target.heat_NKhw
+    }
+    parts += [(key, value, (*each, *getattr(value, "shape", ())[2:])) for key, value in further.items()]
+    return [(key, value, shape) for key, value, shape in parts if value is not None]
 
 
 def truth_first(targets: Targets, points_NK2: Tensor, visible_NK: Tensor, labelled_N: Tensor) -> Targets:

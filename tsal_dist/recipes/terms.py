@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
 from tsal_dist.losses.consistency import coordinate_loss, label_heatmap_loss
 from tsal_dist.losses.structure import best_offsets, structure_loss
@@ -42,7 +43,7 @@ class TargetHeatmaps(TargetTerm):
     name: str = "label_heat"
 
     def __call__(self, seen: Seen) -> Term:
-        target = seen.lesson.targets[self.target]
+        target = seen.target(self.target)
         return sum_over_nets(
             seen,
             lambda maps: label_heatmap_loss(
@@ -58,7 +59,7 @@ class StageHeatmaps(TargetTerm):
     name: str = "label_heat"
 
     def __call__(self, seen: Seen) -> Term:
-        target = seen.lesson.targets[self.target]
+        target = seen.target(self.target)
 
         def one(maps: DetectorOutput) -> Term:
             wanted_NKhw = target_maps(target, maps, seen.task)
@@ -84,7 +85,7 @@ class TargetCoordinates(TargetTerm):
     reach: float = 1.0
 
     def __call__(self, seen: Seen) -> Term:
-        target, task = seen.lesson.targets[self.target], seen.task
+        target, task = seen.target(self.target), seen.task
 
         def one(maps: DetectorOutput) -> Term:
             points_NK2, _ = decode_heatmap(maps.points_heat_NKhw, task.stride, task.radius)
@@ -107,7 +108,7 @@ class EmbeddingDirection(TargetTerm):
     name: str = "embedding"
 
     def __call__(self, seen: Seen) -> Term:
-        target = seen.lesson.targets[self.target]
+        target = seen.target(self.target)
         mine_NKD = sample_at(seen.nets[0].more["embedding"], target.points_NK2, seen.task.crop_px)
         apart_NK = 1 - F.cosine_similarity(mine_NKD, target.more["embedding"].float(), dim=-1)
         return Term((apart_NK * target.weight_NK).sum(), apart_NK.new_tensor(float(len(apart_NK))))
@@ -147,6 +148,11 @@ def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
     hard_NKhw = encode_heatmap(points_NK2, known_NK, size_hw, task.stride, task.sigma_px)
     if target.heat_NKhw is None:
         return hard_NKhw
+    if target.heat_NKhw.shape[2:] != size_hw:
+        raise ConfigError(
+            f"The method's labeller gave soft maps of {tuple(target.heat_NKhw.shape[2:])} cells, and the student's have "
+            f"{size_hw}. Lay them on crop_px // stride cells each way."
+        )
     soft_NKhw = torch.where(known_NK[..., None, None], target.heat_NKhw.detach(), 0.0)
     soft_NKhw = torch.cat([soft_NKhw, 1 - soft_NKhw.amax(1, keepdim=True)], 1)
     if target.soft_N is None:

@@ -32,7 +32,7 @@ class Settings(Section):
     """Sources the teacher computes."""
 
     views: int = Field(1, ge=1)
-    """Augmented views per frame that the teacher averages: a heavier, better teacher."""
+    """Augmented views per frame that the teacher's peaks are averaged over: a heavier, better teacher."""
 
     track_share: float = Field(0.5, ge=0, le=1)
     """Weight of the tracked point in the fusion of a track with its nearest detection."""
@@ -151,7 +151,9 @@ def recipe(settings: Settings, task: Task) -> Recipe:
     )
     return Recipe(
         label=ConsistencyLabeller(settings, task),
-        sources=tuple(Source(name, reading=name, views=settings.views) for name in settings.use),
+        sources=tuple(
+            Source(name, name, views=1 if name == "center" else settings.views) for name in settings.use
+        ),
         terms=(
             TargetHeatmaps(settings.heat),
             TargetCoordinates(settings.coordinate),
