@@ -1,7 +1,6 @@
 """What one step computes: counts, gradients, and who is taught by whom. Real detectors, random pictures."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +14,8 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.recipes.api import Lesson, OneNet, Progress, Source, Task
 from tsal_dist.recipes.frames import Frames
-from tsal_dist.recipes.labellers import Plain
 from tsal_dist.recipes.labelling import Limits, label
 from tsal_dist.recipes.steps import (
-    make_targets,
     student_terms,
     supervised_terms,
     supervised_weights,
@@ -26,7 +23,7 @@ from tsal_dist.recipes.steps import (
     total_loss,
 )
 from tsal_dist.recipes.study import Study
-from tsal_dist.recipes.target import Target, truth_first
+from tsal_dist.recipes.target import Target
 from tsal_dist.recipes.terms import Structure, TargetCoordinates, TargetHeatmaps
 from tsal_dist.recipes.tracking import RebuiltFrames
 
@@ -311,61 +308,6 @@ def test_pieces_of_a_batch_learn_what_the_batch_does():
         stepped.append(engine.full_weights())
     for name, value in stepped[0].items():
         torch.testing.assert_close(stepped[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def test_a_truth_outvotes_whatever_a_teacher_says():
-    wanted = {"teacher": target(0.5), "reviewer": target(1.0)}
-    truth = torch.rand(CLIPS * FRAMES, POINTS, 2) * CROP_PX
-    visible = torch.rand(CLIPS * FRAMES, POINTS) > 0.3
-    labelled = torch.arange(CLIPS * FRAMES) % 2 == 0
-    for name, found in truth_first(wanted, truth, visible, labelled).items():
-        assert torch.equal(found.points_NK2[labelled], truth[labelled])
-        assert torch.equal(found.weight_NK[labelled], visible[labelled].float())
-        assert torch.equal(found.points_NK2[~labelled], wanted[name].points_NK2[~labelled])
-        assert torch.equal(found.weight_NK[~labelled], wanted[name].weight_NK[~labelled])
-
-
-def told_by(given):
-    """What is said of a labeller that gives this."""
-    evidence = SimpleNamespace(fresh_N=torch.ones(CLIPS * FRAMES), score_NSK=torch.ones(1))
-    with pytest.raises(ConfigError) as told:
-        make_targets(Plain(lambda evidence: given), evidence, clips())
-    return str(told.value)
-
-
-@pytest.mark.parametrize(
-    ("part", "shape", "words"),
-    [
-        (
-            "points_NK2",
-            (8, 68),
-            r"gave points_NK2 of the target 'teacher' as (8, 68). For 8 frames of 68 points",
-        ),
-        ("weight_NK", (8,), "weight_NK of the target 'teacher' as (8,). "),
-        ("weight_NK", (8, 67), "must be a tensor of shape (8, 68)"),
-        ("heat_NKhw", (68, 8, 8, 8), "heat_NKhw of the target 'teacher' as (68, 8, 8, 8)."),
-        ("soft_N", (8, 68), "soft_N of the target 'teacher' as (8, 68)."),
-        ("absent_NK", (1, 68), "absent_NK of the target 'teacher' as (1, 68)."),
-        ("notes", (8, 1), "notes['one'] of the target 'teacher' as (8, 1)."),
-        ("more", (4, 68, 7), "must be a tensor of shape (8, 68, 7)"),
-    ],
-)
-def test_a_part_of_a_target_of_another_shape_is_one_sentence(part, shape, words):
-    value = {"one": torch.ones(shape)} if part in ("notes", "more") else torch.ones(shape)
-    assert words in told_by(replace(target(), **{part: value}))
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (torch.ones(8, 68), "gave a Tensor. It must give a Target"),
-        ({}, "gave a dict. It must give a Target"),
-        ({"teacher": torch.ones(8, 68)}, "gave a Tensor as its target 'teacher'. It must be a Target"),
-        (Target(np.ones((8, 68, 2)), torch.ones(8, 68)), "as no tensor but a ndarray"),
-    ],
-)
-def test_what_is_no_target_is_said(given, words):
-    assert words in told_by(given)
 
 
 def test_a_term_that_learns_from_what_nobody_gives_is_said():

@@ -52,12 +52,18 @@ class Target:
     """The factors of the weight, for the metrics: each N x K."""
     heat_NKhw: Tensor | None = None
     """Soft maps, where the target is more than a point; None is a gaussian at the point."""
-    soft_N: Tensor | None = None
-    """Frames whose soft maps count, the others have gaussians; None is all of them."""
+    truth_N: Tensor | None = None
+    """Frames whose points are their truth: of these neither soft maps nor `more` count, for they are what a teacher sees where
+    it believes the points to be. None is none of them."""
     absent_NK: Tensor | None = None
     """Points that are said not to be in the frame: an empty map is what is right for them."""
     more: Mapping[str, Tensor] = field(default_factory=dict)
     """What else a term of the method compares with, by name: N x K x ..."""
+
+    @property
+    def more_weight_NK(self) -> Tensor:
+        """How much each of `more` counts: as its point does, and nothing where that is the truth."""
+        return self.weight_NK if self.truth_N is None else self.weight_NK * ~self.truth_N.unsqueeze(-1)
 
     def weighed(self, factor_NK: Tensor) -> "Target":
         """The same target, each point counting so much of what it counted."""
@@ -74,7 +80,7 @@ class Target:
             self.weight_NK[part],
             {name: note[part] for name, note in self.notes.items()},
             None if self.heat_NKhw is None else self.heat_NKhw[part],
-            None if self.soft_N is None else self.soft_N[part],
+            None if self.truth_N is None else self.truth_N[part],
             None if self.absent_NK is None else self.absent_NK[part],
             {name: value[part] for name, value in self.more.items()},
         )
@@ -119,7 +125,7 @@ def _shapes(target: Target, frames: int, points: int) -> list[tuple[str, Tensor,
     parts: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
         ("points_NK2", target.points_NK2, (*each, 2)),
         ("weight_NK", target.weight_NK, each),
-        ("soft_N", target.soft_N, (frames,)),
+        ("truth_N", target.truth_N, (frames,)),
         ("absent_NK", target.absent_NK, each),
         *((f"notes[{key!r}]", note, each) for key, note in target.notes.items()),
     ]
@@ -133,7 +139,7 @@ def _shapes(target: Target, frames: int, points: int) -> list[tuple[str, Tensor,
 def truth_first(targets: Targets, points_NK2: Tensor, visible_NK: Tensor, labelled_N: Tensor) -> Targets:
     """The same targets, with the truth instead where a frame has one: nothing that a teacher says outvotes a label.
 
-    Of a labelled frame the points that have no label teach nothing.
+    Of a labelled frame the points that have no label teach nothing, and nor does what a teacher says beside points.
     """
     known_N1 = labelled_N.unsqueeze(-1)
     truth_NK = visible_NK.to(points_NK2.dtype)
@@ -143,9 +149,7 @@ def truth_first(targets: Targets, points_NK2: Tensor, visible_NK: Tensor, labell
             points_NK2=torch.where(known_N1.unsqueeze(-1), points_NK2, target.points_NK2),
             weight_NK=torch.where(known_N1, truth_NK.to(target.weight_NK.dtype), target.weight_NK),
             absent_NK=None if target.absent_NK is None else target.absent_NK & ~known_N1,
-            soft_N=None
-            if target.heat_NKhw is None
-            else ~labelled_N & (True if target.soft_N is None else target.soft_N),
+            truth_N=labelled_N,
         )
         for name, target in targets.items()
     }

@@ -103,7 +103,10 @@ class TargetCoordinates(TargetTerm):
 
 @dataclass(frozen=True)
 class EmbeddingDirection(TargetTerm):
-    """1 - cosine between the student's embedding at a point and the one that the target brings."""
+    """1 - cosine between the student's embedding at a point and the one that the target brings.
+
+    Not where a point is the truth: the teacher saw what it brings at the place that it took for the point.
+    """
 
     name: str = "embedding"
 
@@ -111,7 +114,7 @@ class EmbeddingDirection(TargetTerm):
         target = seen.target(self.target)
         mine_NKD = sample_at(seen.nets[0].more["embedding"], target.points_NK2, seen.task.crop_px)
         apart_NK = 1 - F.cosine_similarity(mine_NKD, target.more["embedding"].float(), dim=-1)
-        return Term((apart_NK * target.weight_NK).sum(), apart_NK.new_tensor(float(len(apart_NK))))
+        return Term((apart_NK * target.more_weight_NK).sum(), apart_NK.new_tensor(float(len(apart_NK))))
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def structure_term(output: DetectorOutput, frames: Frames, task: Task) -> Term:
 
 
 def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
-    """Heat_NKhw that a target asks for: its soft maps, and gaussians where it has none.
+    """Heat_NKhw that a target asks for: its soft maps, and gaussians where it has none or knows the truth.
 
     Where a weight is 0 a point may be anything, and not a number times 0 is not a number.
     """
@@ -155,9 +158,9 @@ def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
         )
     soft_NKhw = torch.where(known_NK[..., None, None], target.heat_NKhw.detach(), 0.0)
     soft_NKhw = torch.cat([soft_NKhw, 1 - soft_NKhw.amax(1, keepdim=True)], 1)
-    if target.soft_N is None:
+    if target.truth_N is None:
         return soft_NKhw
-    return torch.where(target.soft_N[:, None, None, None], soft_NKhw, hard_NKhw)
+    return torch.where(target.truth_N[:, None, None, None], hard_NKhw, soft_NKhw)
 
 
 def sum_over_nets(seen: Seen, one: Callable[[DetectorOutput], Term]) -> Term:
