@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tsal_dist.config import RunConfig
-from tsal_dist.config.method import MethodConfig
+from tsal_dist.config.method import ALONE, MethodConfig
 from tsal_dist.config.train import TrainConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import build_reader_pool
@@ -89,8 +89,12 @@ def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Mod
 
 
 def build_recipe(config: RunConfig, task: Task) -> Recipe:
-    """The method's parts, made anew: what they remember is one role's."""
-    return find_method(config.method.name).build(config.method.settings, task)
+    """The method's parts, made anew: what they remember is one role's.
+
+    Without a use for clips they are those of labels alone: neither a twin nor what happens around a step may be left over.
+    """
+    method = config.method if config.uses_clips else MethodConfig(name=ALONE)
+    return find_method(method.name).build(method.settings, task)
 
 
 def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
