@@ -74,6 +74,25 @@ def test_a_teacher_in_the_mirror_means_the_other_side(rng):
     assert not torch.equal(seen.valid_NSK, answers.valid_NSK)
 
 
+@pytest.mark.parametrize("student", VIEWS)
+@pytest.mark.parametrize("teacher", VIEWS)
+def test_candidates_are_places_too(teacher, student, rng):
+    """Where the points themselves go, candidates at the points go: from any teacher's view into any student's."""
+    labelled_in, read_in = clip_in(teacher), clip_in(student)
+    answers = dataclasses.replace(answers_for([labelled_in], rng), more={})
+    answers.more["heatmap"] = torch.stack([answers.points_NSK2[:, place] for place in (0, 1, 0)], 2)
+    asked = (Source("heatmap", "candidates", size=3), ASKED[1])
+    rows = leave_view(answers, [labelled_in], asked, 4)
+    seen = enter_view(rows, [read_in], SOURCES, np.ones(FRAMES, np.float32), CPU).evidence
+    assert set(rows.more) == {"heatmap_candidates"}
+    for place, source in enumerate((0, 1, 0)):
+        torch.testing.assert_close(
+            seen.more["heatmap"][:, :, place], seen.points_NSK2[:, source], rtol=0, atol=1e-3
+        )
+    if teacher != student:
+        assert not torch.allclose(seen.more["heatmap"], answers.more["heatmap"], atol=1.0)
+
+
 def test_rows_say_where_their_frames_lie(rng):
     clip = clip_in("plain", ref=FrameRef(2, 40), stride=5, frames_T=np.array([7, 12, 12], np.int32))
     rows = leave_view(answers_for([clip], rng), [clip], ASKED, 4)

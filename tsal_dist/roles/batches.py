@@ -63,7 +63,7 @@ def enter_view(
     _move(
         clips,
         matrices,
-        points,
+        places=(points, *(value for name, value in more.items() if name.endswith("_candidates"))),
         by_source=(points, score, valid, error),
         by_point=(fb_error, *more.values()),
     )
@@ -104,18 +104,18 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[Source
     if answers.error_NSK is not None:
         error[:] = answers.error_NSK.float().cpu().numpy()
     more = {name: value.cpu().numpy().copy() for name, value in answers.more.items()}
+    reading = {source.name: source.reading for source in sources}
     matrices = [affine.invert(clip.to_crop_23) for clip in clips]
     _move(
         clips,
         matrices,
-        points,
+        places=(points, *(value for name, value in more.items() if reading[name] == "candidates")),
         by_source=(points, score, valid, error),
         by_point=(fb_error, *more.values()),
     )
     _scale(matrices, error)
     cells = np.tile(np.eye(2, dtype=np.float32) * stride, (len(points), 1, 1))
     patches = any(source.reading == "patch" for source in sources)
-    reading = {source.name: source.reading for source in sources}
     return LabelBatch(
         video=Strings.of([clip.video for clip in clips for _ in range(clip_frames)]),
         frame_N=np.concatenate([clip.frames_T for clip in clips]).astype(np.int32),
@@ -147,18 +147,21 @@ def _errors(rows: LabelBatch, sources: Sequence[str]) -> NDArray[np.float32]:
 def _move(
     clips: Sequence[Clip],
     matrices: Sequence[affine.Matrix],
-    points_NSK2: NDArray[np.float64],
+    *,
+    places: Sequence[NDArray[np.floating]],
     by_source: Sequence[NDArray[np.generic]],
     by_point: Sequence[NDArray[np.generic]],
 ) -> None:
     """Take each clip's points through its matrix, in place. A mirror renames all that belongs to a landmark.
 
-    `by_source` and `by_point` are these points and whatever else belongs to landmarks: N S K ..., and N K ...
+    `places` are points, N ... 2. `by_source` and `by_point` are they and whatever else belongs to landmarks: N S K ..., and
+    N K ...
     """
-    clip_frames = len(points_NSK2) // len(matrices)
+    clip_frames = len(places[0]) // len(matrices)
     for place, (clip, matrix_23) in enumerate(zip(clips, matrices, strict=True)):
         mine = slice(place * clip_frames, (place + 1) * clip_frames)
-        points_NSK2[mine] = affine.apply(matrix_23, points_NSK2[mine])
+        for points in places:
+            points[mine] = affine.apply(matrix_23, points[mine])
         if clip.mirror_K:
             order = list(clip.mirror_K)
             for array in by_source:
