@@ -1,5 +1,6 @@
 """What a teacher takes over from the student's versions."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 
 from tests.roles.painted import POINTS, STRIDE, ColourDetector, ShiftTracker, build_clip, grid_points
 from tsal_dist.config import load_config
+from tsal_dist.errors import CheckpointError
 from tsal_dist.recipes.api import Member, OneNet, Source
 from tsal_dist.recipes.averaging import RecursiveAverage
+from tsal_dist.recipes.following import Newest
 from tsal_dist.roles.teacher import Teacher
 
 BURN_IN = 10
@@ -93,3 +96,31 @@ def test_the_panel_looks_under_the_engines_precision():
     teacher.panel = {"teacher": own, "second": other}
     assert teacher.eyes["teacher"] == "the engine's own"
     assert teacher.eyes["second"](torch.ones(1, 1)).dtype == torch.bfloat16
+
+
+def with_panel(*names):
+    """A teacher of these nets, the first of which is the engine's."""
+    teacher = teacher_at(12)
+    teacher.panel = {name: net(float(place)) for place, name in enumerate(names)}
+    kept = {"state_dict": dict, "load_state_dict": lambda state: None}
+    teacher.engine = SimpleNamespace(model=teacher.panel[names[0]], **kept)
+    teacher.recipe.panel = {name: Member(Newest()) for name in names}
+    for part in ("gate", "labelled", "study", "clips"):
+        setattr(teacher, part, SimpleNamespace(**kept))
+    return teacher
+
+
+def test_a_panel_comes_back():
+    kept = with_panel("teacher", "reviewer")
+    again = with_panel("teacher", "reviewer")
+    torch.nn.init.constant_(kept.panel["reviewer"].weight, 7.0)
+    again.load_state_dict(kept.state_dict())
+    assert again.panel["reviewer"].weight.item() == 7.0
+
+
+@pytest.mark.parametrize("other", [("teacher",), ("teacher", "second"), ("reviewer", "teacher")])
+def test_the_checkpoint_of_another_panel_is_refused(other):
+    kept = with_panel("teacher", "reviewer").state_dict()
+    words = f"has a panel of teacher, reviewer, and this method's is of {', '.join(other)}. It is of another"
+    with pytest.raises(CheckpointError, match=re.escape(words)):
+        with_panel(*other).load_state_dict(kept)

@@ -26,6 +26,7 @@ from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.api import Engine
 from tsal_dist.engine.inference import Inference
+from tsal_dist.errors import CheckpointError
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.metrics.gate import ReadinessGate
@@ -182,6 +183,14 @@ class Teacher:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`, for any number of ranks."""
+        # The engine's net, which comes first, has its weights in the engine's own state.
+        kept = sorted(state["panel"], key=lambda name: (bool(state["panel"][name]["weights"]), name))
+        mine = sorted(self.panel, key=lambda name: (self.panel[name] is not self.engine.model, name))
+        if kept != mine:
+            raise CheckpointError(
+                f"The checkpoint has a panel of {', '.join(kept)}, and this method's is of {', '.join(mine)}. It is of another "
+                f"method, or of another version of it: start again (--clean), or use the code it was made with."
+            )
         self.engine.load_state_dict(state["engine"])
         for name, member in self.recipe.panel.items():
             member.follow.load_state_dict(state["panel"][name]["follow"])
