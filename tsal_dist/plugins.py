@@ -64,6 +64,11 @@ def find_place(name: str, setting: str, group: str) -> Place | None:
     return None
 
 
+def file_of(module: ModuleType) -> str:
+    """Where it was read from, or its name where that is nowhere."""
+    return getattr(module, "__file__", None) or module.__name__
+
+
 @contextmanager
 def faults_in(file: str, trouble: str) -> Iterator[None]:
     """While somebody else's file is at work: what it raises, as a ConfigError that names the file and the line.

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -202,6 +204,25 @@ def test_its_weights_come_from_a_file_without_naming_a_trunk(tmp_path):
     torch.save({"all.weight": torch.ones(14, 3, 8, 8)}, tmp_path / "weights.pt")
     net = build_detector(own(tmp_path), 4, str(tmp_path / "weights.pt"))
     assert net.all.weight.eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("nn.BatchNorm2d(3)", "nn.BatchNrm2d(3)", "AttributeError in {page}, line 14: module 'torch.nn'"),
+        (
+            "split([self.points + 1",
+            "split([self.points + 2",
+            "RuntimeError in {page}, line 18: split_with_sizes",
+        ),
+    ],
+)
+def test_what_fails_in_it_is_one_sentence_that_says_where(tmp_path, before, after, words):
+    page = tmp_path / "my_net.py"
+    name = own(tmp_path)
+    page.write_text(page.read_text().replace(before, after))
+    with pytest.raises(ConfigError, match=re.escape(words.format(page=page))):
+        build_detector(name, 4)
 
 
 def test_it_is_listed_as_it_says_of_itself(tmp_path, capsys):

@@ -22,7 +22,7 @@ from tsal_dist.models.output import DetectorOutput
 from tsal_dist.models.pretrained import Translate, load_pretrained
 from tsal_dist.models.pretrained_trunk import OnTrunk
 from tsal_dist.models.resnet import ResNet
-from tsal_dist.plugins import find_place
+from tsal_dist.plugins import faults_in, file_of, find_place
 
 FACE_POINTS = 68
 LOOK_PX = 64
@@ -99,18 +99,19 @@ def stride_of(model: nn.Module) -> int:
 def _build_foreign(name: str, points: int) -> nn.Module:
     found = find_place(name, "model.detector", DETECTOR_GROUP)
     make = getattr(*found, None) if found else None
-    if not callable(make):
+    if found is None or not callable(make):
         raise ConfigError(
             f"model.detector is {name!r}, and there is no such detector. There are {', '.join(sorted(_DETECTORS))}; a file "
             f"of your own is named as my_net.py:Net, where Net(68) gives a module for 68 points."
         )
-    model = make(points)
-    if not isinstance(model, nn.Module) or not isinstance(getattr(model, "stride", None), int):
-        raise ConfigError(
-            f"The detector {name!r} gave a {type(model).__name__}. It must give a torch.nn.Module with an attribute "
-            f"`stride`, the pixels per cell of its maps."
-        )
-    _look_at(name, model, points)
+    with faults_in(file_of(found.module), f"The detector {name!r} fails when it is built or shown a crop"):
+        model = make(points)
+        if not isinstance(model, nn.Module) or not isinstance(getattr(model, "stride", None), int):
+            raise ConfigError(
+                f"The detector {name!r} gave a {type(model).__name__}. It must give a torch.nn.Module with an attribute "
+                f"`stride`, the pixels per cell of its maps."
+            )
+        _look_at(name, model, points)
     return model
 
 

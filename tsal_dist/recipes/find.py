@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.plugins import faults_in, find_place, list_offered
+from tsal_dist.plugins import faults_in, file_of, find_place, list_offered
 from tsal_dist.recipes.api import Recipe, Task
 from tsal_dist.recipes.check import check_recipe
 
@@ -112,4 +112,4 @@ def _faults(name: str, module: ModuleType) -> AbstractContextManager[None]:
     """Somebody else's faults are told in a sentence; this package's own are defects, and keep their traceback."""
     if name in PACKAGED:
         return nullcontext()
-    return faults_in(module.__file__ or module.__name__, f"The method {name!r} cannot be composed")
+    return faults_in(file_of(module), f"The method {name!r} cannot be composed")
