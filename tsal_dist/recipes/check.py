@@ -54,11 +54,8 @@ def _check_parts(name: str, made: Recipe) -> None:
         _require(name, "learn", made.learn, _LEARN)
     for what in ("after", "note"):
         _require(name, what, getattr(made, what), _CALLED)
-    for what in (
-        "around",
-        "choose",
-        "extra",
-    ):  # a class may well be what is called here: a context manager, dict
+    # A class may well be what is called here: a context manager, dict.
+    for what in ("around", "choose", "extra"):
         if not callable(getattr(made, what)):
             raise ConfigError(
                 f"The method {name!r}: {what} is {getattr(made, what)!r}, which cannot be called. Give it a function."
