@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsal_dist.geometry.heatmap import encode_heatmap
+from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
 from tsal_dist.models.companions import Companions, agree, learn_companions
 
 SIGMA_PX, SIZE_PX, STRIDE = 4.0, 96, 4
@@ -83,9 +83,27 @@ def test_where_no_peak_fits_the_misfit_says_so():
 def test_without_relations_every_point_is_its_maps_peak():
     nothing = learn_companions(np.zeros((0, 4, 2)), np.ones((0, 4), bool), SIGMA_PX)
     heat = torch.rand(2, 4, 24, 24)
-    from tsal_dist.geometry.heatmap import decode_heatmap
-
     points, score = decode_heatmap(heat, STRIDE, 4, squared=True)
     plain = agree(heat, nothing, STRIDE, 4, SIGMA_PX)
     assert torch.equal(plain.points_NK2, points)
     assert torch.equal(plain.score_NK, score)
+
+
+def test_a_point_that_fits_well_enough_stays_where_its_map_is_highest():
+    """A relation is right to within its deviation: it tells a wrong leg, and no pixels."""
+    known = learn_companions(mirrored_pair(12), np.ones((12, 4), bool), SIGMA_PX)
+    off_px = 1.5 * float((known.deviation_R.square() + (SIGMA_PX / 4) ** 2).sqrt().min())
+    shown = torch.tensor(mirrored_pair(3, seed=9, noise_px=0.0), dtype=torch.float32)
+    other = shown.clone()  # a lower peak fits to the pixel, elsewhere
+    other[:, 1, 1] = 96 - shown[:, 1, 1]
+    shown[:, 1, 0] += off_px
+    cells = (SIZE_PX // STRIDE,) * 2
+    heat = encode_heatmap(shown, torch.ones(3, 4), cells, STRIDE, SIGMA_PX)[:, :4]
+    heat[:, 1] = torch.maximum(
+        heat[:, 1], 0.95 * encode_heatmap(other, torch.ones(3, 4), cells, STRIDE, SIGMA_PX)[:, 1]
+    )
+    points, score = decode_heatmap(heat, STRIDE, 4, squared=True)
+    fitting = agree(heat, known, STRIDE, 4, SIGMA_PX)
+    assert torch.equal(fitting.points_NK2, points)
+    assert torch.equal(fitting.score_NK, score)
+    assert (fitting.misfit_NK[:, 1] > 0.3).all()

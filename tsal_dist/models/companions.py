@@ -29,6 +29,8 @@ PEAKS = 4
 LEAST_HEIGHT = 0.08
 """A lower peak is no candidate."""
 SWEEPS = 3
+MOST_MISFIT = 2.0
+"""Deviations; a point that fits worse is looked for elsewhere, and has nothing to say where it fits nowhere."""
 MOST_PULL = 20.0
 """A relation that fails by far pulls no harder than this: the companion may be the one that is wrong."""
 STRIPE_FLOOR, STRIPE_BASE = 0.05, 0.02
@@ -58,8 +60,7 @@ class Fitting(NamedTuple):
 
     known: Companions
     sigma_px: float
-    most_misfit: float = 2.0
-    """Deviations; a point that fits worse has nothing to say."""
+    most_misfit: float = MOST_MISFIT
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,12 @@ def agree(heat_NKhw: Tensor, known: Companions, stride: int, radius: int, sigma_
     alone_K[related] = False
     own_NK = (chosen_NK == 0) | alone_K
     points_NK2 = torch.where(own_NK.unsqueeze(-1), fine_NK2, points_NK2)
-    return Agreed(points_NK2, torch.where(own_NK, fine_score_NK, score_NK), puzzle.misfit(points_NK2))
+    # What fits is left alone: a relation is a little wrong of every point, and only to tell a wrong one by.
+    own_NK |= puzzle.misfit(fine_NK2, points_NK2) < MOST_MISFIT
+    points_NK2 = torch.where(own_NK.unsqueeze(-1), fine_NK2, points_NK2)
+    return Agreed(
+        points_NK2, torch.where(own_NK, fine_score_NK, score_NK), puzzle.misfit(points_NK2, points_NK2)
+    )
 
 
 class _Puzzle:
@@ -204,11 +210,11 @@ class _Puzzle:
             maps_NKhw[:, target] = maps_NKhw[:, target] * stripe
         return maps_NKhw
 
-    def misfit(self, points_NK2: Tensor) -> Tensor:
-        """The median over a point's relations of how many deviations it is off."""
+    def misfit(self, points_NK2: Tensor, others_NK2: Tensor) -> Tensor:
+        """The median over a point's relations of how many deviations it is off, the other points being where they are."""
         found_NK = torch.zeros_like(points_NK2[..., 0])
         for k, relations in self._touching.items():
-            gaps = [self._gap(one, k, points_NK2[:, k : k + 1], points_NK2).abs()[:, 0] for one in relations]
+            gaps = [self._gap(one, k, points_NK2[:, k : k + 1], others_NK2).abs()[:, 0] for one in relations]
             found_NK[:, k] = torch.stack(gaps).quantile(0.5, dim=0)
         return found_NK
 
