@@ -1,5 +1,6 @@
 """The three commands as a user meets them: quick help, one clear line for a mistake, and what they leave behind."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.roles.short_runs import Faces, pack_faces, train, words
-from tsal_dist.errors import ExitCode
+from tsal_dist.errors import ConfigError, ExitCode
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = ("train", "evaluate", "predict")
@@ -229,6 +230,27 @@ def test_evaluate_prints_a_table_and_leaves_numbers_and_pictures(finished, tmp_p
     pictures = [path for path in plots.iterdir() if str(path) in done.stdout]
     assert len(pictures) >= 4, "error curves, landmarks, worst and best frames"
     assert all(picture.stat().st_size > 1000 for picture in pictures)
+
+
+def test_a_teacher_that_was_brought_along_is_left_out_and_said(finished, monkeypatch, capsys):
+    """Another net than the run's detector: only the run that trained it knows how to build it."""
+    from tsal_dist.checkpoint.store import Checkpoints
+    from tsal_dist.evaluate import main
+
+    whole = Checkpoints.load
+
+    def load(self, step):
+        loaded = whole(self, step)
+        return dataclasses.replace(loaded, state={**loaded.state, "other_net": "version" in loaded.state})
+
+    monkeypatch.setattr(Checkpoints, "load", load)
+    assert main(["--run", str(finished)]) == 0
+    said = capsys.readouterr()
+    assert "student step" in said.out
+    assert "teacher step" not in said.out
+    assert "left out: The teacher of" in said.err
+    with pytest.raises(ConfigError, match="another net than the run's own lite"):
+        main(["--run", str(finished), "--role", "teacher"])
 
 
 def test_evaluate_refuses_another_layout(finished, tmp_path):

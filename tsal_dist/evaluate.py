@@ -6,6 +6,7 @@ python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tsal_dist.config import RunConfig
     from tsal_dist.inference.decoding import Decoding
     from tsal_dist.inference.evaluation import Evaluation
-    from tsal_dist.inference.trained import Role
+    from tsal_dist.inference.trained import Trained
 
 
 def main(argv: list[str]) -> int:
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError
     from tsal_dist.inference.evaluation import KEPT_WORST, build_evaluator
-    from tsal_dist.inference.trained import load_trained, pick_device
+    from tsal_dist.inference.trained import pick_device
     from tsal_dist.inference.views import choose_views
     from tsal_dist.run import load_run
     from tsal_dist.runs.labelled_points import learn_fitting
@@ -79,8 +80,7 @@ def main(argv: list[str]) -> int:
         if asked.companions:
             asked = replace(asked, fitting=learn_fitting(config))
         evaluator = replace(build_evaluator(config, shards, device), decoding=asked)
-        for role in _roles(args.role, config):
-            trained = load_trained(run, role, args.step)
+        for trained in _load(run, args.role, args.step, config):
             trained.model.to(device)
             found[trained.name] = evaluator.run(trained.model, keep=KEPT_WORST if args.plots else 0)
 
@@ -98,11 +98,20 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _roles(asked: str, config: "RunConfig") -> "list[Role]":
-    """Whose weights to measure; a method without a teacher has none."""
-    if asked == "both":
-        return ["student", "teacher"] if config.has_teacher else ["student"]
-    return ["student"] if asked == "student" else ["teacher"]
+def _load(run: str, asked: str, step: str, config: "RunConfig") -> "Iterator[Trained]":
+    """Whose weights to measure. Both, unless asked for one: a method without a teacher has none, and one that was brought
+    along is left out."""
+    from tsal_dist.inference.trained import OtherNet, load_trained
+
+    if asked != "teacher":
+        yield load_trained(run, "student", step)
+    try:
+        if asked == "teacher" or (asked == "both" and config.has_teacher):
+            yield load_trained(run, "teacher", step)
+    except OtherNet as other:
+        if asked == "teacher":
+            raise
+        sys.stderr.write(f"left out: {other}\n")
 
 
 def _print_table(found: "dict[str, Evaluation]", where: str) -> None:

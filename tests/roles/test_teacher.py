@@ -10,9 +10,10 @@ import torch
 from tests.roles.painted import POINTS, STRIDE, ColourDetector, ShiftTracker, build_clip, grid_points
 from tsal_dist.config import load_config
 from tsal_dist.errors import CheckpointError
-from tsal_dist.recipes.api import Member, OneNet, Source
+from tsal_dist.recipes.api import Member, OneNet, Recipe, Source
 from tsal_dist.recipes.averaging import RecursiveAverage
 from tsal_dist.recipes.following import Newest
+from tsal_dist.recipes.labellers import Plain
 from tsal_dist.roles.teacher import Teacher
 
 BURN_IN = 10
@@ -98,13 +99,35 @@ def test_the_panel_looks_under_the_engines_precision():
     assert teacher.eyes["second"](torch.ones(1, 1)).dtype == torch.bfloat16
 
 
+class CountsCalls:
+    """A choice that remembers how often it was asked."""
+
+    calls = 0
+
+    def __call__(self, notes):
+        self.calls += 1
+        return notes
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"]
+
+
 def with_panel(*names):
     """A teacher of these nets, the first of which is the engine's."""
     teacher = teacher_at(12)
     teacher.panel = {name: net(float(place)) for place, name in enumerate(names)}
     kept = {"state_dict": dict, "load_state_dict": lambda state: None}
     teacher.engine = SimpleNamespace(model=teacher.panel[names[0]], **kept)
-    teacher.recipe.panel = {name: Member(Newest()) for name in names}
+    teacher.recipe = Recipe(
+        label=Plain(lambda evidence: None),
+        sources=(),
+        terms=(),
+        panel={name: Member(Newest()) for name in names},
+        choose=CountsCalls(),
+    )
     for part in ("gate", "labelled", "study", "clips"):
         setattr(teacher, part, SimpleNamespace(**kept))
     return teacher
@@ -114,8 +137,11 @@ def test_a_panel_comes_back():
     kept = with_panel("teacher", "reviewer")
     again = with_panel("teacher", "reviewer")
     torch.nn.init.constant_(kept.panel["reviewer"].weight, 7.0)
+    kept.recipe.choose({})
+    assert "choose" not in kept.recipe.student_state(), "it is the teacher's"
     again.load_state_dict(kept.state_dict())
     assert again.panel["reviewer"].weight.item() == 7.0
+    assert again.recipe.choose.calls == 1
 
 
 @pytest.mark.parametrize("other", [("teacher",), ("teacher", "second"), ("reviewer", "teacher")])

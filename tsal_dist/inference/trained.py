@@ -26,6 +26,10 @@ CONFIG_NOTE = "config"
 Role = Literal["student", "teacher"]
 
 
+class OtherNet(ConfigError):
+    """A teacher that was brought along: its run, and not this one, knows how to build it."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A detector ready to be run, with the settings it was trained with."""
@@ -44,6 +48,11 @@ def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained
     checkpoints = Checkpoints(run.dir.checkpoints(role), None, keep=1)
     step = _choose(checkpoints, which, f"{folder}, {role}")
     state = checkpoints.load(step).state
+    if state.get("other_net"):
+        raise OtherNet(
+            f"The {role} of {folder} is another net than the run's own {run.config.model.detector}. Measure it where it was "
+            f"trained."
+        )
     model = build_detector(run.config.model.detector, run.config.model.num_points)
     model.load_state_dict(_weights(state))
     model.eval()

@@ -11,7 +11,7 @@ from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluation, ScoredFrame, build_evaluator
-from tsal_dist.inference.trained import Role, load_trained, pick_device
+from tsal_dist.inference.trained import OtherNet, Role, load_trained, pick_device
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
@@ -61,7 +61,10 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
         steps = Checkpoints(run.dir.checkpoints(role), None, keep=1).committed()
         if not steps:
             continue
-        trained = load_trained(run.dir.root, role)
+        try:
+            trained = load_trained(run.dir.root, role)
+        except OtherNet:  # a teacher that was brought along is measured where it was trained
+            continue
         trained.model.to(evaluator.device)
         models.append(
             Model(

@@ -7,7 +7,7 @@ Parts are plain objects. One that remembers something has `state_dict` and `load
 its role, and is the same on every rank. Chance comes in as an argument. Axes: N frames, S sources, K points.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -357,26 +357,46 @@ class Recipe:
 
     def student_state(self) -> dict[str, Any]:
         """What the parts in the student's process remember."""
-        return {name: dict(part.state_dict()) for name, part in self._remembering()}
+        return _remembered(self._student_parts())
 
     def load_student_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `student_state`."""
-        parts = dict(self._remembering())
-        if parts.keys() != state.keys():
-            raise CheckpointError(
-                f"The checkpoint remembers {sorted(state)} of its method, and this method's parts are {sorted(parts)}. It is "
-                f"of another method, or of another version of it: start again (--clean), or use the code it was made with."
-            )
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+        _remember(self._student_parts(), state)
 
-    def _remembering(self) -> Iterator[tuple[str, Remembers]]:
-        for slot in fields(self):
-            part = getattr(self, slot.name)
-            if slot.name == "terms":
-                names = [term.name for term in self.terms]
-                for name, term in zip(names, self.terms, strict=True):
-                    if isinstance(term, Remembers):
-                        yield f"terms.{name}", term
-            elif slot.name not in ("panel", "learn") and isinstance(part, Remembers):
-                yield slot.name, part
+    def teacher_state(self) -> dict[str, Any]:
+        """What the parts in the teacher's process remember, beside its nets."""
+        return _remembered(self._teacher_parts())
+
+    def load_teacher_state(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `teacher_state`."""
+        _remember(self._teacher_parts(), state)
+
+    def _student_parts(self) -> dict[str, object]:
+        slots = {slot.name: getattr(self, slot.name) for slot in fields(self) if slot.name not in _TEACHERS}
+        return slots | {f"terms.{term.name}": term for term in self.terms}
+
+    def _teacher_parts(self) -> dict[str, object]:
+        return {"learn": self.learn, "choose": self.choose}
+
+
+_TEACHERS = ("panel", "learn", "choose")
+"""Slots that live in the teacher's process."""
+
+
+def _remembering(parts: Mapping[str, object]) -> dict[str, Remembers]:
+    return {name: part for name, part in parts.items() if isinstance(part, Remembers)}
+
+
+def _remembered(parts: Mapping[str, object]) -> dict[str, Any]:
+    return {name: dict(part.state_dict()) for name, part in _remembering(parts).items()}
+
+
+def _remember(parts: Mapping[str, object], state: Mapping[str, Any]) -> None:
+    mine = _remembering(parts)
+    if mine.keys() != state.keys():
+        raise CheckpointError(
+            f"The checkpoint remembers {sorted(state)} of its method, and this method's parts are {sorted(mine)}. It is "
+            f"of another method, or of another version of it: start again (--clean), or use the code it was made with."
+        )
+    for name, part in mine.items():
+        part.load_state_dict(state[name])

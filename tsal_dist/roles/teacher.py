@@ -171,6 +171,8 @@ class Teacher:
                 }
                 for (name, member), net in zip(self.recipe.panel.items(), self.panel.values(), strict=True)
             },
+            "method": self.recipe.teacher_state(),
+            "other_net": next(iter(self.recipe.panel.values())).build is not None,
             "calibration": self.calibration.to_tensors() if self.calibration else {},
             "gate": self.gate.state_dict(),
             "labelled": self.labelled.state_dict(),
@@ -196,6 +198,7 @@ class Teacher:
             member.follow.load_state_dict(state["panel"][name]["follow"])
             if self.panel[name] is not self.engine.model:
                 self.panel[name].load_state_dict(state["panel"][name]["weights"])
+        self.recipe.load_teacher_state(state["method"])
         known = state["calibration"]
         self.calibration = Calibration.from_tensors(known) if known else None
         self.gate.load_state_dict(state["gate"])

@@ -5,6 +5,7 @@ python -m tools.bench.accuracy.measure RUN --test SHARDS --train SHARDS [--video
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.data.shard_set import open_shards
     from tsal_dist.inference.decoding import Decoding
     from tsal_dist.inference.evaluation import build_evaluator
-    from tsal_dist.inference.trained import load_trained, pick_device
+    from tsal_dist.inference.trained import OtherNet, load_trained, pick_device
     from tsal_dist.run import load_run
     from tsal_dist.runs.labelled_points import learn_fitting
 
@@ -48,8 +49,9 @@ def main(argv: list[str]) -> int:
     train = build_evaluator(config, open_shards([args.train]), device, MOST_TRAIN_FRAMES).run(student)
     jitter = shake(student, config, args.video, device) if args.video else test.jitter.mean
     teacher = None
-    if config.has_teacher:
-        teacher = evaluator.run(load_trained(args.run, "teacher", "last").model.to(device)).errors.nme
+    with suppress(OtherNet):  # one that was brought along has nothing to learn here
+        if config.has_teacher:
+            teacher = evaluator.run(load_trained(args.run, "teacher", "last").model.to(device)).errors.nme
     found = {
         "test": test.errors.nme,
         "fitted": fitted.errors.nme,
