@@ -51,8 +51,6 @@ class Companions:
     slope_R: Tensor
     deviation_R: Tensor
     """Pixels, as found with each label left out in turn."""
-    absent_K: Tensor
-    """Share of the labelled frames that do not show the point."""
 
 
 class Fitting(NamedTuple):
@@ -100,7 +98,6 @@ def learn_companions(
         offset_R,
         slope_R,
         deviation_R,
-        torch.from_numpy(1 - placed_MK.mean(0)).float() if count else torch.zeros(points),
     )
 
 

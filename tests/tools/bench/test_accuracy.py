@@ -30,6 +30,8 @@ def test_labels_alone_are_always_trained_and_come_first():
     assert choose_methods(["tsal", "mine.py:recipe"]) == (BASELINE, "tsal", "mine.py:recipe")
     with pytest.raises(ConfigError, match=r"'magic'; the project has supervised"):
         choose_methods(["magic"])
+    with pytest.raises(ConfigError, match=r"took the setting 'train.steps=4' for a name"):
+        choose_methods(["tsal", "train.steps=4"])
 
 
 def test_a_variant_has_a_name_and_settings():

@@ -23,6 +23,10 @@ def choose_methods(asked: Sequence[str] | None) -> tuple[str, ...]:
     """
     known = list_methods()
     strangers = [name for name in asked or () if name not in known and ":" not in name]
+    if strangers and "=" in strangers[0]:
+        raise ConfigError(
+            f"--methods took the setting {strangers[0]!r} for a name. Write settings before --methods, or another flag between."
+        )
     if strangers:
         raise ConfigError(f"--methods names {strangers[0]!r}; the project has {', '.join(known)}.")
     return known if asked is None else (BASELINE, *(name for name in asked if name != BASELINE))
