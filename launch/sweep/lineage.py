@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import CheckpointError
+from tsal_dist.observe.snapshot import checkpoint_steps
 from tsal_dist.run_dir import ROLES, RunDir, write_whole
 from tsal_dist.runs.follow_shards import follow_shards
 
@@ -57,12 +58,6 @@ class TrialFolder:
         return [int(name) for name in names if name.isdigit()]
 
 
-def committed_steps(run: Path) -> list[int]:
-    """Steps of the student's whole checkpoints, oldest first."""
-    found = RunDir(run).checkpoints("student").glob("step_*/COMMIT")
-    return sorted(int(path.parent.name.removeprefix("step_")) for path in found)
-
-
 def clone_run(source: Path, step: int, target: Path, config: RunConfig) -> int:
     """Make `target` go on where `source` was at `step`, under `config`; the step it will go on from.
 
@@ -71,14 +66,18 @@ def clone_run(source: Path, step: int, target: Path, config: RunConfig) -> int:
     aside = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     _copy(source, aside, source)
-    whole = [found for found in committed_steps(aside) if found >= step and _is_whole(aside, found)]
+    whole = [
+        found
+        for found in checkpoint_steps(RunDir(aside), "student")
+        if found >= step and _is_whole(aside, found)
+    ]
     if not whole:
         raise CheckpointError(
             f"{source} has no whole checkpoint of step {step} or later, so {target} cannot go on from it. Raise "
             f"runtime.checkpoint.keep in [settings]."
         )
     start = whole[0]
-    for later in committed_steps(aside):
+    for later in checkpoint_steps(RunDir(aside), "student"):
         if later > start:
             shutil.rmtree(RunDir(aside).checkpoints("student") / f"step_{later}")
     for role in ROLES:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import open_shards
+from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.insight import page
 from tsal_dist.insight.accuracy_page import best_tiles, open_with, tell_accuracy
 from tsal_dist.insight.charts import Axes, Series, draw_lines
@@ -122,12 +122,10 @@ def _top(story: ToldRun, models: Sequence[Model]) -> str:
 def _next(story: ToldRun) -> str:
     """Unlabelled frames of the run; "" where its shards or its weights are gone."""
     config = story.run.config
-    urls = list(config.data.unlabelled) or list(config.data.labelled)
-    if not all(Path(url, "manifest.json").exists() for url in urls) or not urls:
+    shards = _open_if_there(config, config.data.unlabelled or config.data.labelled)
+    if shards is None or not Checkpoints(story.run.dir.checkpoints("student"), None, keep=1).committed():
         return ""
-    if not Checkpoints(story.run.dir.checkpoints("student"), None, keep=1).committed():
-        return ""
-    return tell_next(story.run, open_shards(urls, config.data.cache_dir, config.data.cache_gb))
+    return tell_next(story.run, shards)
 
 
 def _compare(stories: Sequence[ToldRun]) -> str:
@@ -209,11 +207,17 @@ def _limits(stories: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
 
 def _videos(config: RunConfig) -> int | None:
     """How many videos there were to label; None where the shards are gone."""
-    urls = list(config.data.unlabelled)
+    shards = _open_if_there(config, config.data.unlabelled)
+    if shards is None:
+        return None
+    return len({segment.video for number in range(len(shards)) for segment in shards.segments(number)})
+
+
+def _open_if_there(config: RunConfig, urls: Sequence[str]) -> ShardSet | None:
+    """A page may be made long after its shards have gone."""
     if not urls or not all(Path(url, "manifest.json").exists() for url in urls):
         return None
-    shards = open_shards(urls, config.data.cache_dir, config.data.cache_gb)
-    return len({segment.video for number in range(len(shards)) for segment in shards.segments(number)})
+    return open_shards(list(urls), config.data.cache_dir, config.data.cache_gb)
 
 
 def _word(value: Any) -> str:

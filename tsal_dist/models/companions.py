@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tsal_dist.geometry.heatmap import cell_of, cell_to_pixel, decode_heatmap
+from tsal_dist.geometry.heatmap import cell_of, cell_to_pixel, decode_heatmap, pixel_to_cell
 
 FEWEST = 5
 """Frames that must show both points."""
@@ -137,7 +137,7 @@ def agree(heat_NKhw: Tensor, known: Companions, stride: int, radius: int, sigma_
     at_NK2, score_NK = _pick(places_NKC2, chosen_NK), _pick(height_NKC, chosen_NK)
     meeting_NKhw = puzzle.expected(heat_NKhw.clamp_min(0), at_NK2, score_NK, stride)
     more_NK12, _ = _peaks(meeting_NKhw, 1, stride)
-    cell_NK12 = ((more_NK12 - (stride - 1) / 2) / stride).round().long()
+    cell_NK12 = pixel_to_cell(more_NK12, stride).round().long()
     size_2 = torch.tensor([heat_NKhw.shape[-1] - 1, heat_NKhw.shape[-2] - 1], device=heat_NKhw.device)
     cell_NK12 = cell_NK12.clamp_min(0).minimum(size_2)
     index_NK1 = cell_NK12[..., 1] * heat_NKhw.shape[-1] + cell_NK12[..., 0]
