@@ -88,6 +88,47 @@ def test_kubernetes_objects_fit_the_schemas(path, version):
             kubernetes_validate.validate(part, version, strict=True)
 
 
+def pods_of(node):
+    """Every pod's spec in an object, however deep."""
+    if isinstance(node, dict):
+        if "containers" in node:
+            yield node
+        for inner in node.values():
+            yield from pods_of(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from pods_of(inner)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(GOLDEN / name for name in TEXTS if name.startswith("k8s")),
+        ROOT / "launch/k8s/pack.yaml",
+        ROOT / "launch/k8s/rayjob.yaml",
+    ],
+)
+def test_no_container_may_do_more_than_it_must(path):
+    """No root, no new rights, nothing to write into but volumes; only Ray's head, which asks for workers, has a token."""
+    pods = [pod for one in yaml.safe_load_all(path.read_text()) for pod in pods_of(one)]
+    assert pods
+    for pod in pods:
+        names = [container["name"] for container in pod["containers"]]
+        assert pod["securityContext"]["runAsNonRoot"], names
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, names
+        assert pod.get("automountServiceAccountToken", True) == (names == ["ray-head"]), names
+        for container in pod["containers"]:
+            locked = container["securityContext"]
+            assert locked["readOnlyRootFilesystem"], names
+            assert not locked["allowPrivilegeEscalation"], names
+            assert locked["capabilities"] == {"drop": ["ALL"]}, names
+            places = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert "/tmp" in places, f"{names}: Python and Ray write there"
+            assert {mount["name"] for mount in container["volumeMounts"]} <= {
+                volume["name"] for volume in pod["volumes"]
+            }
+
+
 def test_a_set_ends_with_its_student_and_spares_it_the_teacher_s_failures():
     config, one = yaml.safe_load_all((GOLDEN / "k8s-jobset.yaml").read_text())
     assert (one["apiVersion"], one["metadata"]["name"]) == (
