@@ -3,14 +3,13 @@
 import pytest
 
 from tsal_dist.recipes.conformance.checks import CHECKS
-from tsal_dist.recipes.conformance.conftest import NEEDED
 from tsal_dist.recipes.conformance.trial import Trial
 from tsal_dist.recipes.find import PACKAGED
 
 
 @pytest.fixture(scope="module", params=PACKAGED)
 def trial(request):
-    return Trial(request.param, NEEDED.get(request.param, {}))
+    return Trial(request.param, {})
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ranks import run_ranks
+from tsal_dist.recipes.conformance.sameness import metrics, saved
 
+__all__ = ["metrics", "saved"]
 CROP_PX, POINTS = 32, 68
 OVERRIDES = (
     "model.detector=lite",
@@ -83,32 +85,9 @@ def train(faces: Faces, folder: Path, *overrides: str, world: int = 1, flags=())
     return folder
 
 
-def saved(folder: Path, role: str, step: int | None = None) -> dict:
-    """The role's part of a checkpoint, the last one unless told."""
-    from tsal_dist.checkpoint.store import Checkpoints
-
-    checkpoints = Checkpoints(folder / "checkpoints" / role, None, keep=9)
-    step = checkpoints.latest_committed() if step is None else step
-    return checkpoints.load(step).state
-
-
 def student_of(folder: Path, step: int | None = None) -> dict:
     """The student's weights."""
     return saved(folder, "student", step)["engine"]["weights"]
-
-
-LEARNT = ("loss/", "train/", "unlabelled/", "weight/", "staleness/", "validation/")
-
-
-def metrics(folder: Path, role: str = "student") -> list[dict]:
-    """What was written down of learning: not times, nor what an attempt counts for itself."""
-    from tsal_dist.observe.sinks import read_metrics
-
-    lines = read_metrics(folder / "metrics" / f"{role}.jsonl")
-    return [
-        {name: value for name, value in line.items() if name == "step" or name.startswith(LEARNT)}
-        for line in lines
-    ]
 
 
 def plans(folder: Path) -> list[list[list]]:

@@ -10,29 +10,10 @@ from tests.checkpoint.equality import equal
 from tests.ranks import RankFailed, run_ranks
 from tests.roles.short_runs import metrics, plans, saved, student_of, train, words
 from tsal_dist.recipes.averaging import STEPS
+from tsal_dist.recipes.conformance.sameness import assert_same_end
 
 pytestmark = pytest.mark.ranks
 RECIPES = ("supervised", "mean_teacher", "tsal")
-
-
-def in_order(state):
-    """Snapshots come from files whose tensors have no order; places in a queue name this queue's files."""
-    if not isinstance(state, dict):
-        return state
-    return {name: in_order(state[name]) for name in sorted(state) if name not in ("planner", "reader")}
-
-
-def assert_same_end(first, second):
-    """Weights, optimisers, averages, gates, stream positions of both roles, and what was written down."""
-    for role in ("student", "teacher"):
-        one, other = in_order(saved(first, role)), in_order(saved(second, role))
-        assert one.keys() == other.keys()
-        for part in one:
-            assert equal(one[part], other[part]), f"{role}: {part}"
-        for one, other in zip(metrics(first, role), metrics(second, role), strict=True):
-            differing = {name: (one.get(name), other.get(name)) for name in {*one, *other}}
-            differing = {name: pair for name, pair in differing.items() if pair[0] != pair[1]}
-            assert not differing, f"{role}, step {one['step']}"
 
 
 def test_the_same_config_gives_the_same_run(faces, run_of, tmp_path):

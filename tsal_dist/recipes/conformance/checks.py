@@ -1,18 +1,22 @@
 """What holds of every method. A check raises AssertionError, with a sentence, where it does not."""
 
 from contextlib import ExitStack
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tsal_dist.config.method import ALONE
 from tsal_dist.config.train import LossConfig
 from tsal_dist.errors import CheckpointError, ConfigError
+from tsal_dist.models.input import normalize
 from tsal_dist.pseudo.schema import check_columns, labels_schema
 from tsal_dist.recipes.api import Lesson, Progress, Recipe, Terms
-from tsal_dist.recipes.conformance.trial import CLIPS, CROP_PX, FRAMES, POINTS, Trial
+from tsal_dist.recipes.conformance.sameness import equal
+from tsal_dist.recipes.conformance.trial import CLIPS, CROP_PX, FRAMES, POINTS, WATCHED, Trial, watch
 from tsal_dist.recipes.find import find_method
 from tsal_dist.recipes.steps import (
     make_targets,
@@ -21,11 +25,14 @@ from tsal_dist.recipes.steps import (
     term_weights,
     total_loss,
 )
+from tsal_dist.recipes.students import part_of
 from tsal_dist.recipes.target import named
 from tsal_dist.runs.build import source_columns
 
 LATE = Progress(step=9, burn_in_steps=0, steps=10)
 NEVER = Progress(step=9, burn_in_steps=0, steps=10, unlabelled=0.0)
+SAVED_AFTER, VERSIONS = 13, 24
+"""Versions that a net of the panel has taken when it is saved, and in all: enough for a slow one to take another."""
 
 
 def check_a_key_that_it_does_not_have_is_refused(trial: Trial) -> None:
@@ -103,28 +110,45 @@ def check_everything_that_should_learn_moves_and_nothing_else(trial: Trial) -> N
     assert not still, f"{still[:3]} did not move"
 
 
-def check_without_weight_it_is_supervised(trial: Trial) -> None:
+def check_a_label_that_all_sources_are_sure_of_counts(trial: Trial) -> None:
+    """But for a method without terms, to which no label means anything."""
     recipe = trial.recipe()
+    if not recipe.terms:
+        return
+    weights = [target.weight_NK for target in trial.lesson(recipe).targets.values()]
+    assert any(bool((weight_NK > 0).any()) for weight_NK in weights), (
+        f"all sources say the same with scores near 0.9, {WATCHED} times over, and no point of any target counts"
+    )
+
+
+def check_without_weight_it_is_supervised(trial: Trial) -> None:
+    """To the detector the gradient is that of `supervised` on the same weights, lessons or not.
+
+    A student of several nets has one sum of terms over all of them, so each net gets its part of that gradient.
+    """
+    recipe, alone = trial.recipe(), find_method(ALONE).build({}, trial.task)
     weights = term_weights(recipe.terms, NEVER, LossConfig())
     assert {name for name, weight in weights.items() if weight} <= set(supervised_weights(LossConfig()))
     net = trial.student(recipe)
-    grads = []
+    plain = trial.student(alone)
+    plain.load_state_dict(part_of(net.state_dict(), recipe.student.detector))
+    _loss(trial, alone, plain, [], NEVER).backward()  # type: ignore[no-untyped-call]
+    nets = len(recipe.student.outputs(net(normalize(trial.labelled.image_NHWC))))
     for lessons in (trial.lessons(recipe), []):
         net.zero_grad()
         _loss(trial, recipe, net, lessons, NEVER).backward()  # type: ignore[no-untyped-call]
-        grads.append(
-            {name: _grad(value).clone() for name, value in net.named_parameters() if value.grad is not None}
-        )
-    for name, value in grads[1].items():
-        torch.testing.assert_close(grads[0][name], value, rtol=1e-4, atol=1e-5, msg=name)
+        own = dict(net.named_parameters())
+        for name, value in plain.named_parameters():
+            grad = nets * _grad(own[recipe.student.detector + name])
+            told = f"{name}: its gradient is not that of {ALONE}"
+            torch.testing.assert_close(grad, _grad(value), rtol=1e-4, atol=1e-5, msg=told)
 
 
 def check_two_processes_take_the_step_of_one(trial: Trial) -> None:
     """But for the mix, which may look at the whole batch of its process."""
     recipe = trial.recipe()
     net = trial.student(recipe)
-    pseudo = trial.pseudo()
-    lesson = Lesson(pseudo.frames, make_targets(recipe.label, pseudo.evidence, pseudo.frames))
+    lesson = trial.lesson(recipe)
     weights = term_weights(recipe.terms, LATE, LossConfig())
     _loss(trial, recipe, net, [lesson]).backward()  # type: ignore[no-untyped-call]
     whole = {name: _grad(value).clone() for name, value in net.named_parameters()}
@@ -145,34 +169,59 @@ def check_two_processes_take_the_step_of_one(trial: Trial) -> None:
 
 def check_a_mix_is_drawn_from_the_chance_it_is_given(trial: Trial) -> None:
     recipe = trial.recipe()
-    first, again = trial.lessons(recipe, seed=5), trial.lessons(recipe, seed=5)
+    given = trial.lesson(recipe)
+    before = deepcopy(given)
+    first = recipe.mix(given, np.random.default_rng(5))
+    assert equal(_told(given), _told(before)), "what came in was painted over, or its targets were changed"
+    again = trial.recipe().mix(before, np.random.default_rng(5))
     assert len(first) == len(again) >= 1
     for one, other in zip(first, again, strict=True):
-        assert torch.equal(one.frames.image_NHWC, other.frames.image_NHWC), (
-            "the same chance, the same picture"
-        )
+        assert equal(_told(one), _told(other)), "the same chance, the same pictures and targets"
         assert one.frames.image_NHWC.dtype == torch.uint8
         for name, target in one.targets.items():
-            assert torch.equal(target.weight_NK, other.targets[name].weight_NK)
             counts = target.weight_NK > 0
             inside = ((target.points_NK2 >= -0.5) & (target.points_NK2 <= CROP_PX - 0.5)).all(-1)
             absent = torch.zeros_like(counts) if target.absent_NK is None else target.absent_NK
             assert bool((inside | ~counts | absent).all()), f"{name}: a point outside of the crop counts"
-    untouched = trial.pseudo().frames.image_NHWC
-    assert torch.equal(trial.pseudo().frames.image_NHWC, untouched), (
-        "the picture that came in was painted over"
-    )
 
 
-def check_what_it_remembers_comes_back(trial: Trial) -> None:
-    learnt, resumed, pseudo = trial.recipe(), trial.recipe(), trial.pseudo()
-    for _ in range(60):
-        learnt.label.observe(learnt.label.moments(pseudo.evidence))
-    resumed.load_student_state(learnt.student_state())
-    for name, target in named(learnt.label(pseudo.evidence)).items():
-        assert torch.equal(target.weight_NK, named(resumed.label(pseudo.evidence))[name].weight_NK), name
+def check_what_the_student_remembers_comes_back(trial: Trial) -> None:
+    """All its parts: what they make of the next batch is the same to the bit."""
+    learnt, resumed = trial.recipe(), trial.recipe()
+    net, other = trial.student(learnt), trial.student(resumed)
+    watch(learnt, trial.agreed(seed=3).evidence, WATCHED)  # others than those that come after the resume
+    for step in range(3):
+        _live(trial, learnt, net, step)
+    resumed.load_student_state(deepcopy(learnt.student_state()))
+    other.load_state_dict(net.state_dict())
+    assert equal(resumed.student_state(), learnt.student_state()), "what was loaded is not what was saved"
+    one, again = (_live(trial, recipe, at, 3) for recipe, at in ((learnt, net), (resumed, other)))
+    for part, value in one.items():
+        assert equal(value, again[part]), f"{part}: a resumed student goes on in another way"
+
+
+def check_what_the_panel_remembers_comes_back(trial: Trial) -> None:
+    """Each net of it, saved between two versions, becomes of the next ones what it would have become."""
+    learnt, resumed = trial.recipe(), trial.recipe()
+    published = trial.student(learnt).state_dict()
     for name, member in learnt.panel.items():
-        resumed.panel[name].follow.load_state_dict(dict(member.follow.state_dict()))
+        weights = part_of(published, member.part or learnt.student.detector)
+        versions = [{key: value + 0.01 * age for key, value in weights.items()} for age in range(VERSIONS)]
+        net, follow, extra = trial.panel_net(learnt, name), resumed.panel[name].follow, learnt.extra()
+        member.follow.follow(net, versions[0], extra)
+        for version in versions[1:SAVED_AFTER]:
+            member.follow.absorb(net, version, extra)
+        other = deepcopy(net)
+        follow.load_state_dict(deepcopy(dict(member.follow.state_dict())))
+        assert equal(dict(follow.state_dict()), dict(member.follow.state_dict())), (
+            f"{name}: not what was saved"
+        )
+        for version in versions[SAVED_AFTER:]:
+            member.follow.absorb(net, version, extra)
+            follow.absorb(other, version, extra)
+            assert equal(dict(other.state_dict()), dict(net.state_dict())), (
+                f"{name}: resumed, it follows in another way"
+            )
 
 
 def check_the_memory_of_another_method_is_refused(trial: Trial) -> None:
@@ -199,6 +248,29 @@ def check_weights_are_as_they_were_once_a_step_is_about_to_come(trial: Trial) ->
         around.enter_context(recipe.around(net))
         _loss(trial, recipe, net, trial.lessons(recipe)).backward()  # type: ignore[no-untyped-call]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def _live(trial: Trial, recipe: Recipe, net: nn.Module, step: int) -> dict[str, object]:
+    """What the student's parts do in one step, the update left out."""
+    pseudo = trial.agreed()
+    watch(recipe, pseudo.evidence, 1)
+    given = Lesson(pseudo.frames, make_targets(recipe.label, pseudo.evidence, pseudo.frames))
+    lessons = list(recipe.mix(given, np.random.default_rng(step)))
+    with torch.no_grad(), recipe.around(net):
+        terms = _terms(trial, recipe, net, lessons)
+    recipe.after(net, step)
+    return {
+        "label": _told(given),
+        "mix": [_told(lesson) for lesson in lessons],
+        "terms": {name: (term.total, term.count) for name, term in terms.items()},
+        "after": dict(net.state_dict()),
+        "extra": dict(recipe.extra()),
+    }
+
+
+def _told(lesson: Lesson) -> dict[str, object]:
+    """All that a lesson holds."""
+    return {"frames": asdict(lesson.frames)} | {name: asdict(each) for name, each in lesson.targets.items()}
 
 
 def _grad(value: Tensor) -> Tensor:

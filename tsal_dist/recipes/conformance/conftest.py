@@ -1,13 +1,8 @@
 """Which methods are on trial: the one that the command named, or all that are shipped."""
 
-from typing import Any
-
 import pytest
 
 from tsal_dist.recipes.conformance.trial import Trial
-
-NEEDED: dict[str, dict[str, Any]] = {"feature_distillation": {"teacher": "a run"}}
-"""What a method cannot do without."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -15,5 +10,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from tsal_dist.recipes.find import PACKAGED
 
         asked: Trial | None = metafunc.config.pluginmanager.get_plugin("on trial")
-        trials = [asked] if asked else [Trial(name, NEEDED.get(name, {})) for name in PACKAGED]
+        trials = [asked] if asked else [Trial(name, {}) for name in PACKAGED]
         metafunc.parametrize("trial", trials, ids=[trial.name for trial in trials], scope="module")

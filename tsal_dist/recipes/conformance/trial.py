@@ -17,12 +17,19 @@ from tsal_dist.recipes.find import find_method
 from tsal_dist.recipes.frames import Answers, Frames, PseudoFrames
 from tsal_dist.recipes.labelling import Limits, label
 from tsal_dist.recipes.steps import make_targets
+from tsal_dist.recipes.target import Evidence
 from tsal_dist.records import Clip, FrameRef
 from tsal_dist.roles.batches import enter_view, leave_view, stack_frames
 from tsal_dist.trackers.choose import build_tracker
 
 POINTS, CROP_PX, CLIPS, FRAMES, LABELLED = 5, 64, 2, 3, 4
 CPU = torch.device("cpu")
+WATCHED = 200
+"""Batches of evidence after which a method that looks at scores for a while has made up its mind."""
+A_RUN = "a run"
+"""Stands in a setting for the folder of some trained run: the suite has nets, and trains a run where it takes one."""
+NEEDED: Mapping[str, Mapping[str, Any]] = {"feature_distillation": {"teacher": A_RUN}}
+"""What a method of this package cannot do without."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,23 @@ class Trial:
         )
 
     def recipe(self) -> Recipe:
-        return find_method(self.name).build(self.settings, self.task)
+        return find_method(self.name).build(self.needed, self.task)
+
+    @property
+    def needed(self) -> Mapping[str, Any]:
+        """Its settings, and what it cannot do without."""
+        return {**NEEDED.get(self.name, {}), **self.settings}
 
     def student(self, recipe: Recipe) -> nn.Module:
         """What the student trains, always with the same first weights."""
         torch.manual_seed(0)
         return recipe.student.build(lambda: build_detector("lite", POINTS))
+
+    def panel_net(self, recipe: Recipe, name: str) -> nn.Module:
+        """A net of the panel, always with the same weights."""
+        torch.manual_seed(1 + list(recipe.panel).index(name))
+        build = recipe.panel[name].build
+        return (build() if build else _sure(build_detector("lite", POINTS))).eval()
 
     @cached_property
     def clips(self) -> list[Clip]:
@@ -71,11 +89,7 @@ class Trial:
     def answers(self) -> Answers:
         """What the panel says of the clips."""
         recipe = self.recipe()
-        torch.manual_seed(1)
-        panel = {
-            name: (member.build() if member.build else _sure(build_detector("lite", POINTS))).eval()
-            for name, member in recipe.panel.items()
-        }
+        panel = {name: self.panel_net(recipe, name) for name in recipe.panel}
         known = learn_companions(np.zeros((0, POINTS, 2)), np.ones((0, POINTS), np.bool_), self.task.sigma_px)
         return label(
             panel,
@@ -98,14 +112,36 @@ class Trial:
         names = [source.name for source in self.recipe().sources]
         return enter_view(self.rows, self.clips, names, np.full(len(self.rows), fresh, np.float32), CPU)
 
-    def lessons(self, recipe: Recipe, seed: int = 0) -> list[Lesson]:
-        """What the student learns from, with every point counting."""
-        pseudo = self.pseudo()
-        targets = {
-            name: replace(target, weight_NK=torch.ones_like(target.weight_NK))
-            for name, target in make_targets(recipe.label, pseudo.evidence, pseudo.frames).items()
-        }
-        return list(recipe.mix(Lesson(pseudo.frames, targets), np.random.default_rng(seed)))
+    def agreed(self, seed: int = 2) -> PseudoFrames:
+        """The same frames, where all sources say the same and are sure of it: no method has a reason to doubt."""
+        pseudo, rng = self.pseudo(), np.random.default_rng(seed)
+        said, shape_NSK = pseudo.evidence, pseudo.evidence.score_NSK.shape
+        place_N1K2 = torch.from_numpy(rng.uniform(8, CROP_PX - 8, (len(said.fresh_N), 1, POINTS, 2))).float()
+        sure = replace(
+            said,
+            points_NSK2=place_N1K2.expand(*shape_NSK, 2).clone(),
+            score_NSK=torch.from_numpy(rng.uniform(0.85, 0.95, shape_NSK)).float(),
+            valid_NSK=torch.ones_like(said.valid_NSK),
+            fb_error_NK=torch.zeros_like(said.fb_error_NK),
+            error_NSK=None if said.error_NSK is None else torch.full_like(said.error_NSK, 0.5),
+        )
+        return replace(pseudo, evidence=sure)
+
+    def lesson(self, recipe: Recipe) -> Lesson:
+        """What the student is taught of them, each point counting as the method says once it has seen much."""
+        pseudo = self.agreed()
+        watch(recipe, pseudo.evidence, WATCHED)
+        return Lesson(pseudo.frames, make_targets(recipe.label, pseudo.evidence, pseudo.frames))
+
+    def lessons(self, recipe: Recipe) -> list[Lesson]:
+        """The views of it that the student learns from."""
+        return list(recipe.mix(self.lesson(recipe), np.random.default_rng(0)))
+
+
+def watch(recipe: Recipe, evidence: Evidence, times: int) -> None:
+    """Let its labeller see what comes, as the student does before each step."""
+    for _ in range(times):
+        recipe.label.observe(recipe.label.moments(evidence))
 
 
 def _clip(rng: np.random.Generator, number: int, frames: int = FRAMES) -> Clip:

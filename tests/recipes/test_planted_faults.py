@@ -1,0 +1,167 @@
+"""The suite of methods finds what it looks for: a method with one fault in it fails the check of that fault."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from tsal_dist.recipes.api import Lesson, Member, Recipe
+from tsal_dist.recipes.averaging import RecursiveAverage
+from tsal_dist.recipes.conformance import checks
+from tsal_dist.recipes.conformance.trial import Trial
+from tsal_dist.recipes.following import Snapshot
+from tsal_dist.recipes.labellers import Plain
+from tsal_dist.recipes.target import Target
+from tsal_dist.recipes.terms import TargetHeatmaps
+
+
+@dataclass(frozen=True)
+class Faulty(Trial):
+    """A method whose parts somebody has changed."""
+
+    change: object
+
+    def recipe(self) -> Recipe:
+        return self.change(super().recipe())
+
+
+class Forgetful:
+    """A labeller whose memory is not saved; one whose memory is not loaded."""
+
+    def __init__(self, label, saves):
+        self._label, self._saves = label, saves
+        self.moments, self.observe = label.moments, label.observe
+
+    def __call__(self, evidence):
+        return self._label(evidence)
+
+    def state_dict(self):
+        return self._label.state_dict() if self._saves else {}
+
+    def load_state_dict(self, state):
+        """It goes nowhere."""
+
+
+class CountedTerm:
+    """A term that grows with the times it was asked, and does not say so."""
+
+    name = "label_heat"
+
+    def __init__(self):
+        self._asked, self._whole = 0, TargetHeatmaps()
+
+    def weight(self, progress):
+        return self._whole.weight(progress)
+
+    def __call__(self, seen):
+        self._asked += 1
+        return replace(self._whole(seen), total=self._whole(seen).total * self._asked)
+
+
+class CountedMix:
+    """A mix that shows something else every time, whatever the chance."""
+
+    def __init__(self):
+        self._asked = 0
+
+    def __call__(self, lesson, rng):
+        self._asked += 1
+        image = lesson.frames.image_NHWC.roll(self._asked, 1)
+        return (Lesson(replace(lesson.frames, image_NHWC=image), lesson.targets),)
+
+
+class ForgetfulSnapshot(Snapshot):
+    def load_state_dict(self, state):
+        """It goes nowhere."""
+
+
+class ForgetfulAverage(RecursiveAverage):
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        """There is nothing."""
+
+
+class Grown:
+    """Moves the student a little after each step, and more each time."""
+
+    def __init__(self):
+        self._times = 0
+
+    def __call__(self, net, step):
+        self._times += 1
+        with torch.no_grad():
+            for value in net.parameters():
+                value.add_(0.001 * self._times)
+
+
+def painted_over(lesson, rng):
+    lesson.frames.image_NHWC[:, :8] = 0
+    return (lesson,)
+
+
+def weighed_down(lesson, rng):
+    for target in lesson.targets.values():
+        target.weight_NK.mul_(0.5)
+    return (lesson,)
+
+
+def never(evidence):
+    points_NK2 = evidence.points_NSK2[:, 0]
+    return Target(points_NK2, torch.zeros_like(points_NK2[..., 0]))
+
+
+def only_the_labels_in_half(recipe):
+    """With its terms at weight 0 it still changes what the labels teach: each net's maps are halved."""
+    whole = recipe.student.outputs
+
+    class Halved(type(recipe.student)):
+        def outputs(self, given):
+            return [
+                each._replace(maps=type(each.maps)(*(part / 2 for part in each.maps)))
+                for each in whole(given)
+            ]
+
+    return replace(recipe, student=Halved())
+
+
+def with_member(follow):
+    return lambda recipe: replace(recipe, panel={"teacher": Member(follow())})
+
+
+MIX, STUDENT, PANEL = (
+    checks.check_a_mix_is_drawn_from_the_chance_it_is_given,
+    checks.check_what_the_student_remembers_comes_back,
+    checks.check_what_the_panel_remembers_comes_back,
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "change", "words"),
+    [
+        (MIX, lambda made: replace(made, mix=painted_over), "painted over"),
+        (MIX, lambda made: replace(made, mix=weighed_down), "targets were changed"),
+        (STUDENT, lambda made: replace(made, label=Forgetful(made.label, True)), "not what was saved"),
+        (STUDENT, lambda made: replace(made, label=Forgetful(made.label, False)), "label: a resumed student"),
+        (STUDENT, lambda made: replace(made, mix=CountedMix()), "mix: a resumed student"),
+        (STUDENT, lambda made: replace(made, terms=(CountedTerm(),)), "terms: a resumed student"),
+        (STUDENT, lambda made: replace(made, after=Grown()), "after: a resumed student"),
+        (PANEL, with_member(lambda: ForgetfulSnapshot(10)), "not what was saved"),
+        (PANEL, with_member(lambda: ForgetfulAverage(0.7, 4)), "it follows in another way"),
+        (
+            checks.check_a_label_that_all_sources_are_sure_of_counts,
+            lambda made: replace(made, label=Plain(never)),
+            "no point of any target counts",
+        ),
+        (
+            checks.check_without_weight_it_is_supervised,
+            only_the_labels_in_half,
+            "gradient is not that of supervised",
+        ),
+    ],
+)
+def test_a_planted_fault_is_found(check, change, words):
+    check(Faulty("mean_teacher", {}, lambda made: made))
+    with pytest.raises(AssertionError, match=words):
+        check(Faulty("mean_teacher", {}, change))
