@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -15,7 +17,8 @@ MAX_LINES = 400
 
 # Top may import below, never the reverse. Names on one row are strangers to each other.
 LAYERS = [
-    {"train", "evaluate", "predict", "__main__", "conformance"},
+    {"conformance"},
+    {"train", "evaluate", "predict", "__main__"},
     {"door"},
     {"cli"},
     {"insight", "label"},
@@ -57,8 +60,13 @@ NO_TORCH = {
 
 def imports(path: Path) -> set[str]:
     """Every absolute module this file imports, at any depth of the tree."""
+    return imports_of(ast.walk(ast.parse(path.read_text())))
+
+
+def imports_of(tree: Iterable[ast.AST]) -> set[str]:
+    """Every absolute module that these statements import."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in tree:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -72,7 +80,7 @@ def sources() -> list[tuple[str, Path]]:
 
 
 def room_of(path: Path) -> str:
-    """A room's own command is an entry, and stands above all rooms; so does what puts methods on trial."""
+    """A room's own command is an entry, and stands above all rooms; what puts methods on trial stands above these: it trains."""
     if "conformance" in path.parts:
         return "conformance"
     return (
@@ -218,3 +226,25 @@ def test_a_room_s_page_names_only_what_is_in_it():
         told = ast.get_docstring(ast.parse(page.read_text())) or ""
         there = {path.stem for path in page.parent.iterdir()} | known
         assert set(re.findall(r"`([a-z_]+)/?`", told)) <= there, page
+
+
+def methods_in(text: str, methods: set[str], readings: set[str]) -> set[str]:
+    """Methods that a page of code names in a string, or whose module it imports. A reading may be called as a method is."""
+    tree = list(ast.walk(ast.parse(text)))
+    written = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    modules = {module.removeprefix("tsal_dist.recipes.").partition(".")[0] for module in imports_of(tree)}
+    return methods & (written - readings | modules)
+
+
+def test_a_role_knows_no_method_by_its_name():
+    """But that one trains alone, which the config says (`config.method.ALONE`): a method is one file, whoever wrote it."""
+    from tsal_dist.recipes.api import Source
+    from tsal_dist.recipes.find import PACKAGED
+
+    readings = set(get_args(get_type_hints(Source)["reading"]))
+    pages = [path for room in ("roles", "runs") for path in (PACKAGE / room).rglob("*.py")]
+    found = {path.name: methods_in(path.read_text(), set(PACKAGED), readings) for path in pages}
+    assert not {page: names for page, names in found.items() if names}
+    planted = 'from tsal_dist.recipes.companions import recipe\nx = name == "tsal" or reading == "companions"'
+    assert methods_in(planted, set(PACKAGED), readings) == {"tsal", "companions"}
+    assert not methods_in('x = reading == "companions"', set(PACKAGED), readings)

@@ -3,6 +3,7 @@ import re
 import pytest
 import torch
 
+from tests.installed import install
 from tsal_dist.config import load_config
 from tsal_dist.config.model import DETECTORS
 from tsal_dist.errors import ConfigError
@@ -198,6 +199,18 @@ def test_a_file_of_ones_own_is_a_detector(tmp_path):
     assert net(image()).heat_SNKhw.shape == (1, 2, 5, 8, 8)
     assert (stride_of(net), net.training) == (8, True)
     assert net.norm.num_batches_tracked == 1, "looked at without leaving a trace"
+
+
+def test_what_an_installed_package_offers_is_a_detector(tmp_path, monkeypatch, capsys):
+    own(tmp_path)
+    install(tmp_path, "my_nets-1.0", "[tsal_dist.detectors]\nown = my_net:Net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = load_config([], ["model.detector=own"])
+    assert stride_of(build_detector(config.model.detector, 4)) == 8
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert "own " in said
+    assert "One convolution, which sees nothing." in said
 
 
 def test_its_weights_come_from_a_file_without_naming_a_trunk(tmp_path):

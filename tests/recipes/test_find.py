@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import install
 from tests.roles.short_runs import metrics, student_of, train
 from tsal_dist.errors import ConfigError
 from tsal_dist.recipes.api import Task
@@ -35,6 +36,31 @@ def test_a_file_of_anybodys_is_a_method(idea):
 def test_so_is_a_module_that_can_be_imported(idea, monkeypatch):
     monkeypatch.syspath_prepend(idea.parent)
     assert find_method("my_idea:recipe").build({}, TASK).publishes == "average"
+
+
+def test_so_is_what_an_installed_package_offers(idea, monkeypatch):
+    install(
+        idea.parent, "my_idea-1.0", "[tsal_dist.recipes]\nabove = my_idea:recipe\ntsal = my_idea:recipe\n"
+    )
+    monkeypatch.syspath_prepend(idea.parent)
+    assert find_method("above").read({"floor": 0.5}).floor == 0.5
+    assert find_method("above").line == "Peaks above a floor, by the average of the student."
+    assert "above" in list_names()
+    assert list_names().count("tsal") == 1, "nobody takes the name of a method of this package"
+    assert "floor" not in find_method("tsal").settings.model_fields
+    assert "above" in refusal("abov")
+
+
+def test_an_offer_that_cannot_be_imported_is_said(tmp_path, monkeypatch):
+    install(tmp_path, "gone-1.0", "[tsal_dist.recipes]\ngone = no_such_module:recipe\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "'no_such_module' cannot be imported" in refusal("gone")
+
+
+def refusal(name):
+    with pytest.raises(ConfigError) as caught:
+        find_method(name)
+    return str(caught.value)
 
 
 def test_every_method_that_is_listed_is_there():

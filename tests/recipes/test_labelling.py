@@ -55,6 +55,40 @@ def test_every_source_finds_the_dots():
     assert detector.frames == 2 * FRAMES, "one forward pass per frame"
 
 
+class CountedDetector(ColourDetector):
+    """Which counts its forward passes too."""
+
+    def __init__(self):
+        super().__init__()
+        self.passes = 0
+
+    def __call__(self, image_N3HW):
+        self.passes += 1
+        return super().__call__(image_N3HW)
+
+
+def test_a_panel_of_two_nets_costs_two_forward_passes():
+    """However many questions each of them is asked."""
+    panel = {"teacher": CountedDetector(), "reviewer": CountedDetector()}
+    asked = [
+        Source(f"{member} {reading}", reading, member)
+        for member in panel
+        for reading in ("heatmap", "center", "track")
+    ]
+    frames = stack_frames([build_clip(moving())], torch.device("cpu"))
+    answers = label(panel, ShiftTracker(*STEP), frames, asked, stride=STRIDE, radius=4, limits=LIMITS)
+    assert answers.points_NSK2.shape == (FRAMES, 6, POINTS, 2)
+    assert [net.passes for net in panel.values()] == [1, 1]
+    assert [net.frames for net in panel.values()] == [FRAMES, FRAMES]
+
+
+@pytest.mark.parametrize("reading", [*ALL, "companions"])
+def test_a_source_of_peaks_takes_twelve_bytes_a_point(reading):
+    """Two coordinates and a score of four bytes each: 816 for a face, as the page of methods says."""
+    assert Source("peaks", reading).bytes_per_point() == 12
+    assert 68 * Source("peaks", reading).bytes_per_point() == 816
+
+
 def test_the_track_of_a_steady_motion_is_the_detection_of_the_neighbours():
     """Exactly: carried by the true flow, what was found beside is what is found here."""
     answers, _, _ = ask(moving(), ShiftTracker(*STEP), sources=("heatmap", "track"))
