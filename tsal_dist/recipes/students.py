@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tsal_dist.models.embedding import EmbeddingTap, embedding_width
@@ -41,7 +42,9 @@ class _Showing(nn.Module):
     def forward(self, image_N3HW: Tensor) -> tuple[DetectorOutput, Tensor]:
         with EmbeddingTap(self.net) as tap:
             maps = self.net(image_N3HW)
-        return maps, self.project(tap.taken)
+        # A step on labels alone asks for no embedding, and DDP waits for a gradient of every weight: of these it is 0 then.
+        idle = 0 * torch.stack([weights.sum() for weights in self.project.parameters()]).sum()
+        return maps._replace(center_N1hw=maps.center_N1hw + idle), self.project(tap.taken)
 
 
 class ShowsEmbedding:

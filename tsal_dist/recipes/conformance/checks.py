@@ -110,6 +110,15 @@ def check_everything_that_should_learn_moves_and_nothing_else(trial: Trial) -> N
     assert not still, f"{still[:3]} did not move"
 
 
+def check_a_step_on_labels_alone_gives_every_weight_a_gradient(trial: Trial) -> None:
+    """As in burn-in, and whenever labels are missing: of 0, where only a lesson would teach it."""
+    recipe = trial.recipe()
+    net = trial.student(recipe)
+    _loss(trial, recipe, net, []).backward()  # type: ignore[no-untyped-call]
+    gone = [name for name, value in net.named_parameters() if value.grad is None]
+    assert not gone, f"no gradient reaches {gone[:3]} without a lesson: DDP would wait for it for ever"
+
+
 def check_a_label_that_all_sources_are_sure_of_counts(trial: Trial) -> None:
     """But for a method without terms, to which no label means anything."""
     recipe = trial.recipe()
