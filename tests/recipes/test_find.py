@@ -205,16 +205,17 @@ def test_a_run_is_trained_by_a_file_outside_of_the_package(faces, idea, tmp_path
 
 
 @pytest.mark.slow
-def test_its_soundness_is_told_by_one_command(idea):
+@pytest.mark.parametrize(("flags", "checks"), [(["--quick"], 16), ([], 21)], ids=["quick", "with training"])
+def test_its_soundness_is_told_by_one_command(idea, flags, checks):
     done = subprocess.run(
-        [sys.executable, "-m", "tsal_dist.recipes.conformance", f"{idea}:recipe", "floor=0.0"],
+        [sys.executable, "-m", "tsal_dist.recipes.conformance", f"{idea}:recipe", "floor=0.2", *flags],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\d+ passed", done.stdout)
+    assert re.search(rf"\b{checks} passed", done.stdout), done.stdout
 
 
 def test_the_list_of_methods_names_each_with_its_bytes():

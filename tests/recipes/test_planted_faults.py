@@ -7,7 +7,8 @@ import torch
 
 from tsal_dist.recipes.api import Lesson, Member, Recipe
 from tsal_dist.recipes.averaging import RecursiveAverage
-from tsal_dist.recipes.conformance import checks
+from tsal_dist.recipes.conformance import checks, training
+from tsal_dist.recipes.conformance.short_runs import ShortRuns, World
 from tsal_dist.recipes.conformance.trial import Trial
 from tsal_dist.recipes.following import Snapshot
 from tsal_dist.recipes.labellers import Plain
@@ -165,3 +166,65 @@ def test_a_planted_fault_is_found(check, change, words):
     check(Faulty("mean_teacher", {}, lambda made: made))
     with pytest.raises(AssertionError, match=words):
         check(Faulty("mean_teacher", {}, change))
+
+
+METHOD = """
+from tsal_dist.config.section import Section
+from tsal_dist.recipes.api import Member, Recipe, Source, Task
+from tsal_dist.recipes.following import Newest
+from tsal_dist.recipes.labellers import Plain
+from tsal_dist.recipes.target import Evidence, Target
+from tsal_dist.recipes.terms import TargetHeatmaps
+
+
+class Settings(Section):
+    pass
+
+
+def recipe(settings: Settings, task: Task) -> Recipe:
+    batches = []
+
+    def label(evidence: Evidence) -> Target:
+        batches.append(1)
+        weight_NK = evidence.valid_NSK[:, 0].float()
+        weight_NK {fault}
+        return Target(evidence.points_NSK2[:, 0], weight_NK)
+
+    return Recipe(
+        label=Plain(label), sources=(Source("heatmap"),), terms=(TargetHeatmaps(),), panel={{"teacher": Member(Newest())}}
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("short-runs"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("check", "fault", "words"),
+    [
+        (training.check_some_label_counts_in_a_run, "*= 0", "no pseudo-label counted"),
+        (training.check_a_killed_run_goes_on_to_the_bit, "/= len(batches)", "student: average"),
+        (
+            training.check_two_processes_take_the_steps_of_one,
+            "[len(weight_NK) // 2 :] = 0",
+            "take other steps",
+        ),
+    ],
+    ids=["no label counts", "a memory that is not saved", "half of what a process is given"],
+)
+def test_a_fault_of_training_is_found(world, tmp_path, monkeypatch, check, fault, words):
+    monkeypatch.setattr(training, "SEEDS", training.SEEDS[:1])  # it would ask others for nothing
+    page = tmp_path / f"{check.__name__}.py"
+    page.write_text(METHOD.format(fault=fault))
+    with pytest.raises(AssertionError, match=words):
+        check(ShortRuns(Trial(f"{page}:recipe", {}), world))
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_otherwise_is_told_with_what_it_said(world):
+    runs = ShortRuns(Trial("mean_teacher", {}), world)
+    with pytest.raises(AssertionError, match=r"exit codes \[2\] instead of \[0\](.|\n)*train.stepps"):
+        runs.train("misspelt", "train.stepps=3")

@@ -86,27 +86,15 @@ def train_until_killed(rank, world, argv, at):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ("method.name=tsal",),
-        ("method.name=mean_teacher",),
-        ("method.name=companions",),
-        ("method.name=multiaugs",),
-        ("method.name=dual_mean_teacher",),
-        ("method.name=teacher_reviewer_student",),
-        ("method.name=tsal", "train.priority=0.5"),
-    ],
-    ids=lambda settings: " ".join(word.split(".")[-1] for word in settings),
-)
-def test_a_killed_run_goes_on_to_the_bit(faces, tmp_path, settings):
-    straight = train(faces, tmp_path / "straight", *settings, "train.steps=12")
+def test_a_killed_run_with_feedback_goes_on_to_the_bit(faces, tmp_path):
+    """Every method without it: tests/recipes/test_conformance.py."""
+    settings = ("method.name=tsal", "train.priority=0.5", "train.steps=12")
+    straight = train(faces, tmp_path / "straight", *settings)
     folder = tmp_path / "killed"
-    argv = words(faces, folder, *settings, "train.steps=12")
     with pytest.raises(RankFailed, match="exit code -9"):
-        run_ranks(train_until_killed, 1, argv, 6, group=False)
+        run_ranks(train_until_killed, 1, words(faces, folder, *settings), 6, group=False)
     assert [path.parent.name for path in (folder / "checkpoints" / "student").glob("*/COMMIT")] == ["step_4"]
-    train(faces, folder, *settings, "train.steps=12", flags=["--resume"])
+    train(faces, folder, *settings, flags=["--resume"])
     assert_same_end(straight, folder)
 
 

@@ -2,6 +2,7 @@
 
 python -m tsal_dist.recipes.conformance my_idea.py:recipe
 python -m tsal_dist.recipes.conformance my_idea.py:recipe floor=0.2 views=2
+python -m tsal_dist.recipes.conformance --quick my_idea.py:recipe
 """
 
 import argparse
@@ -23,7 +24,8 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("name", metavar="METHOD", help="by its name, file or module")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the method")
-    args = parser.parse_args(argv)
+    parser.add_argument("--quick", action="store_true", help="leave out the checks that train")
+    args = parser.parse_intermixed_args(argv)
     try:
         import pytest
     except ImportError:
@@ -34,8 +36,10 @@ def main(argv: list[str]) -> int:
     from tsal_dist.recipes.find import find_method
 
     trial = Trial(args.name, dict(_setting(text) for text in args.settings))
-    find_method(args.name).read(trial.settings)  # a mistake in the command is no failure of the method
-    words = ["-q", "-p", "no:cacheprovider", "--pyargs", "tsal_dist.recipes.conformance.test_method"]
+    find_method(args.name).read(trial.needed)  # a mistake in the command is no failure of the method
+    suites = ["test_method"] if args.quick else ["test_method", "test_training"]
+    suites = [f"tsal_dist.recipes.conformance.{name}" for name in suites]
+    words = ["-q", "-rs", "-p", "no:cacheprovider", "--pyargs", *suites]
 
     class Naming:
         """Tells the suite what is on trial."""
