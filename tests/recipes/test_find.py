@@ -205,7 +205,7 @@ def test_a_run_is_trained_by_a_file_outside_of_the_package(faces, idea, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flags", "checks"), [(["--quick"], 16), ([], 21)], ids=["quick", "with training"])
+@pytest.mark.parametrize(("flags", "checks"), [(["--quick"], 17), ([], 22)], ids=["quick", "with training"])
 def test_its_soundness_is_told_by_one_command(idea, flags, checks):
     done = subprocess.run(
         [sys.executable, "-m", "tsal_dist.recipes.conformance", f"{idea}:recipe", "floor=0.2", *flags],

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from tsal_dist.recipes.api import Lesson, Member, Recipe
+from tsal_dist.recipes.api import Lesson, Member, OneNet, Recipe
 from tsal_dist.recipes.averaging import RecursiveAverage
 from tsal_dist.recipes.conformance import checks, training
 from tsal_dist.recipes.conformance.short_runs import ShortRuns, World
@@ -97,6 +97,17 @@ class Grown:
                 value.add_(0.001 * self._times)
 
 
+class Weary:
+    """Wants a clip less with each time that it is asked, and does not say so."""
+
+    def __init__(self):
+        self._times = 0
+
+    def __call__(self, noted):
+        self._times += 1
+        return {clip: value / self._times for clip, value in noted.items()}
+
+
 def painted_over(lesson, rng):
     lesson.frames.image_NHWC[:, :8] = 0
     return (lesson,)
@@ -106,6 +117,24 @@ def weighed_down(lesson, rng):
     for target in lesson.targets.values():
         target.weight_NK.mul_(0.5)
     return (lesson,)
+
+
+class WithIdleLayer(torch.nn.Module):
+    """A detector, and a layer that nothing is computed with."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.idle = net, torch.nn.Linear(1, 1)
+
+    def forward(self, image_N3HW):
+        return self.net(image_N3HW)
+
+
+class Idle(OneNet):
+    detector = "net."
+
+    def build(self, make):
+        return WithIdleLayer(make())
 
 
 def never(evidence):
@@ -150,6 +179,16 @@ MIX, STUDENT, PANEL = (
         (STUDENT, lambda made: replace(made, after=Grown()), "after: a resumed student"),
         (PANEL, with_member(lambda: ForgetfulSnapshot(10)), "not what was saved"),
         (PANEL, with_member(lambda: ForgetfulAverage(0.7, 4)), "it follows in another way"),
+        (
+            checks.check_what_the_teachers_parts_remember_comes_back,
+            lambda made: replace(made, choose=Weary()),
+            "it chooses otherwise",
+        ),
+        (
+            checks.check_a_step_on_labels_alone_gives_every_weight_a_gradient,
+            lambda made: replace(made, student=Idle()),
+            "no gradient reaches",
+        ),
         (
             checks.check_a_label_that_all_sources_are_sure_of_counts,
             lambda made: replace(made, label=Plain(never)),

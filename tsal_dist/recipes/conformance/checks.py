@@ -233,6 +233,17 @@ def check_what_the_panel_remembers_comes_back(trial: Trial) -> None:
             )
 
 
+def check_what_the_teachers_parts_remember_comes_back(trial: Trial) -> None:
+    """Those beside its nets: of what is noted of clips a resumed one makes the same."""
+    learnt, resumed = trial.recipe(), trial.recipe()
+    for time in range(3):
+        learnt.choose({clip: float(clip + time) for clip in range(4)})
+    resumed.load_teacher_state(deepcopy(learnt.teacher_state()))
+    assert equal(resumed.teacher_state(), learnt.teacher_state()), "what was loaded is not what was saved"
+    noted = {0: 0.5, 1: 2.0, 2: 1.0}
+    assert dict(resumed.choose(noted)) == dict(learnt.choose(noted)), "choose: resumed, it chooses otherwise"
+
+
 def check_the_memory_of_another_method_is_refused(trial: Trial) -> None:
     recipe = trial.recipe()
     with pytest.raises(CheckpointError, match="of another method"):
