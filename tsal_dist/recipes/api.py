@@ -357,30 +357,27 @@ class Recipe:
 
     def student_state(self) -> dict[str, Any]:
         """What the parts in the student's process remember."""
-        return _remembered(self._student_parts())
+        return _remembered(self._parts(of_teacher=False))
 
     def load_student_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `student_state`."""
-        _remember(self._student_parts(), state)
+        _remember(self._parts(of_teacher=False), state)
 
     def teacher_state(self) -> dict[str, Any]:
         """What the parts in the teacher's process remember, beside its nets."""
-        return _remembered(self._teacher_parts())
+        return _remembered(self._parts(of_teacher=True))
 
     def load_teacher_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `teacher_state`."""
-        _remember(self._teacher_parts(), state)
+        _remember(self._parts(of_teacher=True), state)
 
-    def _student_parts(self) -> dict[str, object]:
-        slots = {slot.name: getattr(self, slot.name) for slot in fields(self) if slot.name not in _TEACHERS}
-        return slots | {f"terms.{term.name}": term for term in self.terms}
-
-    def _teacher_parts(self) -> dict[str, object]:
-        return {"learn": self.learn, "choose": self.choose}
+    def _parts(self, of_teacher: bool) -> dict[str, object]:
+        slots = {slot.name: getattr(self, slot.name) for slot in fields(self) if slot.name != "panel"}
+        mine = {name: part for name, part in slots.items() if (name in _TEACHERS) == of_teacher}
+        return mine if of_teacher else mine | {f"terms.{term.name}": term for term in self.terms}
 
 
-_TEACHERS = ("panel", "learn", "choose")
-"""Slots that live in the teacher's process."""
+_TEACHERS = ("learn", "choose")
 
 
 def _remembering(parts: Mapping[str, object]) -> dict[str, Remembers]:
