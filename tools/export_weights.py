@@ -32,18 +32,22 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.inference.export import ENDINGS, export
-    from tsal_dist.inference.session import open_detector
+    from tsal_dist.inference.session import build_finder, trust_of_run
+    from tsal_dist.inference.trained import load_trained
+    from tsal_dist.run_dir import RunDir
 
     check_file("--out", args.out, (".onnx",) if args.whole else ENDINGS)
-    detector = open_detector(run=args.run, role=args.role, step=args.step)
-    trained = detector.trained
+    trained = load_trained(args.run, args.role, args.step)
+    trust = trust_of_run(
+        build_finder(trained), trained, RunDir(Path(args.run)).trust(args.role, trained.step)
+    )
     if args.whole:
         from tsal_dist.inference.export_whole import export_whole
 
-        difference_px = export_whole(trained, args.out, detector.trust)
+        difference_px = export_whole(trained, args.out, trust)
         print(f"{args.out}: {trained.name}, its points differ by {difference_px:.1g} px at most")
         return 0
-    difference = export(trained, args.out, detector.trust)
+    difference = export(trained, args.out, trust)
     size_mb = args.out.stat().st_size / 1e6
     print(f"{args.out}: {trained.name}, {size_mb:.1f} MB, differs by {difference:.1g} of the largest output")
     return 0

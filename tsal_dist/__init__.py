@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tsal_dist.inference.session import Detector
+    from tsal_dist.inference.detector import Detector
 
 __version__ = "0.2.0"
 

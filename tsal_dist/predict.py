@@ -23,9 +23,9 @@ from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file
 
 if TYPE_CHECKING:
+    from tsal_dist.inference.detector import Detector, OnFrame, Options
     from tsal_dist.inference.pictures import Source
     from tsal_dist.inference.prediction import Found
-    from tsal_dist.inference.session import Detector, OnFrame, Options
     from tsal_dist.models.companions import Fitting
 
 
@@ -106,9 +106,9 @@ def main(argv: list[str]) -> int:
     if args.table:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
+    from tsal_dist.inference.detector import Predictions, smooth_rows
     from tsal_dist.inference.overlay import plan_overlays
     from tsal_dist.inference.pictures import find_sources
-    from tsal_dist.inference.session import Predictions, smooth_rows
 
     sources = find_sources(args.video)
     options = _options(args, sources)
@@ -165,8 +165,8 @@ def _log_plainly() -> None:
 def _options(args: argparse.Namespace, sources: "list[Source]") -> "Options":
     import numpy as np
 
+    from tsal_dist.inference.detector import Options
     from tsal_dist.inference.pictures import FrameRange
-    from tsal_dist.inference.session import Options
 
     return Options(
         frames=FrameRange.parse(args.frames) if args.frames else FrameRange(),
@@ -229,7 +229,7 @@ def _open(args: argparse.Namespace) -> "Detector":
         )
     if detector.trust is None:
         sys.stderr.write(
-            f"{detector.trained.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
+            f"{detector.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
             "off a point is, and a find may be none. Train with data.validation to know.\n"
         )
     return detector
@@ -245,7 +245,7 @@ def _predict(
     rows: list[Found] = []
     whole = options.frames == FrameRange()
     count = count_pictures(source, options.frames)
-    name = f"{detector.trained.name}, {Path(source.path).name}"
+    name = f"{detector.name}, {Path(source.path).name}"
     with open_overlay(overlay, source, options.most_error, sound=whole) as drawn, _progress(name) as on_frame:
         try:
             for picture, found in detector.follow(source, options):

@@ -5,7 +5,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from tests.pack.packing import pack_all
 from tsal_dist.config import load_config
+from tsal_dist.data.shard_set import open_shards
 from tsal_dist.geometry.center import encode_center
 from tsal_dist.geometry.heatmap import encode_heatmap
 from tsal_dist.inference.finder import Finder
@@ -107,16 +109,31 @@ def flag_points(middle, side):
     return np.array(middle) - 0.5 + side / 2 * signs
 
 
+def pack_flags(folder, side, off_px):
+    """Shards with stills of flags all over the picture, whose labels are `off_px` to the right of where they belong."""
+    lines = ["path,x1,y1,x2,y2," + ",".join(f"p{k}x,p{k}y" for k in range(4))]
+    random = np.random.default_rng(0)
+    for number in range(40):
+        middle = random.integers(50, 110, 2).tolist()
+        cv2.imwrite(str(folder / f"{number}.png"), draw_flag(middle, side))
+        points_42 = flag_points(middle, side)
+        box_4 = np.concatenate([points_42.min(0), points_42.max(0)])
+        lines.append(",".join(map(str, [f"{number}.png", *box_4, *(points_42 + [off_px, 0]).ravel()])))
+    (folder / "labels.csv").write_text("\n".join(lines))
+    pack_all(folder, lists=[folder / "labels.csv"], split="held-out", quality=98)
+    return open_shards([str(folder / "held-out")])
+
+
 def finder_of(detector):
     config = load_config([], ["model.num_points=4", "model.crop_px=64", "model.detector=lite"])
     return Finder(Trained(detector, config, "made"), torch.device("cpu"))
 
 
-def write_film(path, middles):
+def write_film(path, middles, draw=draw_square):
     path.parent.mkdir(parents=True, exist_ok=True)
     codec = "MJPG" if path.suffix == ".avi" else "mp4v"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (SIDE_PX, SIDE_PX))
     for middle in middles:
-        writer.write(draw_square(middle))
+        writer.write(draw(middle))
     writer.release()
     return path

@@ -13,7 +13,7 @@ from tsal_dist.data.once import read_all
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry import affine
-from tsal_dist.inference.finder import spread_boxes
+from tsal_dist.inference.looking import spread_boxes
 from tsal_dist.inference.overlay import draw, open_overlay, plan_overlays
 from tsal_dist.inference.pictures import (
     FrameRange,

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from tsal_dist.inference.threads import choose_threads
+from tsal_dist.inference import threads
 
 
 @pytest.fixture
@@ -16,12 +16,16 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("alone_ms", "together_ms", "threads"), [(2, 30, 1), (30, 2, 2), (10, 10, 1)])
-def test_the_faster_number_is_taken(two_threads, alone_ms, together_ms, threads):
+def choose_threads(work, asked=0):
+    return threads.choose_threads(work, torch.set_num_threads, torch.get_num_threads(), asked)
+
+
+@pytest.mark.parametrize(("alone_ms", "together_ms", "number"), [(2, 30, 1), (30, 2, 2), (10, 10, 1)])
+def test_the_faster_number_is_taken(two_threads, alone_ms, together_ms, number):
     def work():
         time.sleep((alone_ms if torch.get_num_threads() == 1 else together_ms) / 1000)
 
-    assert choose_threads(work) == torch.get_num_threads() == threads
+    assert choose_threads(work) == torch.get_num_threads() == number
 
 
 def test_a_number_that_was_asked_for_is_taken(two_threads):

@@ -1,13 +1,10 @@
 """What was measured of a detector holds on footage that it was not measured on: errors, and whether there is a subject."""
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from tests.inference.squares import SIDE_PX, FlagDetector, draw_flag, finder_of, flag_points
-from tests.pack.packing import pack_all
-from tsal_dist.data.shard_set import open_shards
+from tests.inference.squares import SIDE_PX, FlagDetector, draw_flag, finder_of, pack_flags
 from tsal_dist.errors import CheckpointError, DataError
 from tsal_dist.inference.pictures import Picture
 from tsal_dist.inference.prediction import follow
@@ -19,19 +16,7 @@ OFF_PX, SIDE = 3, 48
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
-    """Stills of flags all over the picture, whose labels are OFF_PX to the right of where they belong."""
-    folder = tmp_path_factory.mktemp("flags")
-    lines = ["path,x1,y1,x2,y2," + ",".join(f"p{k}x,p{k}y" for k in range(4))]
-    random = np.random.default_rng(0)
-    for number in range(40):
-        middle = random.integers(50, 110, 2).tolist()
-        cv2.imwrite(str(folder / f"{number}.png"), draw_flag(middle, SIDE))
-        points_42 = flag_points(middle, SIDE)
-        box_4 = np.concatenate([points_42.min(0), points_42.max(0)])
-        lines.append(",".join(map(str, [f"{number}.png", *box_4, *(points_42 + [OFF_PX, 0]).ravel()])))
-    (folder / "labels.csv").write_text("\n".join(lines))
-    pack_all(folder, lists=[folder / "labels.csv"], split="held-out", quality=98)
-    return open_shards([str(folder / "held-out")])
+    return pack_flags(tmp_path_factory.mktemp("flags"), SIDE, OFF_PX)
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +112,10 @@ def test_too_few_frames_to_learn_from_are_named():
 
 
 def test_a_presence_without_a_part_is_refused():
-    tensors = learn(evidence(1, 9, 0), evidence(-1, 9, 0)).to_tensors()
-    del tensors["offset"]
+    arrays = learn(evidence(1, 9, 0), evidence(-1, 9, 0)).to_arrays()
+    del arrays["offset"]
     with pytest.raises(CheckpointError, match="lacks offset"):
-        Presence.from_tensors(tensors)
+        Presence.from_arrays(arrays)
 
 
 @pytest.mark.parametrize("cuts", [3, 5])

@@ -84,3 +84,13 @@ def decode_center(
     cell_NC2 = cell_of(index_NC, center_N1hw.shape[-1])
     offset_NCK2 = offsets_at(offset_N2Khw.float(), cell_NC2)
     return points_from_offsets(cell_NC2, offset_NCK2, stride), score_NC
+
+
+def agreement(
+    points_NK2: Tensor, center_N1hw: Tensor, offset_N2Khw: Tensor, stride: int, sigma_px: float
+) -> Tensor:
+    """How alike the heatmaps' points and those of the best centre are: agreement_N, 1 where they are the same, falling
+    with their distance in sigmas of the heatmaps."""
+    faces_N1K2, _ = decode_center(center_N1hw, offset_N2Khw, stride, top=1)
+    gap_NK = (points_NK2 - faces_N1K2[:, 0]).norm(dim=-1)
+    return torch.exp(-gap_NK.square() / (4 * sigma_px**2)).mean(1)

@@ -4,10 +4,10 @@ import argparse
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tsal_dist.config.model import ModelConfig
 from tsal_dist.geometry.flip import mirror_order
 
 if TYPE_CHECKING:
+    from tsal_dist.config.model import ModelConfig
     from tsal_dist.models.companions import Fitting
 
 
@@ -25,7 +25,7 @@ class Decoding:
     fitting: "Fitting | None" = field(default=None, compare=False)
     """What the labels say of that, once they have been asked."""
 
-    def of(self, model: ModelConfig) -> "Decoding":
+    def of(self, model: "ModelConfig") -> "Decoding":
         """For the landmarks of a detector."""
         layout = model.layout
         return replace(self, mirror=mirror_order(layout.flip, layout.names, model.num_points))

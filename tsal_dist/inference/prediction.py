@@ -7,15 +7,14 @@ searched for, less and less often.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tsal_dist.inference.finder import Box, Finder, tight_box
+from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
 from tsal_dist.inference.pictures import Picture
 from tsal_dist.inference.presence import Belief
-from tsal_dist.inference.trust import Trust
 from tsal_dist.records import UNNAMED, Layout
 
 Floats = NDArray[np.float64]
@@ -30,6 +29,18 @@ SURE, LOOK_AGAIN_EVERY = 0.98, 5
 """While a subject is this sure to be there, its presence is judged in every so many frames only."""
 MOST_WAITING = 8
 """Frames between two searches at most."""
+
+
+class Trusted(Protocol):
+    """What was measured of a detector."""
+
+    def expected_px(self, look: Look) -> Floats:
+        """By how much the points CK of a look are expected to be off, in pixels of the picture."""
+        ...
+
+    def log_odds(self, evidence_E: Floats) -> float:
+        """Above 0: there is a subject."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,11 @@ class _Track:
 
 
 def follow(
-    finder: Finder,
+    eyes: Eyes,
     pictures: Iterator[Picture],
     first_box: Box | None = None,
     boxes: Mapping[tuple[str, int | None], Box] | None = None,
-    trust: Trust | None = None,
+    trust: Trusted | None = None,
     threshold: float = THRESHOLD,
 ) -> Iterator[tuple[Picture, Found]]:
     """Landmarks of each picture. `first_box` is of the first frame of each video; `boxes` names frames' own boxes, and a
@@ -90,11 +101,11 @@ def follow(
         given = (boxes or {}).get((picture.path, picture.frame))
         if given is None and track.frames == 0:
             given = first_box
-        yield picture, _next(finder, picture, track, given, trust, threshold)
+        yield picture, _next(eyes, picture, track, given, trust, threshold)
 
 
 def _next(
-    finder: Finder, picture: Picture, track: _Track, given: Box | None, trust: Trust | None, threshold: float
+    eyes: Eyes, picture: Picture, track: _Track, given: Box | None, trust: Trusted | None, threshold: float
 ) -> Found:
     """This frame's landmarks; `track` is brought up to date."""
     searched = False
@@ -102,20 +113,20 @@ def _next(
     track.frames += 1
     if box_4 is None and track.waiting:
         track.waiting -= 1
-        return _nothing(finder, picture, track.presence)
+        return _nothing(eyes, picture, track.presence)
     if box_4 is None:
-        box_4, searched = finder.search(picture.image_HWC), True
-    look = finder.closely(picture.image_HWC, box_4)
+        box_4, searched = search(eyes, picture.image_HWC), True
+    look = eyes.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
     own_4 = tight_box(points_K2, picture.image_HWC)
     expected_px_K = np.full(len(score_K), np.nan)
     found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE
     if trust:
-        expected_px_K = trust.calibration.expected_px(torch.from_numpy(score_K)).numpy() / look.zoom_C[0]
+        expected_px_K = trust.expected_px(look)[0]
         sure = track.presence >= SURE and track.frames % LOOK_AGAIN_EVERY and not searched
         if not sure:
-            evidence_E = finder.evidence(picture.image_HWC, own_4)
-            log_odds = trust.presence.log_odds(evidence_E)
+            evidence_E = gather_evidence(eyes, picture.image_HWC, own_4)
+            log_odds = trust.log_odds(evidence_E)
             track.presence = track.belief.observe(log_odds)
             promising = log_odds > 0
         found = given is not None or track.presence >= threshold
@@ -124,7 +135,7 @@ def _next(
         *(picture.path, picture.frame, picture.pts_ms, box_4, points_K2, score_K, expected_px_K),
         presence=track.presence,
         found=found,
-        layout=finder.layout,
+        layout=eyes.layout,
     )
 
 
@@ -139,9 +150,9 @@ def _take_note(track: _Track, promising: bool, searched: bool, box_4: Box, own_4
     track.waiting = min(max(0, track.searches - 1), MOST_WAITING)
 
 
-def _nothing(finder: Finder, picture: Picture, presence: float) -> Found:
+def _nothing(eyes: Eyes, picture: Picture, presence: float) -> Found:
     """A frame that was not looked at, as there was nothing a moment ago."""
-    points = finder.num_points
+    points = eyes.num_points
     return Found(
         *(picture.path, picture.frame, picture.pts_ms),
         box_4=np.zeros(4),
@@ -150,5 +161,5 @@ def _nothing(finder: Finder, picture: Picture, presence: float) -> Found:
         expected_px_K=np.full(points, np.nan),
         presence=presence,
         found=False,
-        layout=finder.layout,
+        layout=eyes.layout,
     )

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike, NDArray
 
 from tsal_dist.errors import CheckpointError, DataError
 from tsal_dist.inference.pictures import Image
@@ -34,35 +32,33 @@ ROUNDS = 50
 class Presence:
     """Log-odds of a subject: evidence, standardised, times weights, plus an offset."""
 
-    most_E: Tensor
+    most_E: Floats
     """What evidence counts for at most: its median over subjects."""
-    mean_E: Tensor
-    scale_E: Tensor
-    weight_E: Tensor
-    offset: Tensor
-    rates_2: Tensor
+    mean_E: Floats
+    scale_E: Floats
+    weight_E: Floats
+    offset: Floats
+    rates_2: Floats
     """Of the frames it was learnt from: the share of destroyed ones that pass, and of whole ones that do not."""
 
     def log_odds(self, evidence_E: Floats) -> float:
         """Above 0: there is a subject."""
-        standard_E = (
-            np.minimum(evidence_E, self.most_E.numpy()) - self.mean_E.numpy()
-        ) / self.scale_E.numpy()
-        return float(standard_E @ self.weight_E.numpy() + float(self.offset))
+        standard_E = (np.minimum(evidence_E, self.most_E) - self.mean_E) / self.scale_E
+        return float(standard_E @ self.weight_E + self.offset)
 
-    def to_tensors(self) -> dict[str, Tensor]:
-        """By name, as safetensors stores them."""
+    def to_arrays(self) -> dict[str, Floats]:
+        """By name, for a file."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @staticmethod
-    def from_tensors(tensors: Mapping[str, Tensor]) -> "Presence":
-        """Undoes `to_tensors`; other names are left alone."""
-        missing = [each.name for each in fields(Presence) if each.name not in tensors]
+    def from_arrays(arrays: Mapping[str, ArrayLike]) -> "Presence":
+        """Undoes `to_arrays`; other names are left alone."""
+        missing = [each.name for each in fields(Presence) if each.name not in arrays]
         if missing:
             raise CheckpointError(
                 f"What tells a subject from none lacks {', '.join(missing)}. Measure the detector again."
             )
-        return Presence(**{each.name: tensors[each.name] for each in fields(Presence)})
+        return Presence(**{each.name: np.asarray(arrays[each.name], np.float64) for each in fields(Presence)})
 
 
 class Belief:
@@ -99,7 +95,7 @@ def learn(whole_NE: Floats, destroyed_NE: Floats) -> Presence:
     bar = max(0.0, float(np.quantile(destroyed_odds, 1 - FALSE_ALARMS, method="higher")) + 1e-6)
     rates = np.array([(destroyed_odds > bar).mean(), (whole_odds <= bar).mean()])
     parts = (most_E, mean_E, scale_E, weight_E[:-1], np.array(weight_E[-1] - bar), rates)
-    return Presence(*(torch.from_numpy(np.array(each, np.float64)) for each in parts))
+    return Presence(*(np.array(each, np.float64) for each in parts))
 
 
 def destroy(image_HWC: Image, box_4: Floats, cuts: int, random: np.random.Generator) -> Image:

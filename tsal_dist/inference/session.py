@@ -1,146 +1,24 @@
-"""A detector opened for use: from a run or a file of weights to landmarks, tables and overlays.
+"""A trained detector opened for use: from a run or a file of weights, with what was measured of it."""
 
-detector = open_detector(run="runs/mine")
-found = detector.predict(["clip.mp4"], smooth="offline")
-found.write_table(Path("landmarks.csv")); found.draw("overlay.mp4")
-"""
-
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
+import torch
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.inference.decoding import PLAIN, Decoding
-from tsal_dist.inference.finder import Box, Finder
-from tsal_dist.inference.overlay import MOST_ERROR, open_overlay, plan_overlays
-from tsal_dist.inference.pictures import FrameRange, Picture, Source, find_sources, read_pictures
-from tsal_dist.inference.prediction import THRESHOLD, Found, follow
-from tsal_dist.inference.smoothing import smooth
-from tsal_dist.inference.table import build_table, write_table
+from tsal_dist.inference.detector import Detector, OnFrame
+from tsal_dist.inference.finder import Finder
 from tsal_dist.inference.threads import choose_threads
 from tsal_dist.inference.trained import Role, Trained, load_trained, load_weights, pick_device
 from tsal_dist.inference.trust import Trust, load_trust, measure_trust, save_trust
 from tsal_dist.run_dir import RunDir
 from tsal_dist.shards.files import is_local, local_path
 
-Smooth = Literal["", "offline", "causal"]
-OnFrame = Callable[[int, int], None]
-"""Called with how many frames are done, and of how many."""
 
-
-@dataclass(frozen=True)
-class Options:
-    """How to look and what to show."""
-
-    frames: FrameRange = FrameRange()
-    first_box: Box | None = None
-    boxes: Mapping[tuple[str, int | None], Box] = field(default_factory=dict)
-    threshold: float = THRESHOLD
-    most_error: float = MOST_ERROR
-    smooth: Smooth = ""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What was found, frame by frame."""
-
-    sources: list[Source]
-    rows: list[Found]
-    options: Options = Options()
-
-    @property
-    def table(self) -> pa.Table:
-        """As `write_table` writes it, with paths from the working folder."""
-        return build_table(self.rows, Path(), self.options.most_error)
-
-    def write_table(self, path: Path) -> None:
-        """As .parquet or .csv."""
-        write_table(path, self.rows, self.options.most_error)
-
-    def draw(self, out: str) -> None:
-        """Read the sources again, and write them with their landmarks: a file for one, a folder for more."""
-        for source, path in zip(self.sources, plan_overlays(out, self.sources), strict=True):
-            rows = {row.frame: row for row in self.rows if row.path == source.path}
-            frames = self.options.frames
-            with open_overlay(path, source, self.options.most_error, sound=frames == FrameRange()) as overlay:
-                for picture in read_pictures(source, frames):
-                    if picture.frame in rows:
-                        overlay.add(picture, rows[picture.frame])
-
-    def summary(self) -> str:
-        """A sentence: in how many frames there is a subject, and how far off its points are expected to be."""
-        held = [row for row in self.rows if row.found]
-        text = f"subject in {len(held)} of {len(self.rows)} frames"
-        if not held:
-            return text
-        expected_px = float(np.mean([row.expected_px_K.mean() for row in held]))
-        if np.isnan(expected_px):
-            return f"{text}; how far off its points are was never measured"
-        share = 100 * float(np.mean([row.expected_px_K.mean() / row.size_px for row in held]))
-        return f"{text}; its points are expected to be off by {expected_px:.1f} px, {share:.1f} % of its size"
-
-
-class Detector:
-    """A trained detector, and how far it can be trusted."""
-
-    def __init__(
-        self, trained: Trained, trust: Trust | None, threads: int = 0, decoding: Decoding = PLAIN
-    ) -> None:
-        self.trained, self.trust = trained, trust
-        device = pick_device()
-        self.finder = Finder(trained, device, decoding)
-        if device.type == "cpu":
-            blank_HWC = np.zeros((64, 64, 3), np.uint8)
-            box_4 = np.array([0.0, 0.0, 63.0, 63.0])
-            choose_threads(lambda: self.finder.look(blank_HWC, [box_4]), threads)
-
-    def predict(self, what: str | Sequence[str], **options: Any) -> Predictions:
-        """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
-        chosen = Options(**options)
-        sources = find_sources([what] if isinstance(what, str) else what)
-        rows = [row for source in sources for _, row in self.follow(source, chosen)]
-        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen)
-
-    def follow(self, source: Source, options: Options) -> Iterator[tuple[Picture, Found]]:
-        """One source frame by frame, not smoothed."""
-        pictures = read_pictures(source, options.frames)
-        return follow(self.finder, pictures, options.first_box, options.boxes, self.trust, options.threshold)
-
-
-def smooth_rows(rows: list[Found], how: Smooth) -> list[Found]:
-    """Rows whose points tremble less; where no error is known, and of images, they stay as they are."""
-    if not how:
-        return rows
-    smoothed: list[Found] = []
-    for (_, steady), group in groupby(rows, key=lambda row: (row.path, _can_be_smoothed(row))):
-        stretch = list(group)
-        smoothed += _smooth_stretch(stretch, how) if steady else stretch
-    return smoothed
-
-
-def _can_be_smoothed(row: Found) -> bool:
-    return row.found and row.frame is not None and bool(np.isfinite(row.expected_px_K).all())
-
-
-def _smooth_stretch(rows: list[Found], how: Smooth) -> list[Found]:
-    """Frames of one video that all hold the subject."""
-    times_ms = np.array([row.pts_ms for row in rows])
-    gap_T = np.diff(times_ms, prepend=times_ms[0])
-    usual_ms = float(np.median(gap_T[1:])) if len(rows) > 1 else 0.0
-    gap_T = np.clip(gap_T / usual_ms, 0.2, 10.0) if usual_ms > 0 else np.ones(len(rows))
-    points_TK2 = np.stack([row.points_K2 for row in rows])
-    expected_TK = np.stack([row.expected_px_K for row in rows])
-    found_TK2 = smooth(points_TK2, expected_TK, gap_T, causal=how == "causal")
-    return [
-        dataclasses.replace(row, points_K2=points_K2) for row, points_K2 in zip(rows, found_TK2, strict=True)
-    ]
+def _unseen(done: int, of: int) -> None:
+    """Nobody watches."""
 
 
 def open_detector(
@@ -150,27 +28,48 @@ def open_detector(
     step: str = "best",
     config: RunConfig | None = None,
     threads: int = 0,
-    on_frame: OnFrame = lambda done, of: None,
+    on_frame: OnFrame = _unseen,
     decoding: Decoding = PLAIN,
 ) -> Detector:
-    """A run's detector, or that of a file. How far a run's can be trusted is measured on its held-out frames, once.
+    """A run's detector, or that of a file of weights."""
+    if run is None:
+        assert weights is not None
+        trained = load_weights(weights, config)
+        finder, trust = build_finder(trained, threads, decoding), load_trust(Path(weights))
+    else:
+        trained = load_trained(run, role, step)
+        finder = build_finder(trained, threads, decoding)
+        trust = trust_of_run(finder, trained, RunDir(Path(run)).trust(role, trained.step), on_frame)
+    return Detector(finder, trust, trained.name)
+
+
+def build_finder(trained: Trained, threads: int = 0, decoding: Decoding = PLAIN) -> Finder:
+    """On the first GPU, or on as many threads as are worth it."""
+    device = pick_device()
+    finder = Finder(trained, device, decoding)
+    if device.type == "cpu":
+        blank_HWC = np.zeros((64, 64, 3), np.uint8)
+        box_4 = np.array([0.0, 0.0, 63.0, 63.0])
+        choose_threads(
+            lambda: finder.look(blank_HWC, [box_4]), torch.set_num_threads, torch.get_num_threads(), threads
+        )
+    return finder
+
+
+def trust_of_run(finder: Finder, trained: Trained, path: Path, on_frame: OnFrame = _unseen) -> Trust | None:
+    """How far a run's detector can be trusted: measured on its held-out frames, once, and kept at `path`.
 
     Scores of several views are not those of one: with another decoding it is measured anew, and not kept.
     """
-    if run is None:
-        assert weights is not None
-        return Detector(load_weights(weights, config), load_trust(Path(weights)), threads, decoding)
-    trained = load_trained(run, role, step)
-    detector = Detector(trained, None, threads, decoding)
-    path = RunDir(Path(run)).trust(role, trained.step)
-    detector.trust = load_trust(path) if decoding == PLAIN else None
+    plain = finder.decoding == PLAIN.of(trained.config.model)
+    trust = load_trust(path) if plain else None
     validation = [
         url for url in trained.config.data.validation if not is_local(url) or local_path(url).is_dir()
     ]
-    if detector.trust is None and validation and validation == list(trained.config.data.validation):
+    if trust is None and validation and validation == list(trained.config.data.validation):
         data = trained.config.data
         shards = open_shards(validation, data.cache_dir, data.cache_gb)
-        detector.trust = measure_trust(detector.finder, shards, trained.config.model.crop_px, on_frame)
-        if decoding == PLAIN:
-            save_trust(detector.trust, path)
-    return detector
+        trust = measure_trust(finder, shards, trained.config.model.crop_px, on_frame)
+        if plain:
+            save_trust(trust, path)
+    return trust

@@ -7,27 +7,27 @@ are busy: two threads on two busy cores were found fifteen times slower than one
 import time
 from collections.abc import Callable
 
-import torch
-
 LOOKS = 3
 """Timed of each; the fastest counts."""
 WORTH = 0.8
 """More threads must take at most so much of one thread's time."""
 
 
-def choose_threads(work: Callable[[], object], asked: int = 0) -> int:
-    """Set torch to `asked` threads, or to one or all, whichever does `work` sooner; how many it is now."""
-    most = torch.get_num_threads()
+def choose_threads(
+    work: Callable[[], object], set_threads: Callable[[int], None], most: int, asked: int = 0
+) -> int:
+    """Set `asked` threads, or one or `most`, whichever does `work` sooner; how many it is now."""
     if asked or most == 1:
-        torch.set_num_threads(asked or 1)
+        set_threads(asked or 1)
         return asked or 1
-    torch.set_num_threads(1)
+    set_threads(1)
     work()
     alone_s = _fastest_s(work)
-    torch.set_num_threads(most)
-    if _fastest_s(work) > WORTH * alone_s:
-        torch.set_num_threads(1)
-    return torch.get_num_threads()
+    set_threads(most)
+    if _fastest_s(work) <= WORTH * alone_s:
+        return most
+    set_threads(1)
+    return 1
 
 
 def _fastest_s(work: Callable[[], object]) -> float:

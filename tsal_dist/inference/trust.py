@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -19,7 +20,7 @@ from tsal_dist.data.once import read_chosen
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import CheckpointError
 from tsal_dist.geometry import affine
-from tsal_dist.inference.finder import Box, Finder, tight_box
+from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.presence import Presence, destroy, learn
 from tsal_dist.metrics.calibration import Calibration, Tally, fit_tally
@@ -49,10 +50,20 @@ class Trust:
     calibration: Calibration
     presence: Presence
 
+    def expected_px(self, look: Look) -> Floats:
+        """By how much the points CK are expected to be off, in pixels of the picture."""
+        stated_CK = self.calibration.expected_px(torch.from_numpy(look.score_CK))
+        return np.asarray(stated_CK.numpy() / look.zoom_C[:, None], np.float64)
+
+    def log_odds(self, evidence_E: Floats) -> float:
+        """Above 0: there is a subject."""
+        return self.presence.log_odds(evidence_E)
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Both parts, by names that can lie beside a detector's own."""
         tensors = {CALIBRATION + name: tensor for name, tensor in self.calibration.to_tensors().items()}
-        return tensors | {PRESENCE + name: tensor for name, tensor in self.presence.to_tensors().items()}
+        arrays = self.presence.to_arrays()
+        return tensors | {PRESENCE + name: torch.from_numpy(array) for name, array in arrays.items()}
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> "Trust":
@@ -61,11 +72,11 @@ class Trust:
             {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
             for part in (CALIBRATION, PRESENCE)
         ]
-        return Trust(Calibration.from_tensors(parts[0]), Presence.from_tensors(parts[1]))
+        return Trust(Calibration.from_tensors(parts[0]), Presence.from_arrays(parts[1]))
 
 
 def measure_trust(
-    finder: Finder,
+    eyes: Eyes,
     shards: ShardSet,
     crop_px: int,
     on_frame: Callable[[int, int], None] = lambda done, of: None,
@@ -80,14 +91,14 @@ def measure_trust(
         image_HWC = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
         true_box_4 = affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
         box_4 = _shifted(true_box_4, random)
-        look = finder.closely(image_HWC, box_4)
+        look = eyes.closely(image_HWC, box_4)
         error_K = np.linalg.norm(look.points_CK2[0] - clip.points_TK2[0], axis=-1) * look.zoom_C[0]
         tally.add(look.score_CK, error_K[None], clip.visible_TK[:1].astype(bool))
         if number % max(1, count // PRESENCE_FRAMES) == 0:
-            whole.append(finder.evidence(image_HWC, _settled(finder, image_HWC, box_4)))
+            whole.append(gather_evidence(eyes, image_HWC, _settled(eyes, image_HWC, box_4)))
             torn_HWC = destroy(image_HWC, true_box_4, CUTS[len(whole) % len(CUTS)], random)
-            destroyed.append(finder.evidence(torn_HWC, finder.search(torn_HWC)))
-            destroyed.append(finder.evidence(torn_HWC, _settled(finder, torn_HWC, box_4)))
+            destroyed.append(gather_evidence(eyes, torn_HWC, search(eyes, torn_HWC)))
+            destroyed.append(gather_evidence(eyes, torn_HWC, _settled(eyes, torn_HWC, box_4)))
     return Trust(fit_tally(tally, no_evidence_px=crop_px / 2), learn(np.array(whole), np.array(destroyed)))
 
 
@@ -117,10 +128,10 @@ def _held_out(shards: ShardSet, crop_px: int) -> Iterator[tuple[int, int, Clip]]
         yield number, len(chosen), clip
 
 
-def _settled(finder: Finder, image_HWC: Image, box_4: Box) -> Box:
+def _settled(eyes: Eyes, image_HWC: Image, box_4: Box) -> Box:
     """The box after two frames of a tracker."""
     for _ in range(2):
-        box_4 = tight_box(finder.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
+        box_4 = tight_box(eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
     return box_4
 
 

@@ -1,0 +1,130 @@
+"""A detector at work on footage, wherever it came from: what is asked of it, and what it found.
+
+detector = open_detector(run="runs/mine")
+found = detector.predict(["clip.mp4"], smooth="offline")
+found.write_table(Path("landmarks.csv")); found.draw("overlay.mp4")
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from tsal_dist.inference.looking import Box, Eyes
+from tsal_dist.inference.overlay import MOST_ERROR, open_overlay, plan_overlays
+from tsal_dist.inference.pictures import FrameRange, Picture, Source, find_sources, read_pictures
+from tsal_dist.inference.prediction import THRESHOLD, Found, Trusted, follow
+from tsal_dist.inference.smoothing import smooth
+from tsal_dist.inference.table import build_table, write_table
+
+Smooth = Literal["", "offline", "causal"]
+OnFrame = Callable[[int, int], None]
+"""Called with how many frames are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to look and what to show."""
+
+    frames: FrameRange = FrameRange()
+    first_box: Box | None = None
+    boxes: Mapping[tuple[str, int | None], Box] = field(default_factory=dict)
+    threshold: float = THRESHOLD
+    most_error: float = MOST_ERROR
+    smooth: Smooth = ""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was found, frame by frame."""
+
+    sources: list[Source]
+    rows: list[Found]
+    options: Options = Options()
+
+    @property
+    def table(self) -> pa.Table:
+        """As `write_table` writes it, with paths from the working folder."""
+        return build_table(self.rows, Path(), self.options.most_error)
+
+    def write_table(self, path: Path) -> None:
+        """As .parquet or .csv."""
+        write_table(path, self.rows, self.options.most_error)
+
+    def draw(self, out: str) -> None:
+        """Read the sources again, and write them with their landmarks: a file for one, a folder for more."""
+        for source, path in zip(self.sources, plan_overlays(out, self.sources), strict=True):
+            rows = {row.frame: row for row in self.rows if row.path == source.path}
+            frames = self.options.frames
+            with open_overlay(path, source, self.options.most_error, sound=frames == FrameRange()) as overlay:
+                for picture in read_pictures(source, frames):
+                    if picture.frame in rows:
+                        overlay.add(picture, rows[picture.frame])
+
+    def summary(self) -> str:
+        """A sentence: in how many frames there is a subject, and how far off its points are expected to be."""
+        held = [row for row in self.rows if row.found]
+        text = f"subject in {len(held)} of {len(self.rows)} frames"
+        if not held:
+            return text
+        expected_px = float(np.mean([row.expected_px_K.mean() for row in held]))
+        if np.isnan(expected_px):
+            return f"{text}; how far off its points are was never measured"
+        share = 100 * float(np.mean([row.expected_px_K.mean() / row.size_px for row in held]))
+        return f"{text}; its points are expected to be off by {expected_px:.1f} px, {share:.1f} % of its size"
+
+
+@dataclass
+class Detector:
+    """A detector, and how far it can be trusted."""
+
+    eyes: Eyes
+    trust: Trusted | None
+    name: str
+    """For tables and captions."""
+
+    def predict(self, what: str | Sequence[str], **options: Any) -> Predictions:
+        """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
+        chosen = Options(**options)
+        sources = find_sources([what] if isinstance(what, str) else what)
+        rows = [row for source in sources for _, row in self.follow(source, chosen)]
+        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen)
+
+    def follow(self, source: Source, options: Options) -> Iterator[tuple[Picture, Found]]:
+        """One source frame by frame, not smoothed."""
+        pictures = read_pictures(source, options.frames)
+        return follow(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold)
+
+
+def smooth_rows(rows: list[Found], how: Smooth) -> list[Found]:
+    """Rows whose points tremble less; where no error is known, and of images, they stay as they are."""
+    if not how:
+        return rows
+    smoothed: list[Found] = []
+    for (_, steady), group in groupby(rows, key=lambda row: (row.path, _can_be_smoothed(row))):
+        stretch = list(group)
+        smoothed += _smooth_stretch(stretch, how) if steady else stretch
+    return smoothed
+
+
+def _can_be_smoothed(row: Found) -> bool:
+    return row.found and row.frame is not None and bool(np.isfinite(row.expected_px_K).all())
+
+
+def _smooth_stretch(rows: list[Found], how: Smooth) -> list[Found]:
+    """Frames of one video that all hold the subject."""
+    times_ms = np.array([row.pts_ms for row in rows])
+    gap_T = np.diff(times_ms, prepend=times_ms[0])
+    usual_ms = float(np.median(gap_T[1:])) if len(rows) > 1 else 0.0
+    gap_T = np.clip(gap_T / usual_ms, 0.2, 10.0) if usual_ms > 0 else np.ones(len(rows))
+    points_TK2 = np.stack([row.points_K2 for row in rows])
+    expected_TK = np.stack([row.expected_px_K for row in rows])
+    found_TK2 = smooth(points_TK2, expected_TK, gap_T, causal=how == "causal")
+    return [
+        dataclasses.replace(row, points_K2=points_K2) for row, points_K2 in zip(rows, found_TK2, strict=True)
+    ]

@@ -1,0 +1,115 @@
+"""Where in a picture a subject is, and whether there is one at all: told by looking into many boxes.
+
+Whether there is one is judged by looking again: from boxes that are shifted, larger and smaller. What is there is
+found at the same place from everywhere; what is made up moves with the crop.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.inference.pictures import Image
+from tsal_dist.records import Layout
+
+Floats = NDArray[np.float64]
+Box = Floats
+
+LOOKS = 4
+"""How often a box that was guessed is looked at again, each time closer."""
+SEARCH = ((0.9, 1), (0.65, 2), (0.45, 3))
+"""A search's first boxes: their side as a share of the picture's shorter one, and how many stand along each side."""
+VIEWS = (
+    (0.2, 0.2, 1.0),
+    (-0.2, 0.2, 1.0),
+    (0.2, -0.2, 1.0),
+    (-0.2, -0.2, 1.0),
+    (0.0, 0.0, 1.25),
+    (0.0, 0.0, 0.8),
+)
+"""The boxes from which a find is looked at again: shift in halves of its longer side, and size."""
+LEAST_PX = 8.0
+"""A box that follows landmarks is no smaller."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in C boxes of one picture."""
+
+    points_CK2: Floats
+    """Pixels of the picture."""
+    score_CK: Floats
+    agreement_C: Floats
+    """How alike heatmaps and offsets tell the points, up to 1."""
+    zoom_C: Floats
+    """Pixels of the crop per pixel of the picture."""
+    expected_px_CK: Floats | None = None
+    """By how much each point is expected to be off, where the detector's own file says it."""
+
+
+class Eyes(Protocol):
+    """A detector with crop and decoding around it."""
+
+    @property
+    def num_points(self) -> int: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    def look(self, image_HWC: Image, boxes: Sequence[Box]) -> Look:
+        """Landmarks within boxes that are grown as in training, as a search needs them."""
+        ...
+
+    def closely(self, image_HWC: Image, box_4: Box) -> Look:
+        """Landmarks within one box, as they are handed on."""
+        ...
+
+
+def search(eyes: Eyes, image_HWC: Image) -> Box:
+    """A box around the subject, wherever it is: boxes all over the picture are looked into, each is moved to what
+    was found in it, and the one wins whose points are sure and told alike by heatmaps and offsets."""
+    boxes = list(spread_boxes(image_HWC))
+    for _ in range(LOOKS):
+        look = eyes.look(image_HWC, boxes)
+        boxes = [tight_box(points_K2, image_HWC) for points_K2 in look.points_CK2]
+    return boxes[int(np.argmax(look.score_CK.mean(1) * look.agreement_C))]
+
+
+def gather_evidence(eyes: Eyes, image_HWC: Image, box_4: Box) -> Floats:
+    """Numbers that tell a subject in this box from something made up, each the larger the better; for `Presence`."""
+    side_px = float((box_4[2:] - box_4[:2]).max())
+    look = eyes.look(image_HWC, list(views_of(box_4)))
+    middle_K2 = np.median(look.points_CK2, axis=0)
+    strayed_CK = np.linalg.norm(look.points_CK2 - middle_K2, axis=-1) / side_px
+    sizes = [look.score_CK.mean(), np.quantile(look.score_CK, 0.1), look.agreement_C.mean()]
+    strays = [np.median(strayed_CK), strayed_CK.mean()]
+    evidence_E: Floats = np.log(np.maximum(sizes + [1 / max(stray, 1e-4) for stray in strays], 1e-4))
+    return evidence_E
+
+
+def spread_boxes(image_HWC: Image) -> Iterator[Box]:
+    """Squares of several sizes all over the picture: where a search begins."""
+    height, width = image_HWC.shape[:2]
+    for share, places in SEARCH:
+        half = share * min(height, width) / 2
+        for y in np.linspace(half, height - half, places):
+            for x in np.linspace(half, width - half, places):
+                yield np.array([x - half, y - half, x + half, y + half])
+
+
+def views_of(box_4: Box) -> Iterator[Box]:
+    """The boxes from which a find is looked at again."""
+    middle_2, half_2 = (box_4[:2] + box_4[2:]) / 2, (box_4[2:] - box_4[:2]) / 2
+    for x, y, size in VIEWS:
+        moved_2 = middle_2 + np.array([x, y]) * half_2.max()
+        yield np.concatenate([moved_2 - size * half_2, moved_2 + size * half_2])
+
+
+def tight_box(points_K2: Floats, image_HWC: Image) -> Box:
+    """Around the landmarks, at least a few pixels large, and with its middle in the picture."""
+    low, high = points_K2.min(0), points_K2.max(0)
+    middle = np.clip((low + high) / 2, 0, np.array(image_HWC.shape[1::-1]) - 1)
+    half = np.maximum((high - low) / 2, LEAST_PX / 2)
+    return np.concatenate([middle - half, middle + half])
