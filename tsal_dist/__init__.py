@@ -17,7 +17,11 @@ __version__ = "0.2.0"
 
 
 def open(place: "str | PathLike[str]", role: str = "student", step: str = "best") -> "Detector":
-    """The detector of a run's folder, or of a file of weights."""
+    """The detector of a run's folder, of a file of weights, or of an .onnx file with everything inside."""
+    if Path(place).suffix.lower() == ".onnx":
+        from tsal_dist.inference.whole_file import open_whole
+
+        return open_whole(str(place))
     from tsal_dist.inference.session import open_detector
 
     if Path(place).is_file():

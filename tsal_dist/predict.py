@@ -3,6 +3,7 @@
 python -m tsal_dist.predict --run runs/demo --video clip.mp4 --out overlay.mp4 --table landmarks.csv
 python -m tsal_dist.predict --run runs/demo --video clips/ --out drawn/ --table landmarks.parquet --smooth
 python -m tsal_dist.predict --run runs/demo --video 0 --out camera.mp4
+python -m tsal_dist.predict --model demo.onnx --video clip.mp4 --table landmarks.csv
 
 The table is a label table too: `tools/shard_videos.py --lists landmarks.csv` packs it.
 """
@@ -41,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     detector.add_argument("--run", metavar="DIR", help="a run's folder: its best weights are used")
     detector.add_argument(
         "--weights", metavar="FILE", help="a file of weights, such as tools/export_weights.py writes"
+    )
+    detector.add_argument(
+        "--model", metavar="FILE", help="an .onnx file of `tsal export --whole`: run without torch"
     )
     add(
         "--config",
@@ -103,6 +107,7 @@ def main(argv: list[str]) -> int:
     if not (args.out or args.table):
         raise ConfigError("Nothing would be written. Name an overlay (--out), a table (--table), or both.")
     _check_numbers(args)
+    _check_detector(args)
     if args.table:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
@@ -155,6 +160,27 @@ def _check_numbers(args: argparse.Namespace) -> None:
             check_box(tuple(args.first_box))
         except DataError as error:
             raise ConfigError(f"--first-box: {error}.") from None
+
+
+def _check_detector(args: argparse.Namespace) -> None:
+    """What is fixed in a file with everything inside cannot be asked for anew."""
+    if (args.weights or "").lower().endswith(".onnx"):
+        raise ConfigError(f"--weights is {args.weights!r}, a graph. Name it with --model.")
+    if not args.model:
+        return
+    decoding = read_decoding(args)
+    rules = (
+        (f"--views {decoding.views}", decoding.views == 1, "it looks once at a crop"),
+        ("--companions", not decoding.companions, "the labels that it would read are the run's"),
+        ("--config", not args.config, "it holds its own"),
+        (f"--role {args.role}", args.role == "student", "it holds the role that was exported"),
+        (f"--step {args.step}", args.step == "best", "it holds the step that was exported"),
+    )
+    for flag, holds, why in rules:
+        if not holds:
+            raise ConfigError(
+                f"{flag} cannot be had of the file {args.model}: {why}. Predict from the run (--run)."
+            )
 
 
 def _log_plainly() -> None:
@@ -210,6 +236,22 @@ def _labels_fitting(run: str | None) -> "Fitting":
 
 
 def _open(args: argparse.Namespace) -> "Detector":
+    detector = _open_file(args) if args.model else _open_trained(args)
+    if detector.trust is None:
+        sys.stderr.write(
+            f"{detector.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
+            "off a point is, and a find may be none. Train with data.validation to know.\n"
+        )
+    return detector
+
+
+def _open_file(args: argparse.Namespace) -> "Detector":
+    from tsal_dist.inference.whole_file import open_whole
+
+    return open_whole(args.model, args.threads)
+
+
+def _open_trained(args: argparse.Namespace) -> "Detector":
     from tsal_dist.config import load_config
     from tsal_dist.inference.session import open_detector
 
@@ -217,7 +259,7 @@ def _open(args: argparse.Namespace) -> "Detector":
     if decoding.companions:
         decoding = replace(decoding, fitting=_labels_fitting(args.run))
     with _progress("measuring how far scores can be trusted, once") as on_frame:
-        detector = open_detector(
+        return open_detector(
             run=args.run,
             weights=args.weights,
             role=args.role,
@@ -227,12 +269,6 @@ def _open(args: argparse.Namespace) -> "Detector":
             on_frame=on_frame,
             decoding=decoding,
         )
-    if detector.trust is None:
-        sys.stderr.write(
-            f"{detector.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
-            "off a point is, and a find may be none. Train with data.validation to know.\n"
-        )
-    return detector
 
 
 def _predict(

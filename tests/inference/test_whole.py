@@ -1,15 +1,13 @@
 """A detector with crop and decoder inside says what it says with ours around it, in torch and as a file."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from tests.inference.squares import SIDE_PX, FlagDetector, draw_flag, finder_of
+from tests.inference.squares import FlagDetector, draw_flag, finder_of
 from tsal_dist.config import load_config
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import CheckpointError, ConfigError
+from tsal_dist.inference import export_whole as page
 from tsal_dist.inference.export_whole import export_whole
 from tsal_dist.inference.trained import Trained
 from tsal_dist.inference.whole import WholeDetector
@@ -36,52 +34,54 @@ def test_it_says_what_the_finder_says():
     whole = WholeDetector(Trained(FlagDetector(), CONFIG, "flag"), known)
     image_HWC = draw_flag((80, 85), 52)
     look = finder.look(image_HWC, list(BOXES_N4))
-    points_NK2, expected_NK, score_NK = whole(
+    points_NK2, expected_NK, score_NK, agreement_N = whole(
         torch.from_numpy(rgb(image_HWC)), torch.from_numpy(BOXES_N4).float()
     )
     np.testing.assert_allclose(points_NK2, look.points_CK2, atol=0.4)
     np.testing.assert_allclose(score_NK, look.score_CK, atol=0.02)
+    np.testing.assert_allclose(agreement_N, look.agreement_C, atol=0.02)
     stated_NK = known.expected_px(score_NK.double()).numpy() / look.zoom_C[:, None]
     np.testing.assert_allclose(expected_NK, stated_NK, rtol=1e-4)
 
 
 def test_without_a_calibration_no_error_is_claimed():
     whole = WholeDetector(Trained(FlagDetector(), CONFIG, "flag"), None)
-    _, expected_NK, _ = whole(
+    _, expected_NK, _, _ = whole(
         torch.from_numpy(rgb(draw_flag((80, 85), 52))), torch.from_numpy(BOXES_N4).float()
     )
     assert expected_NK.isnan().all()
 
 
-# What a reader of the file needs: nothing of ours, and no torch.
-EXAMPLE = """
-import sys
-import numpy as np
-from onnxruntime import InferenceSession
-
-session = InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-image_HW3 = np.load(sys.argv[2])
-box_N4 = np.array([[52, 60, 108, 112]], np.float32)
-points_NK2, expected_px_NK, score_NK = session.run(None, {"image_HW3": image_HW3, "box_N4": box_N4})
-assert "torch" not in sys.modules and "tsal_dist" not in sys.modules
-np.save(sys.argv[3], points_NK2)
-"""
+@pytest.mark.parametrize("size_hw", [(90, 210), (300, 40)])
+def test_crops_of_all_boxes_are_those_of_each(size_hw):
+    """They are sampled as one grid."""
+    whole = WholeDetector(Trained(FlagDetector(), CONFIG, "flag"), None)
+    image_HW3 = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*size_hw, 3)).astype(np.uint8))
+    box_N4 = torch.from_numpy(BOXES_N4).float()
+    together, apart = whole(image_HW3, box_N4), [whole(image_HW3, box_14) for box_14 in box_N4.split(1)]
+    for one, parts in zip(together, zip(*apart, strict=True), strict=True):
+        torch.testing.assert_close(one, torch.cat(parts), equal_nan=True)
 
 
 @pytest.mark.slow
-def test_the_file_needs_a_runtime_and_nothing_else(tmp_path):
+def test_a_file_that_says_something_else_is_not_left(tmp_path, monkeypatch):
+    """As if the exporter had lost something: other numbers come back."""
+    pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     trained = Trained(build_detector("lite", 4).eval(), CONFIG, "fresh")
     path = tmp_path / "new" / "w.onnx"
     assert export_whole(trained, path, None) < 0.05
-    image_HW3 = np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX + 30, 3)).astype(np.uint8)
-    np.save(tmp_path / "image.npy", image_HW3)
-    argv = [str(path), str(tmp_path / "image.npy"), str(tmp_path / "points.npy")]
-    subprocess.run([sys.executable, "-c", EXAMPLE, *argv], check=True, cwd=tmp_path, timeout=120)
-    with torch.no_grad():
-        box_N4 = torch.from_numpy(BOXES_N4[:1]).float()
-        points_NK2, _, _ = WholeDetector(trained, None)(torch.from_numpy(image_HW3), box_N4)
-    np.testing.assert_allclose(np.load(tmp_path / "points.npy"), points_NK2, atol=0.05)
+    written = path.read_bytes()
+    write_graph = page.write_graph
+
+    def write_wrong(*words):
+        run = write_graph(*words)
+        return lambda inputs: [array + 0.06 for array in run(inputs)]
+
+    monkeypatch.setattr(page, "write_graph", write_wrong)
+    with pytest.raises(CheckpointError, match=r"its points differ by 0\.0\d+ px and its scores by 0\.06"):
+        export_whole(trained, path, None)
+    assert path.read_bytes() == written, "the file that was there before"
 
 
 def test_only_onnx_is_whole(tmp_path):

@@ -8,19 +8,17 @@ Graphs take any number of normalised crops and give heatmaps, centre map and off
 """
 
 import json
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tsal_dist import __version__
-from tsal_dist.errors import CheckpointError, MissingExtra
+from tsal_dist.errors import CheckpointError
+from tsal_dist.inference.graph_file import write_graph
 from tsal_dist.inference.trained import CONFIG_NOTE, Trained, load_weights
 from tsal_dist.inference.trust import Trust
 from tsal_dist.models.input import normalize
@@ -59,6 +57,7 @@ def export(trained: Trained, path: Path, trust: Trust | None = None) -> float:
         ".pt2": _write_program,
     }
     check_file("--out", path, ENDINGS)
+    trained.model.cpu()  # measuring may have left it on a GPU
     with written_whole(path) as aside:
         reloaded = writers[path.suffix.lower()](trained, aside)
         difference = compare(trained.model, reloaded, trained.config.model.crop_px)
@@ -90,56 +89,20 @@ def _write_tensors(trust: Trust | None, trained: Trained, path: Path) -> Reloade
 
 def _write_program(trained: Trained, path: Path) -> Reloaded:
     example = (_random_crops(2, trained.config.model.crop_px),)
-    program = torch.export.export(PlainOutputs(trained.model), example, dynamic_shapes=_any_count())
+    any_count = {INPUT: {0: torch.export.Dim("frames")}}
+    program = torch.export.export(PlainOutputs(trained.model), example, dynamic_shapes=any_count)
     torch.export.save(program, path)
     again = torch.export.load(path).module()
     return lambda crops_N3HW: list(again(crops_N3HW))
 
 
 def _write_onnx(trained: Trained, path: Path) -> Reloaded:
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  (torch's exporter needs it and would fail halfway)
-    except ImportError as error:
-        raise MissingExtra(error.name or "onnx", "export", "An ONNX file") from None
-    example = (_random_crops(2, trained.config.model.crop_px),)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
-        torch.onnx.export(
-            PlainOutputs(trained.model),
-            example,
-            path,
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=_any_count(),
-            external_data=False,
-            verbose=False,
-        )
-    graph = onnx.load(path)
-    onnx.helper.set_model_props(graph, {CONFIG_NOTE: json.dumps(trained.config.model_dump(mode="json"))})
-    onnx.save(graph, path)
-    run = _onnx_runner(path)
-    return lambda crops_N3HW: [
-        torch.from_numpy(np.asarray(each)) for each in run({INPUT: crops_N3HW.numpy()})
-    ]
-
-
-def _onnx_runner(path: Path) -> Callable[[dict[str, Any]], list[Any]]:
-    """The runtime where it is installed, else the slow evaluator that defines what a graph means."""
-    try:
-        from onnxruntime import InferenceSession
-    except ImportError:
-        from onnx.reference import ReferenceEvaluator
-
-        evaluator = ReferenceEvaluator(str(path))
-        return lambda inputs: list(evaluator.run(None, inputs))
-    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda inputs: list(session.run(None, inputs))
-
-
-def _any_count() -> dict[str, dict[int, Any]]:
-    return {INPUT: {0: torch.export.Dim("frames")}}
+    example_N3HW = _random_crops(2, trained.config.model.crop_px)
+    note = {CONFIG_NOTE: json.dumps(trained.config.model_dump(mode="json"))}
+    run = write_graph(
+        PlainOutputs(trained.model), path, {INPUT: (example_N3HW, {0: "frames"})}, OUTPUTS, note
+    )
+    return lambda crops_N3HW: [torch.from_numpy(each) for each in run({INPUT: crops_N3HW})]
 
 
 def _random_crops(count: int, crop_px: int) -> Tensor:

@@ -1,64 +1,71 @@
 """An ONNX file that takes pictures and boxes and gives points: checked against the detector before anyone gets it."""
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from tsal_dist.errors import CheckpointError, MissingExtra
+from tsal_dist.errors import CheckpointError
+from tsal_dist.inference.graph_file import Runner, write_graph
 from tsal_dist.inference.trained import CONFIG_NOTE, Trained
 from tsal_dist.inference.trust import Trust
 from tsal_dist.inference.whole import WholeDetector
+from tsal_dist.inference.whole_note import INPUTS, OUTPUTS, WholeNote
 from tsal_dist.outputs import check_file, written_whole
+from tsal_dist.records import Layout
 
-INPUTS, OUTPUTS = ("image_HW3", "box_N4"), ("points_NK2", "expected_px_NK", "score_NK")
 TOLERANCE_PX = 0.05
-"""Largest difference of a point from torch's that a file may have, on a picture of another size than it was made with."""
+"""Largest difference of a point, or of its expected error, from torch's that a file may have, on a picture of another size than it was made with."""
+TOLERANCE = 0.01
+"""Likewise of a score, and of how alike the two descriptions of the points are."""
 
 
 def export_whole(trained: Trained, path: Path, trust: Trust | None) -> float:
-    """Write `path`, an .onnx; the largest difference of a point found, in pixels. A wrong file is not left."""
+    """Write `path`, an .onnx; the largest difference of a point or its expected error found, in pixels. A wrong file is not left."""
     check_file("--out", path, (".onnx",))
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  (torch's exporter needs it and would fail halfway)
-        from onnxruntime import InferenceSession
-    except ImportError as error:
-        raise MissingExtra(error.name or "onnx", "export", "An ONNX file") from None
-    whole = WholeDetector(trained, trust.calibration if trust else None).eval()
-    any_size = {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}
+    # Measuring may have left the net on a GPU.
+    whole = WholeDetector(trained, trust.calibration if trust else None).eval().cpu()
+    image_HW3, box_N4 = _example(120, 160, trained.config.model.crop_px)
+    inputs = {INPUTS[0]: (image_HW3, {0: "height", 1: "width"}), INPUTS[1]: (box_N4, {0: "boxes"})}
+    config = {CONFIG_NOTE: json.dumps(trained.config.model_dump(mode="json"))}
     with written_whole(path) as aside:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's own deprecations
-            torch.onnx.export(
-                whole,
-                _example(120, 160, trained.config.model.crop_px),
-                aside,
-                dynamo=True,
-                input_names=list(INPUTS),
-                output_names=list(OUTPUTS),
-                dynamic_shapes=dict(zip(INPUTS, (any_size, {0: torch.export.Dim("boxes")}), strict=True)),
-                external_data=False,
-                verbose=False,
-            )
-        graph = onnx.load(aside)
-        note = json.dumps(trained.config.model_dump(mode="json"))
-        onnx.helper.set_model_props(graph, {CONFIG_NOTE: note, "name": trained.name})
-        onnx.save(graph, aside)
-        session = InferenceSession(str(aside), providers=["CPUExecutionProvider"])
-        image_HW3, box_N4 = _example(90, 210, trained.config.model.crop_px)
-        found = session.run(None, dict(zip(INPUTS, (image_HW3.numpy(), box_N4.numpy()), strict=True)))
-        with torch.no_grad():
-            expected = whole(image_HW3, box_N4)
-        difference_px = float(np.abs(np.asarray(found[0]) - expected[0].numpy()).max())
-        if not difference_px <= TOLERANCE_PX:
+        notes = config | note_of(trained, trust).to_metadata()
+        run = write_graph(whole, aside, inputs, OUTPUTS, notes)
+        difference_px, difference = compare(whole, run, trained.config.model.crop_px)
+        if not (difference_px <= TOLERANCE_PX and difference <= TOLERANCE):
             raise CheckpointError(
-                f"{path} was not written: reloaded, its points differ by {difference_px:.2g} px, where "
-                f"{TOLERANCE_PX:g} is allowed. Export the maps instead (without --whole) and report this."
+                f"{path} was not written: reloaded, its points differ by {difference_px:.2g} px and its scores by "
+                f"{difference:.2g}, where {TOLERANCE_PX:g} and {TOLERANCE:g} are allowed. Export the maps instead "
+                f"(without --whole) and report this."
             )
     return difference_px
+
+
+def note_of(trained: Trained, trust: Trust | None) -> WholeNote:
+    """What the file says of itself."""
+    model = trained.config.model
+    layout = Layout(model.layout.names, model.layout.skeleton)
+    presence = trust.presence if trust else None
+    expand = trained.config.data.box_expand
+    return WholeNote(trained.name, model.num_points, layout, model.crop_px, expand, presence)
+
+
+@torch.no_grad()
+def compare(whole: WholeDetector, run: Runner, crop_px: int) -> tuple[float, float]:
+    """Largest difference of a point or its expected error, in pixels, and of a score or an agreement."""
+    image_HW3, box_N4 = _example(90, 210, crop_px)
+    ours = dict(zip(OUTPUTS, whole(image_HW3, box_N4), strict=True))
+    theirs = dict(zip(OUTPUTS, run({INPUTS[0]: image_HW3, INPUTS[1]: box_N4}), strict=True))
+    off = {name: _furthest(ours[name].numpy(), theirs[name]) for name in OUTPUTS}
+    return max(off["points_NK2"], off["expected_px_NK"]), max(off["score_NK"], off["agreement_N"])
+
+
+def _furthest(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> float:
+    """Largest difference; what is no number on both sides is the same."""
+    both = np.isnan(ours) & np.isnan(theirs)
+    return float(np.abs(np.where(both, 0, theirs - ours)).max())
 
 
 def _example(height: int, width: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,13 +1,15 @@
 """A detector with everything around it inside: a picture and boxes in, points and expected errors out.
 
 What `Finder` does with OpenCV is done here with tensors, so that it can be exported: a runtime in any language then needs
-neither our crops nor our decoding. Axes: N boxes, K points, G knots of the calibration.
+neither our crops nor our decoding. Axes: N boxes, K points, G knots of the calibration, P pixels of a
+crop, R rows of all crops.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsal_dist.geometry.center import agreement
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.inference.trained import Trained
 from tsal_dist.metrics.calibration import Calibration
@@ -16,7 +18,7 @@ from tsal_dist.models.input import MEAN_RGB, STD_RGB
 
 
 class WholeDetector(nn.Module):
-    """RGB image_HW3 in bytes and box_N4 to points_NK2 and expected_px_NK in the image's pixels, and score_NK."""
+    """RGB image_HW3 in bytes and box_N4 to points_NK2 and expected_px_NK in the image's pixels, score_NK and agreement_N."""
 
     mean_3: Tensor
     std_3: Tensor
@@ -30,6 +32,7 @@ class WholeDetector(nn.Module):
         self.model = trained.model
         self.stride = stride_of(trained.model)
         self.size_px, self.radius = trained.config.model.crop_px, trained.config.model.decode_radius
+        self.sigma_px = trained.config.train.loss.sigma_px
         self.grown = 1 + 2 * trained.config.data.box_expand
         self.register_buffer("mean_3", 255 * torch.tensor(MEAN_RGB))
         self.register_buffer("std_3", 255 * torch.tensor(STD_RGB))
@@ -39,7 +42,7 @@ class WholeDetector(nn.Module):
         self.register_buffer("first_K", table_KG[:, 0])
         self.register_buffer("slope_KG", table_KG.diff(dim=1) / knot_G.diff().clamp_min(1e-9))
 
-    def forward(self, image_HW3: Tensor, box_N4: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image_HW3: Tensor, box_N4: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         center_N12 = ((box_N4[:, :2] + box_N4[:, 2:]) / 2).unsqueeze(1)
         side_N = (box_N4[:, 2:] - box_N4[:, :2]).amax(1) * self.grown
         step_N11 = (side_N / self.size_px)[:, None, None]  # pixels of the image per pixel of the crop
@@ -48,7 +51,8 @@ class WholeDetector(nn.Module):
         output = self.model((crop_N3hw - self.mean_3[:, None, None]) / self.std_3[:, None, None])
         points_NK2, score_NK = decode_heatmap(output[0][-1, :, :-1], self.stride, self.radius, squared=True)
         expected_NK = self._expected(score_NK) * step_N11[:, :, 0]
-        return (points_NK2 - middle) * step_N11 + center_N12, expected_NK, score_NK
+        agreement_N = agreement(points_NK2, output[1], output[2], self.stride, self.sigma_px)
+        return (points_NK2 - middle) * step_N11 + center_N12, expected_NK, score_NK, agreement_N
 
     def _crop(self, image_HW3: Tensor, center_N12: Tensor, step_N11: Tensor, middle: float) -> Tensor:
         """Bilinear, black beyond the image's edge."""
@@ -61,9 +65,11 @@ class WholeDetector(nn.Module):
                 torch.ones_like(axis[0]) * (image_HW3.shape[0] - 1),
             ]
         )
-        grid_Nhw2 = (2 * from_NP2 / last_2 - 1).reshape(-1, self.size_px, self.size_px, 2)
-        image_N3HW = image_HW3.float().permute(2, 0, 1).unsqueeze(0).expand(grid_Nhw2.shape[0], -1, -1, -1)
-        return F.grid_sample(image_N3HW, grid_Nhw2, padding_mode="zeros", align_corners=True)
+        # One grid, with the crops one below the other: a picture per crop would be a large one copied many times.
+        grid_1Rw2 = (2 * from_NP2 / last_2 - 1).reshape(1, -1, self.size_px, 2)
+        image_13HW = image_HW3.float().permute(2, 0, 1).unsqueeze(0)
+        crop_3Rw = F.grid_sample(image_13HW, grid_1Rw2, padding_mode="zeros", align_corners=True)[0]
+        return crop_3Rw.reshape(3, -1, self.size_px, self.size_px).transpose(0, 1)
 
     def _expected(self, score_NK: Tensor) -> Tensor:
         """The calibration's straight pieces, added up as far as the score reaches: in pixels of the crop."""
