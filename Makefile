@@ -16,7 +16,7 @@ help: ## list the targets
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (once; minutes on a first run; what pip says is in .venv/install.log) ..."
 	@{ $(BIN)/python -m pip install --upgrade pip setuptools wheel \
-		&& $(BIN)/python -m pip install -c constraints.txt -e '.[report,dev,export,tune,video,pretrained]' \
+		&& $(BIN)/python -m pip install -c constraints.txt -e '.[report,dev,export,tune,video,pretrained,wandb,mlflow]' \
 		&& $(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[deepspeed]'; \
 	} > .venv/install.log 2>&1 || { tail -n 20 .venv/install.log; exit 1; }
 	@touch $@

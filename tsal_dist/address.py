@@ -20,6 +20,11 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+def is_secret(name: str) -> bool:
+    """Whether what goes by this name is likely to be a secret."""
+    return bool(_SECRET.search(name))
+
+
 def refuse_secrets(text: str, what: str) -> str:
     """`text`, or ConfigError where a URL in it has a password, a key or a signature. The message does not repeat it."""
     for url in text.split("::") if is_url(text) else ():  # fsspec chains URLs
@@ -48,5 +53,5 @@ def _secret_in(url: str) -> str:
     # Elsewhere a name before the @ is a container, a region or a login; on the web it is a token.
     if user and parts.scheme.lower() in ("http", "https"):
         return "a token before the @"
-    named = [name for name, _ in query if _SECRET.search(name)]
+    named = [name for name, _ in query if is_secret(name)]
     return f"the parameter {named[0]!r}" if named else ""

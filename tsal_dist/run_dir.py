@@ -14,6 +14,8 @@ checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its na
 checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 metrics/<role>.jsonl            one line per logged step
+metrics/<service>-<role>.json   how much of it a tracking service was told; .log has why it was not, .lock who tells
+metrics/mlflow.json             the id that MLflow drew for this run; written once
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
 code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
@@ -98,6 +100,13 @@ class RunDir:
 
     def metrics(self, name: str) -> Path:
         return self.root / "metrics" / f"{name}.jsonl"
+
+    def forwarding(self, service: str, role: str, ending: str) -> Path:
+        return self.root / "metrics" / f"{service}-{role}.{ending}"
+
+    @property
+    def mlflow_json(self) -> Path:
+        return self.root / "metrics" / "mlflow.json"
 
     def trust(self, role: str, step: int) -> Path:
         return self.root / "trust" / f"{role}-{step}.safetensors"

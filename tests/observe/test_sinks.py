@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tsal_dist.config.runtime import LogConfig
 from tsal_dist.errors import MissingExtra
 from tsal_dist.observe.sinks import JsonlSink, open_sinks, read_metrics
 from tsal_dist.run_dir import RunDir
@@ -69,7 +70,7 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    sink = open_sinks(RunDir(tmp_path), "student", tensorboard=True)
+    sink = open_sinks(RunDir(tmp_path), "student", LogConfig(tensorboard=True))
     sink.write(7, {"loss": 0.25})
     sink.close()
     events = EventAccumulator(str(tmp_path / "metrics" / "tensorboard" / "student"))
@@ -81,7 +82,7 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
 def test_without_tensorboard_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tsal_dist\[report\]'"):
-        open_sinks(RunDir(tmp_path), "student", tensorboard=True)
+        open_sinks(RunDir(tmp_path), "student", LogConfig(tensorboard=True))
 
 
 def test_lines_that_no_sink_has_written_are_left_out(tmp_path):

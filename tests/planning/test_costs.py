@@ -2,8 +2,9 @@
 
 import pytest
 
+from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError, TrainingError
-from tsal_dist.planning.costs import keep_rate, read_costs
+from tsal_dist.planning.costs import STEADY, keep_rate, read_costs
 
 
 def lines(steps, published, student_s, teacher_s, publish_s, absorb_s):
@@ -43,3 +44,10 @@ def test_the_keep_rate_is_what_came_of_what_was_committed():
     assert keep_rate([{"step": 1}, *said, {"validation/nme": 0.1}]) == pytest.approx(0.75)
     with pytest.raises(ConfigError, match="no labels yet"):
         keep_rate([{"queue/delivered": 0.0, "queue/trimmed": 0.0}])
+
+
+def test_a_probe_is_told_to_no_service():
+    chosen = ("runtime.log.wandb=true", "runtime.log.mlflow=true")
+    log = load_config([], [*chosen, *STEADY]).runtime.log
+    assert not log.wandb
+    assert not log.mlflow

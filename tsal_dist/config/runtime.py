@@ -152,6 +152,17 @@ class LogConfig(Section):
     tensorboard: bool = False
     """Also write TensorBoard events; needs the extra `report`."""
 
+    wandb: bool = False
+    """Also tell Weights & Biases, a run for each role in one group; needs the extra of that name, and what
+    `wandb login` or WANDB_API_KEY says. `WANDB_MODE=offline` keeps it in `metrics/wandb/` for `wandb sync`."""
+
+    mlflow: bool = False
+    """Also tell the MLflow server that MLFLOW_TRACKING_URI names, one run for both roles; needs the extra of that
+    name."""
+
+    project: str = Field("tsal_dist", pattern=r"^[\w.-]{1,128}$")
+    """W&B's project and MLflow's experiment."""
+
 
 class RuntimeConfig(Section):
     """Processes and the files between them."""

@@ -1,4 +1,4 @@
-"""Where metrics go: a JSONL file always, TensorBoard when asked; another place is another `write` and `close`."""
+"""Where metrics go: a JSONL file always, elsewhere when asked; another place is another `write` and `close`."""
 
 import json
 import math
@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from tsal_dist.config.runtime import LogConfig
 from tsal_dist.errors import MissingExtra
 from tsal_dist.exchange.lines import Lines
 from tsal_dist.json_object import read_object
+from tsal_dist.observe.service_sink import ServiceSink
 from tsal_dist.run_dir import RunDir
 
 Numbers = Mapping[str, float]
@@ -26,12 +28,19 @@ class Sink(Protocol):
         """Put everything on disk."""
 
 
-def open_sinks(run_dir: RunDir, role: str, tensorboard: bool = False) -> Sink:
-    """The sinks of one role's run, as one."""
+def open_sinks(run_dir: RunDir, role: str, chosen: LogConfig | None = None) -> Sink:
+    """The sinks of one role's run, as one: the file, and those that were chosen."""
+    chosen = chosen or LogConfig()
     sinks: list[Sink] = []
-    if tensorboard:
+    if chosen.tensorboard:
         sinks.append(TensorBoardSink(run_dir.metrics(role).parent / "tensorboard" / role))
-    return AllSinks([*sinks, JsonlSink(run_dir.metrics(role))])
+    sinks.append(JsonlSink(run_dir.metrics(role)))
+    # After the file's, in which services find their numbers.
+    if chosen.wandb:
+        sinks.append(ServiceSink(run_dir, role, "wandb", chosen.project))
+    if chosen.mlflow:
+        sinks.append(ServiceSink(run_dir, role, "mlflow", chosen.project))
+    return AllSinks(sinks)
 
 
 class AllSinks:

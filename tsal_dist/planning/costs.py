@@ -29,6 +29,8 @@ STEADY = (
     f"train.steps={NEVER}",
     f"runtime.log.evaluate_every={NEVER}",
     f"runtime.checkpoint.every={NEVER}",
+    "runtime.log.wandb=false",  # a probe is nobody's run
+    "runtime.log.mlflow=false",
 )
 """What makes a run's first steps like any later ones. Evaluation and checkpoints cost either topology the same."""
 

@@ -320,9 +320,7 @@ def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
 
 
 def _sink(context: ProcessContext, role: str) -> Sink | None:
-    return (
-        open_sinks(context.run.dir, role, context.config.runtime.log.tensorboard) if context.leads else None
-    )
+    return open_sinks(context.run.dir, role, context.config.runtime.log) if context.leads else None
 
 
 def _student_step(context: ProcessContext) -> int | None:
