@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from tsal_dist.config import load_config
 from tsal_dist.config.runtime import LogConfig
 from tsal_dist.errors import ConfigError, MissingExtra
 from tsal_dist.observe import service_sink
+from tsal_dist.observe.services import MlflowService
 from tsal_dist.observe.sinks import open_sinks, read_metrics
 from tsal_dist.run_dir import RunDir
 
@@ -193,6 +195,7 @@ def test_a_run_of_two_processes_is_told_while_both_write(tmp_path, faces, offlin
     folder = train(
         faces, tmp_path / "run", "method.name=mean_teacher", "runtime.topology=split", *chosen, world=2
     )
+    assert [path.read_text() for path in folder.glob("metrics/*-*.log")] == []
     (run,) = [run for run in tracked() if run["stage"] == "active"]
     assert run["status"] == "FINISHED"
     assert run["metrics"]["student/loss/total"]
@@ -221,6 +224,38 @@ def stand_in(tmp_path, monkeypatch):
         monkeypatch.setattr(service_sink, "find_spec", lambda name: json.__spec__)
 
     return stand_in
+
+
+def test_what_fails_while_the_role_leaves_is_tried_once_more(tmp_path, stand_in, caplog):
+    # cat ends when the role leaves.
+    stand_in(f"cat; mkdir {tmp_path}/first && exit 3; mkdir {tmp_path}/second")
+    open_sinks(RunDir(tmp_path), "student", WANDB).close()
+    assert (tmp_path / "second").is_dir()
+    (record,) = caplog.records
+    assert "its process ended with code 3" in record.getMessage()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's own imports
+def test_the_other_role_may_make_the_experiment_first():
+    need("mlflow", "the extra `mlflow`")
+    from mlflow.exceptions import MlflowException
+
+    class Server:
+        """There the experiment comes to be between a look and an attempt to make it."""
+
+        made = False
+
+        def get_experiment_by_name(self, name):
+            return SimpleNamespace(experiment_id=7) if self.made else None
+
+        def create_experiment(self, name):
+            self.made = True
+            raise MlflowException(f"Experiment {name} already exists")
+
+    service = object.__new__(MlflowService)
+    service._client = Server()
+    assert service._experiment("faces") == "7"
 
 
 def test_a_process_that_does_not_leave_is_ended(tmp_path, stand_in, monkeypatch, caplog):
@@ -268,7 +303,7 @@ def test_a_process_that_fails_is_started_again_each_time_later(tmp_path, stand_i
         clock.sleep(1)
     assert started == [0, 60, 61 + 120], "each time from when it was seen to have failed"
     sink.close()
-    assert len(started) == 4, "the last chance for now"
+    assert len(started) == 5, "the last chance for now, and one for what went wrong just then"
     (record,) = caplog.records
     assert "its process ended with code 3" in record.getMessage()
 

@@ -64,20 +64,30 @@ class ServiceSink:
             self._start()
 
     def close(self) -> None:
-        """Let the process tell the rest, within a time."""
+        """Let the process tell the rest, within a time. One that fails meanwhile is started once more: the service may be
+        back, and this is the last chance for now."""
+        until_s = self._clock.now_s() + WAIT_S
+        if not self._told_the_rest(until_s):
+            self._told_the_rest(until_s)
+
+    def _told_the_rest(self, until_s: float) -> bool:
         self._look()
         if self._process is None:
-            self._start()  # the service may be back, and this is the last chance for now
-        if self._process is None:
-            return
-        _close_input(self._process)
+            self._start()
+        process = self._process
+        if process is None:
+            return False
+        _close_input(process)
         try:
-            self._process.wait(WAIT_S)
+            process.wait(max(0.0, until_s - self._clock.now_s()))
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             self._warn(f"it did not take the rest within {WAIT_S:g} s")
+            self._process = None
+            return True  # there is no time left to try
         self._look()
+        return process.returncode == 0
 
     def _start(self) -> None:
         try:

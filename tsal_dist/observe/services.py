@@ -149,8 +149,17 @@ class MlflowService:
         return str(run.info.run_id)
 
     def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = self._client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self._client.create_experiment(name))
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except MlflowException:
+                found = self._client.get_experiment_by_name(name)
+                if found is None:  # else the other role was first
+                    raise
+        return str(found.experiment_id)
 
     def tell(self, lines: Sequence[Told]) -> None:
         from mlflow.entities import Metric
