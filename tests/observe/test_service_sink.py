@@ -3,6 +3,7 @@
 The packages are the real ones, told to stay on this machine.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -195,22 +196,21 @@ def test_a_run_of_two_processes_is_told_while_both_write(tmp_path, faces, offlin
     folder = train(
         faces, tmp_path / "run", "method.name=mean_teacher", "runtime.topology=split", *chosen, world=2
     )
+    for lock in folder.glob("metrics/*.lock"):
+        with open(lock, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # each role has waited until all was told
     assert [path.read_text() for path in folder.glob("metrics/*-*.log")] == []
     (run,) = [run for run in tracked() if run["stage"] == "active"]
     assert run["status"] == "FINISHED"
     assert run["metrics"]["student/loss/total"]
     assert run["metrics"]["teacher/speed/labels_per_s"]
     for role in ("teacher", "student"):
+        lines = [json.loads(text) for text in RunDir(folder).metrics(role).read_text().splitlines()]
         for name in ("speed/labels_per_s", "loss/total"):
-            written = [
-                [line["step"], line[name]]
-                for line in read_metrics(RunDir(folder).metrics(role))
-                if line.get(name) is not None
-            ]
-            assert run["metrics"].get(f"{role}/{name}", []) == sorted(written)
+            written = sorted([line["step"], line[name]] for line in lines if line.get(name) is not None)
+            assert run["metrics"].get(f"{role}/{name}", []) == written
         (file,) = folder.glob(f"metrics/wandb/offline-run-*/run-*-{role}.wandb")
-        steps = [row["step"] for row in wandb_rows(wandb_records(file))]
-        assert steps == [line["step"] for line in read_metrics(RunDir(folder).metrics(role))]
+        assert [row["step"] for row in wandb_rows(wandb_records(file))] == [line["step"] for line in lines]
 
 
 @pytest.fixture

@@ -283,6 +283,9 @@ def _teacher_links(
         limited=not in_turns,
     )
     leaving.callback(teacher.close)
+    sink = _sink(context, "teacher")
+    if sink:
+        leaving.callback(sink.close)
     return TeacherLinks(
         teacher=teacher,
         judged=Inference(build_model(config), config.runtime.teacher, role_rank.device),
@@ -294,7 +297,7 @@ def _teacher_links(
         require_current=context.require_current,
         handshake=handshake,
         end=end,
-        sink=_sink(context, "teacher"),
+        sink=sink,
         progress=leaving.enter_context(Progress(run.dir)) if alone and context.leads else None,
     )
 
