@@ -17,7 +17,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.observe.services import ID, alive, make_run, wandb_records, wandb_rows
-from tests.roles.short_runs import train
+from tests.ranks import run_ranks
+from tests.roles.short_runs import train_rank, words
 from tsal_dist.config import load_config
 from tsal_dist.config.runtime import LogConfig
 from tsal_dist.errors import ConfigError, MissingExtra
@@ -193,9 +194,11 @@ def test_no_key_is_a_warning_with_the_way_out(tmp_path, offline, monkeypatch, ca
 def test_a_run_of_two_processes_is_told_while_both_write(tmp_path, faces, offline, tracked):
     assert tracked() == []  # the database is there before two processes could both make it
     chosen = ["runtime.log.wandb=true", "runtime.log.mlflow=true", "runtime.log.project=faces"]
-    folder = train(
-        faces, tmp_path / "run", "method.name=mean_teacher", "runtime.topology=split", *chosen, world=2
-    )
+    folder = tmp_path / "run"
+    argv = words(faces, folder, "method.name=mean_teacher", "runtime.topology=split", *chosen)
+    # Their own environment is that of whoever started their server, maybe before this test.
+    env = {name: value for name, value in os.environ.items() if name.startswith(("WANDB_", "MLFLOW_"))}
+    assert run_ranks(train_rank, 2, argv, group=False, env=env) == [0, 0]
     for lock in folder.glob("metrics/*.lock"):
         with open(lock, "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # each role has waited until all was told
