@@ -11,9 +11,11 @@ FACE = Task(points=68, crop_px=256, stride=4, radius=4, sigma_px=6.0, clip_frame
 
 
 def summary(name: str) -> str:
-    """One line and the bytes."""
+    """One line, the bytes, and what can be set."""
     method = find_method(name)
-    return f"{name:24} {method.line}\n{'':24} {_cost(method)}"
+    known = ", ".join(method.settings.model_fields)
+    lines = [method.line, _cost(method), *([f"settings: {known}"] if known else [])]
+    return f"{name:24} " + f"\n{'':25}".join(lines)
 
 
 def describe(name: str) -> str:
