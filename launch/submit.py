@@ -46,8 +46,7 @@ def main(argv: list[str]) -> int:
     return {"slurm": submit_slurm, "k8s": submit_k8s}[target](argv[1:])
 
 
-def submit_slurm(argv: list[str]) -> int:
-    """One sbatch job; in `detached` one for each role."""
+def build_slurm_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m launch.submit slurm")
     _add_shared_words(parser)
     add_mode_words(parser)
@@ -87,7 +86,12 @@ def submit_slurm(argv: list[str]) -> int:
         help="copy the shards to DIR on every machine first, such as /tmp or '$TMPDIR'",
     )
     add("--snapshot", action="store_true", help="run a copy of the code as it is now, kept with the run")
-    args = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def submit_slurm(argv: list[str]) -> int:
+    """One sbatch job; in `detached` one for each role."""
+    args = build_slurm_parser().parse_intermixed_args(argv)
 
     for words in (args.setup, *args.option, *args.teacher_option):
         _refuse_secrets(words)

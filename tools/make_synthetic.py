@@ -12,8 +12,7 @@ from pathlib import Path
 from tsal_dist.cli import run_entry
 
 
-def main(argv: list[str]) -> int:
-    """Parse, render, report."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,7 +33,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; changes no byte (1)")
     parser.add_argument("--clean", action="store_true", help="replace synthetic data that is already there")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Parse, render, report."""
+    args = build_parser().parse_args(argv)
 
     from tsal_dist.synthetic.dataset import DatasetSpec, write_dataset
 

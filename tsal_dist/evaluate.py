@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from tsal_dist.inference.trained import Trained
 
 
-def main(argv: list[str]) -> int:
-    """Evaluate one or both roles of some runs on the same frames."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("evaluate"),
         description=__doc__,
@@ -46,7 +45,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--plots", metavar="DIR", help="also draw CED, per-landmark errors, worst and best frames"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Evaluate one or both roles of some runs on the same frames."""
+    args = build_parser().parse_args(argv)
     if args.json:
         check_file("--json", args.json)
     if args.plots:

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from tsal_dist.recipes.api import Recipe
 
 
-def main(argv: list[str]) -> int:
-    """Parse, plan, and hand over to the loop of this process's role."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("train"),
         description=__doc__,
@@ -87,8 +86,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="settings that win over the files"
     )
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Parse, plan, and hand over to the loop of this process's role."""
     # The two kinds of words may stand in any order: launchers append overrides, people append flags.
-    args = parser.parse_intermixed_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     if args.resume and "=" in args.resume and not Path(args.resume).exists():
         # `--resume section.key=value`: the word after the flag was a setting.
         args.overrides, args.resume = [args.resume, *args.overrides], ""

@@ -28,7 +28,10 @@ from typing import TYPE_CHECKING
 from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tsal_dist.data.shard_set import ShardSet
+    from tsal_dist.shards.manifest import Shard
 
 CROP_PX = 256
 
@@ -80,6 +83,20 @@ def main(argv: list[str]) -> int:
 
 def make_shards(folder: Path, frames: int, width: int, height: int) -> None:
     """Four shards of textured frames, about 1.5 bits per pixel as video frames have at this quality."""
+    import numpy as np
+
+    from tsal_dist.shards.manifest import build_manifest, encode_manifest
+
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    shards = tuple(_make_shard(folder, number, frames // 4, (width, height), rng) for number in range(4))
+    manifest = build_manifest("train", "bench", "300w-68", 68, shards)
+    (folder / "manifest.json").write_bytes(encode_manifest(manifest))
+
+
+def _make_shard(
+    folder: Path, number: int, frames: int, size_px: tuple[int, int], rng: "np.random.Generator"
+) -> "Shard":
     import hashlib
 
     import cv2
@@ -89,57 +106,43 @@ def make_shards(folder: Path, frames: int, width: int, height: int) -> None:
     from tsal_dist.pack.write import TarFile, build_segments
     from tsal_dist.shards.frames import FrameRow, encode_frames
     from tsal_dist.shards.index import encode_index
-    from tsal_dist.shards.manifest import Shard, build_manifest, encode_manifest
+    from tsal_dist.shards.manifest import Shard
     from tsal_dist.shards.names import frame_key
 
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    box = (0.3 * width, 0.2 * height, 0.7 * width, 0.8 * height)
-    records = []
-    for number in range(4):
-        name = f"bench-{number}"
-        tar, rows = TarFile(folder / f"{name}.tar"), []
-        for frame in range(frames // 4):
-            noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-            image = cv2.GaussianBlur(noise, (0, 0), 2.0)
-            jpg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-            points = (rng.random((68, 2)) * [width, height]).astype(np.float32)
-            row = FrameRow(
-                video=f"video{number}",
-                frame=frame,
-                index=frame,
-                size_px=(width, height),
-                source_size_px=(width, height),
-                box=box,
-                face_px=0.4 * width,
-                points_K2=points,
-                visible_K=np.ones(68, np.uint8),
-            )
-            tar.add(frame_key(row.video, frame), memoryview(jpg.tobytes()), encode_label(row))
-            rows.append(row)
-        index, tar_sha256 = tar.finish()
-        (folder / f"{name}.idx").write_bytes(encode_index(index, tar.size_bytes))
-        (folder / f"{name}.parquet").write_bytes(encode_frames(rows, 68))
-        files = [
-            hashlib.sha256((folder / f"{name}.{kind}").read_bytes()).hexdigest()
-            for kind in ("idx", "parquet")
-        ]
-        records.append(
-            Shard(
-                name=name,
-                plan="bench",
-                frames=len(rows),
-                labelled=len(rows),
-                failed=0,
-                tar_bytes=tar.size_bytes,
-                tar_sha256=tar_sha256,
-                idx_sha256=files[0],
-                parquet_sha256=files[1],
-                segments=build_segments(rows, frozenset()),
-            )
+    name, (width, height) = f"bench-{number}", size_px
+    tar, rows = TarFile(folder / f"{name}.tar"), []
+    for frame in range(frames):
+        noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        jpg = cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 2.0), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+        row = FrameRow(
+            video=f"video{number}",
+            frame=frame,
+            index=frame,
+            size_px=size_px,
+            source_size_px=size_px,
+            box=(0.3 * width, 0.2 * height, 0.7 * width, 0.8 * height),
+            face_px=0.4 * width,
+            points_K2=(rng.random((68, 2)) * [width, height]).astype(np.float32),
+            visible_K=np.ones(68, np.uint8),
         )
-    manifest = build_manifest("train", "bench", "300w-68", 68, tuple(records))
-    (folder / "manifest.json").write_bytes(encode_manifest(manifest))
+        tar.add(frame_key(row.video, frame), memoryview(jpg.tobytes()), encode_label(row))
+        rows.append(row)
+    index, tar_sha256 = tar.finish()
+    parts = {"idx": encode_index(index, tar.size_bytes), "parquet": encode_frames(rows, 68)}
+    for kind, data in parts.items():
+        (folder / f"{name}.{kind}").write_bytes(data)
+    return Shard(
+        name=name,
+        plan="bench",
+        frames=len(rows),
+        labelled=len(rows),
+        failed=0,
+        tar_bytes=tar.size_bytes,
+        tar_sha256=tar_sha256,
+        idx_sha256=hashlib.sha256(parts["idx"]).hexdigest(),
+        parquet_sha256=hashlib.sha256(parts["parquet"]).hexdigest(),
+        segments=build_segments(rows, frozenset()),
+    )
 
 
 def tars(url: str) -> list[str]:

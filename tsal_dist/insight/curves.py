@@ -40,7 +40,12 @@ def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
         return paragraph("Nothing was written down yet.")
     marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if teacher else ()
     time = Span((0.0, float(max(line["step"] for line in (*student, *teacher)))), marks)
-    learning = [
+    learning, machine = _learning(time, student, teacher), _machine(time, student, teacher)
+    return charts(learning) + unfold("The machine room: speed, waiting, queue, ages, memory", charts(machine))
+
+
+def _learning(time: Span, student: Lines, teacher: Lines) -> list[str]:
+    return [
         _chart(
             "Error on held-out frames (NME), %",
             time,
@@ -54,7 +59,10 @@ def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
         ),
         *[_loss(name, time, student, teacher) for name in _losses(student, teacher)],
     ]
-    machine = [
+
+
+def _machine(time: Span, student: Lines, teacher: Lines) -> list[str]:
+    return [
         _chart(
             "Steps per second", time, _series("student", student, "speed/steps_per_s", STUDENT), zero=True
         ),
@@ -109,7 +117,6 @@ def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
             zero=True,
         ),
     ]
-    return charts(learning) + unfold("The machine room: speed, waiting, queue, ages, memory", charts(machine))
 
 
 def _loss(name: str, time: Span, student: Lines, teacher: Lines) -> str:

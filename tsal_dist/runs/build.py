@@ -201,42 +201,14 @@ def build_teacher(
     task = build_task(config, shards.labelled)
     recipe = build_recipe(config, task)
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
-    train, data, queue = config.train, config.data, config.runtime.queue
-    versions = max(1, train.steps // config.runtime.weights.publish_every)
-    own_steps, lr_share = (recipe.learn.steps, recipe.learn.lr_share) if recipe.learn else (0, 1.0)
-    optim = train.optim.model_copy(
-        update={"lr": train.optim.lr * lr_share, "warmup_steps": min(train.optim.warmup_steps, 10)}
-    )
+    data = config.data
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
     weights = first_weights(config.model, run.dir.checkpoints("teacher"))
     panel = {
         name: member.build() if member.build else build_model(config, weights=weights)
         for name, member in recipe.panel.items()
     }
-    engine = build_engine(
-        next(iter(panel.values())),
-        config.runtime.teacher,
-        optim,
-        max(1, versions * own_steps),
-        role_rank.device,
-    )
-    credits = None
-    if limited:
-        name = producer_name("teacher", role_rank.rank, tenure.incarnation)
-        patience_s = config.runtime.deadlines.silent_s
-        credits = Credits(topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, patience_s)
-    producer = when_there_is_room(
-        lambda: Producer(
-            topic,
-            "teacher",
-            role_rank.rank,
-            tenure.incarnation,
-            max_rows=queue.segment_rows,
-            max_age_s=queue.segment_age_s,
-            credits=credits,
-        ),
-        config.runtime.deadlines,
-    )
+    engine = _teacher_engine(config, recipe, next(iter(panel.values())), role_rank.device)
     tracker = build_tracker(config.model.tracker.kind, config.model.tracker.threads)
     flow = None
     if isinstance(tracker, nn.Module):
@@ -267,13 +239,45 @@ def build_teacher(
             easy,
             role_rank,
             TEACHER_STUDY,
-            max(1, train.unlabelled_batch // data.clip_frames),
+            max(1, config.train.unlabelled_batch // data.clip_frames),
         ),
         clips=_clips_to_label(
             config, run, shards.unlabelled, easy, role_rank, clips_per_cycle, recipe.choose
         ),
-        producer=producer,
+        producer=_producer(config, topic, role_rank.rank, tenure.incarnation, limited),
         gate=ReadinessGate(config.train.gate.slack),
+    )
+
+
+def _teacher_engine(config: RunConfig, recipe: Recipe, net: nn.Module, device: torch.device) -> Engine:
+    """Its schedule is that of the steps it takes by itself, if it takes any."""
+    optim, steps, lr_share = config.train.optim, 0, 1.0
+    if recipe.learn:
+        steps, lr_share = recipe.learn.steps, recipe.learn.lr_share
+    own = optim.model_copy(update={"lr": optim.lr * lr_share, "warmup_steps": min(optim.warmup_steps, 10)})
+    versions = max(1, config.train.steps // config.runtime.weights.publish_every)
+    return build_engine(net, config.runtime.teacher, own, max(1, versions * steps), device)
+
+
+def _producer(config: RunConfig, topic: Topic, rank: int, incarnation: int, limited: bool) -> Producer:
+    queue, limits = config.runtime.queue, config.runtime.deadlines
+    credits = None
+    if limited:
+        name = producer_name("teacher", rank, incarnation)
+        credits = Credits(
+            topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, limits.silent_s
+        )
+    return when_there_is_room(
+        lambda: Producer(
+            topic,
+            "teacher",
+            rank,
+            incarnation,
+            max_rows=queue.segment_rows,
+            max_age_s=queue.segment_age_s,
+            credits=credits,
+        ),
+        limits,
     )
 
 
