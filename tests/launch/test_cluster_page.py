@@ -26,6 +26,11 @@ def test_the_page_names_flags_that_exist():
     texts = "".join(
         path.read_text() for path in [*(ROOT / "launch").rglob("*.py"), *(ROOT / "launch/slurm").glob("*")]
     )
-    others = {"--container-image", "--max-restarts", "--signal", "--build-arg"}  # of srun, torchrun, sbatch, docker
+    others = {
+        "--container-image",
+        "--max-restarts",
+        "--signal",
+        "--build-arg",
+    }  # of srun, torchrun, sbatch, docker
     ours = set(re.findall(r"`(--[a-z-]+)", PAGE)) - others
     assert [flag for flag in sorted(ours) if f'"{flag}"' not in texts] == []

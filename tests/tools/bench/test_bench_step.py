@@ -36,5 +36,5 @@ def test_no_help_imports_torch():
     code, output, errors = run("-m", "tools.bench.start", "--quick")
     assert code == 0, errors
     found = json.loads(output.splitlines()[-1])["results"]
-    assert {"tsal_dist.train --help", "tools/shard_videos.py --help"} <= {each["name"] for each in found}
+    assert {"tsal_dist.train --help", "tools.shard_videos --help"} <= {each["name"] for each in found}
     assert [each["name"] for each in found if each["imports_torch"]] == []
