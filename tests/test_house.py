@@ -33,7 +33,7 @@ LAYERS = [
     {"geometry"},
     {"run", "outputs"},
     {"config"},
-    {"records", "run_dir", "json_object", "address", "clock", "plugins", "early_leave"},
+    {"records", "run_dir", "json_object", "address", "clock", "plugins"},
     {"errors"},
 ]
 LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}
@@ -49,7 +49,6 @@ NO_TORCH = {
     "door",
     "outputs",
     "errors",
-    "early_leave",
     "plugins",
     "pack",
     "shards",

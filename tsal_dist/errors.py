@@ -37,12 +37,6 @@ class TsalError(Exception):
     exit_code = ExitCode.FAILED
 
 
-class AskedToLeave(TsalError):
-    """A signal came while the process was starting."""
-
-    exit_code = ExitCode.REQUEUE
-
-
 class ConfigError(TsalError):
     """A setting, argument or input file that the user can correct."""
 

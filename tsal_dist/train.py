@@ -19,7 +19,6 @@ from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import Environment, read_environment
 from tsal_dist.dist.topology import Seat, plan_seats
-from tsal_dist.early_leave import EarlyLeave
 from tsal_dist.errors import ExitCode
 from tsal_dist.run import Mode, load_run, run_folder
 
@@ -115,10 +114,9 @@ def main(argv: list[str]) -> int:
         if config.train.steps > before.train.steps:
             sys.stderr.write(f"train.steps was {before.train.steps} and is {config.train.steps} now.\n")
 
-    with EarlyLeave():
-        from tsal_dist.runs.process import train
+    from tsal_dist.runs.process import train
 
-        code = train(config, environment, seats, mode)
+    code = train(config, environment, seats, mode)
     if code == ExitCode.REQUEUE and environment.rank == 0:
         again = "torchrun ... -m tsal_dist.train" if environment.launched else "python -m tsal_dist.train"
         sys.stderr.write(f"Everything is saved. Go on with: {again} --resume {run_folder(config)}\n")

@@ -2,18 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.checkpoint.equality import equal
-from tests.roles.short_runs import metrics, plans, saved, train, words
-from tests.runs.jobs import ROOT, beat, committed, last_numbers, log_text, notes, student_step, worker_pids
-from tsal_dist.dist.shutdown import StopFlag
-from tsal_dist.early_leave import EarlyLeave
-from tsal_dist.errors import AskedToLeave, ExitCode
+from tests.roles.short_runs import metrics, plans, saved, train
+from tests.runs.jobs import beat, committed, last_numbers, log_text, notes, student_step, worker_pids
+from tsal_dist.errors import ExitCode
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
 LEFT = {"student": ExitCode.REQUEUE, "teacher": ExitCode.REQUEUE}
@@ -97,30 +93,3 @@ def test_a_deterministic_run_that_was_interrupted_ends_as_if_it_had_not_been(fac
     assert metrics(run) == metrics(whole)
     assert equal(saved(run, "student")["engine"], saved(whole, "student")["engine"])
     assert equal(saved(run, "teacher")["engine"], saved(whole, "teacher")["engine"])
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_while_it_starts_asks_to_be_started_again(faces, tmp_path, signal_number):
-    """The run is open, and its student is not there yet: what was killed said nothing of itself."""
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "tsal_dist.train", *words(faces, run, "train.steps=4000")]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not list(run.glob("logs/*/*.log")):
-            assert time.monotonic() < deadline
-        process.send_signal(signal_number)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == ExitCode.REQUEUE, said
-    assert "Traceback" not in said
-    assert notes(run)["student"] == ExitCode.REQUEUE
-
-
-def test_what_was_asked_early_is_not_lost_where_python_drops_it():
-    """In the midst of an import or a destructor what a handler raises is printed and forgotten."""
-    with EarlyLeave():
-        with pytest.raises(AskedToLeave, match="SIGTERM came before training had begun"):
-            signal.raise_signal(signal.SIGTERM)
-        with StopFlag() as stop:
-            assert stop.reason == "SIGTERM"
-    with EarlyLeave(), StopFlag() as stop:
-        assert not stop.requested

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tsal_dist.early_leave import EarlyLeave
 from tsal_dist.errors import ExitCode
 
 __all__ = ["ExitCode", "StopFlag"]
@@ -58,10 +57,7 @@ class StopFlag:
 
     def __enter__(self) -> "StopFlag":
         for number in self.SIGNALS:
-            before = signal.signal(number, self._remember)
-            self._before[number] = before
-            if isinstance(before, EarlyLeave) and before.reason:
-                self.request(before.reason)
+            self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(
