@@ -25,7 +25,7 @@ from tsal_dist.inference.views import find_points
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.metrics.jitter import Jitter
 from tsal_dist.metrics.normalizer import Normalizer, lengths
-from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.models.detectors import find_stride
 from tsal_dist.models.input import normalize
 from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip, FrameRef
@@ -196,7 +196,7 @@ def build_evaluator(
         shards=shards,
         crop_px=config.model.crop_px,
         expand=config.data.box_expand,
-        stride=stride_of(build_detector(config.model.detector, config.model.num_points)),
+        stride=find_stride(config.model.detector, config.model.num_points),
         radius=config.model.decode_radius,
         normalizer=config.data.normalizer,
         device=device,

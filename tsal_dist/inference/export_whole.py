@@ -17,13 +17,15 @@ from tsal_dist.outputs import check_file, written_whole
 from tsal_dist.records import Layout
 
 TOLERANCE_PX = 0.05
-"""Largest difference of a point, or of its expected error, from torch's that a file may have, on a picture of another size than it was made with."""
+"""Largest difference of a point, or of its expected error, from torch's that a file may have, on a picture of another size
+than it was made with."""
 TOLERANCE = 0.01
 """Likewise of a score, and of how alike the two descriptions of the points are."""
 
 
 def export_whole(trained: Trained, path: Path, trust: Trust | None) -> float:
-    """Write `path`, an .onnx; the largest difference of a point or its expected error found, in pixels. A wrong file is not left."""
+    """Write `path`, an .onnx; the largest difference of a point or its expected error found, in pixels. A wrong file is not
+    left."""
     check_file("--out", path, (".onnx",))
     # Measuring may have left the net on a GPU.
     whole = WholeDetector(trained, trust.calibration if trust else None).eval().cpu()

@@ -67,6 +67,11 @@ class Eyes(Protocol):
         ...
 
 
+def look_at_nothing(eyes: Eyes) -> None:
+    """One box of a black picture: to learn how long a look takes."""
+    eyes.look(np.zeros((64, 64, 3), np.uint8), [np.array([0.0, 0.0, 63.0, 63.0])])
+
+
 def search(eyes: Eyes, image_HWC: Image) -> Box:
     """A box around the subject, wherever it is: boxes all over the picture are looked into, each is moved to what
     was found in it, and the one wins whose points are sure and told alike by heatmaps and offsets."""

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tsal_dist.config import RunConfig
@@ -10,6 +9,7 @@ from tsal_dist.data.shard_set import open_shards
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, OnFrame
 from tsal_dist.inference.finder import Finder
+from tsal_dist.inference.looking import look_at_nothing
 from tsal_dist.inference.threads import choose_threads
 from tsal_dist.inference.trained import Role, Trained, load_trained, load_weights, pick_device
 from tsal_dist.inference.trust import Trust, load_trust, measure_trust, save_trust
@@ -48,10 +48,8 @@ def build_finder(trained: Trained, threads: int = 0, decoding: Decoding = PLAIN)
     device = pick_device()
     finder = Finder(trained, device, decoding)
     if device.type == "cpu":
-        blank_HWC = np.zeros((64, 64, 3), np.uint8)
-        box_4 = np.array([0.0, 0.0, 63.0, 63.0])
         choose_threads(
-            lambda: finder.look(blank_HWC, [box_4]), torch.set_num_threads, torch.get_num_threads(), threads
+            lambda: look_at_nothing(finder), torch.set_num_threads, torch.get_num_threads(), threads
         )
     return finder
 

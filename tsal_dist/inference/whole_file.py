@@ -12,7 +12,7 @@ import numpy as np
 from tsal_dist.errors import CheckpointError, ConfigError, MissingExtra
 from tsal_dist.geometry import affine
 from tsal_dist.inference.detector import Detector
-from tsal_dist.inference.looking import Box, Floats, Look
+from tsal_dist.inference.looking import Box, Floats, Look, look_at_nothing
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.presence import Presence
 from tsal_dist.inference.threads import choose_threads
@@ -69,8 +69,7 @@ class WholeFile:
 def open_whole(path: str | Path, threads: int = 0) -> Detector:
     """The detector of a file that `tsal export --whole` wrote. It runs on as many threads as are worth it."""
     eyes = WholeFile(Path(path))
-    blank_HWC, box_4 = np.zeros((64, 64, 3), np.uint8), np.array([0.0, 0.0, 63.0, 63.0])
-    choose_threads(lambda: eyes.look(blank_HWC, [box_4]), eyes.use_threads, os.cpu_count() or 1, threads)
+    choose_threads(lambda: look_at_nothing(eyes), eyes.use_threads, os.cpu_count() or 1, threads)
     presence = eyes.note.presence
     return Detector(eyes, Stated(presence) if presence else None, eyes.note.name)
 

@@ -6,6 +6,7 @@ DetectorOutput; it may have a `trunk`. What it gives is looked at once, when it 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, cast
 
 import torch
@@ -94,6 +95,12 @@ def tell(name: str) -> str:
 def stride_of(model: nn.Module) -> int:
     """Pixels per cell of a detector's maps."""
     return cast(Detector, model).stride
+
+
+@cache
+def find_stride(name: str, num_points: int) -> int:
+    """That of a detector by its name. It is built for that, once in a process."""
+    return stride_of(build_detector(name, num_points))
 
 
 def _build_foreign(name: str, points: int) -> nn.Module:

@@ -27,7 +27,7 @@ from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.companions import Fitting
-from tsal_dist.models.detectors import build_detector, stride_of
+from tsal_dist.models.detectors import build_detector, find_stride
 from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
@@ -104,7 +104,7 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
     return Task(
         points=model.num_points,
         crop_px=model.crop_px,
-        stride=stride_of(build_detector(model.detector, model.num_points)),
+        stride=find_stride(model.detector, model.num_points),
         radius=model.decode_radius,
         sigma_px=config.train.loss.sigma_px,
         clip_frames=config.data.clip_frames,
