@@ -105,7 +105,11 @@ def test_a_mix_of_nothing_leaves_everything_as_it_is(mix):
         torch.testing.assert_close(made.targets[name].weight_NK, target.weight_NK)
 
 
-@pytest.mark.parametrize("follow", [RecursiveAverage(keep=0.0, queue=1), Snapshot(every=1)], ids=repr)
+@pytest.mark.parametrize(
+    "follow",
+    [RecursiveAverage(keep=0.0, queue=1), Snapshot(every=1)],
+    ids=lambda follow: type(follow).__name__,
+)
 def test_a_net_that_keeps_nothing_is_the_newest_version(follow):
     nets = [build_detector("lite", POINTS) for _ in range(2)]
     versions = [build_detector("lite", POINTS).state_dict() for _ in range(3)]
