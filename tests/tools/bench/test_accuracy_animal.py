@@ -1,38 +1,15 @@
 """An animal's folder: its table, its folds, and what is packed of it."""
 
-import cv2
 import numpy as np
 import pytest
 
+from tests.tools.bench.conftest import HEAD, HEIGHT, PICTURES, WIDTH
 from tools.bench.accuracy.animal import FOLDS, deal, draw, make_animal
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.once import read_all
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.shards.manifest import open_manifest
-
-PICTURES, WIDTH, HEIGHT, VIDEO_FRAMES = 10, 64, 48, 10
-HEAD = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
-
-
-@pytest.fixture
-def animal(tmp_path):
-    folder = tmp_path / "animal"
-    (folder / "labeled-data").mkdir(parents=True)
-    (folder / "videos").mkdir()
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    lines = []
-    for number in range(PICTURES):
-        cv2.imwrite(str(folder / f"labeled-data/img{number}.png"), picture)
-        tail = "," if number == 3 else "30.5,20"
-        lines.append(f"labeled-data/img{number}.png,{number},7.25,{tail}\n")
-    (folder / "CollectedData.csv").write_text(HEAD + "".join(lines))
-    codec = cv2.VideoWriter_fourcc(*"mp4v")
-    video = cv2.VideoWriter(str(folder / "videos" / "clip.mp4"), codec, 30, (WIDTH, HEIGHT))
-    for number in range(VIDEO_FRAMES):
-        video.write(np.full_like(picture, 20 * number))
-    video.release()
-    return folder
 
 
 def read(url):
@@ -77,8 +54,8 @@ def test_folds_are_packed_with_the_whole_picture_as_box(animal, tmp_path):
         assert not train & test
         held_out += sorted(test)
     assert sorted(held_out) == sorted(f"labeled-data/img{number}.png" for number in range(PICTURES))
-    assert open_manifest(data.folds[0].unlabelled).frames == 8
-    assert open_manifest(data.video).frames == 2
+    assert open_manifest(data.folds[0].unlabelled).frames == 16
+    assert open_manifest(data.video).frames == 4
     assert open_manifest(data.video).labelled == 0
 
     (three,) = [clip for fold in data.folds for clip in read(fold.test) if clip.video.endswith("img3.png")]

@@ -46,11 +46,11 @@ def make_animal(source: Path, folder: Path, amounts: Sequence[int], steps: int, 
     from tools.bench.accuracy.packing import pack_entries
     from tsal_dist.pack.packing_plan import PackOptions
 
-    labelled = _read_labelled(source)
+    labelled = read_labelled(source)
     heaps = deal(len(labelled))
     smallest = len(labelled) - max(len(heap) for heap in heaps)
     names = tuple(str(amount) for amount in sorted({min(amount, smallest) for amount in amounts}))
-    learnt, held_out = _split_videos(source / "videos")
+    learnt, held_out = split_videos(source / "videos")
 
     def pack(name: str, split: str, entries: "Iterable[Entry]") -> str:
         return pack_entries(entries, folder / name, PackOptions(split, box="full"), source)
@@ -82,7 +82,7 @@ def make_animal(source: Path, folder: Path, amounts: Sequence[int], steps: int, 
     )
 
 
-def _read_labelled(source: Path) -> "list[Entry]":
+def read_labelled(source: Path) -> "list[Entry]":
     """The table's pictures that have a landmark."""
     from tsal_dist.pack.formats.deeplabcut import read_deeplabcut
 
@@ -97,7 +97,7 @@ def _read_labelled(source: Path) -> "list[Entry]":
     return labelled
 
 
-def _split_videos(videos: Path) -> "tuple[list[Entry], list[Entry]]":
+def split_videos(videos: Path) -> "tuple[list[Entry], list[Entry]]":
     """The videos' frames to learn from, and the last ones of each."""
     import cv2
 

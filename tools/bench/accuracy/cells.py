@@ -73,7 +73,7 @@ def list_cells(
 ) -> list[Cell]:
     """Every training of a data set, a repetition of everything before the next one."""
     return [
-        _cell(data, amount, method, variant, repeat, data.steps, config, overrides)
+        build_cell(data, amount, method, variant, repeat, data.steps, config, overrides)
         for repeat in range(data.repeats)
         for amount in data.amounts
         for method in methods
@@ -95,7 +95,9 @@ def same_time_cells(
             known = [seconds for method, seconds in times.items() if seconds and method != BASELINE]
             if alone and known:
                 steps = round(data.steps * max(known) / alone)
-                yield _cell(data, amount, BASELINE, Variant(), repeat, steps, config, overrides, SAME_TIME)
+                yield build_cell(
+                    data, amount, BASELINE, Variant(), repeat, steps, config, overrides, SAME_TIME
+                )
 
 
 def cell_words(
@@ -125,7 +127,7 @@ def cell_words(
     ]
 
 
-def _cell(
+def build_cell(
     data: DataSet,
     amount: str,
     method: str,
@@ -136,6 +138,7 @@ def _cell(
     overrides: Sequence[str],
     shown: str = "",
 ) -> Cell:
+    """One training of a data set; `shown` is the method's name in the table, where it is not its own."""
     words = [f"--config={config}", *cell_words(data, amount, method, variant, repeat, steps, overrides)]
     fold = data.fold(repeat)
     title = shown or f"{method} {variant.name}".strip()

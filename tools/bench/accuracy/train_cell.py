@@ -5,14 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tools.bench.accuracy.cells import Cell, Result, keep_result
 from tsal_dist.errors import TrainingError
 
 
-def train_cell(cell: Cell, folder: Path) -> Result:
-    """A run that was interrupted goes on. Its folder goes once it is measured; the result stays."""
+def train_cell(cell: Cell, folder: Path, look: Callable[[Path], None] | None = None) -> Result:
+    """A run that was interrupted goes on. Its folder goes once it is measured and, if asked for, looked at; the result stays."""
     run = folder / "runs" / cell.name
     interrupted = run.exists()
     started = time.monotonic()
@@ -21,6 +22,8 @@ def train_cell(cell: Cell, folder: Path) -> Result:
     where = [f"--test={cell.test}", f"--train={cell.labelled}", f"--video={cell.video}"]
     said = _call(["tools.bench.accuracy.measure", str(run), *where], f"measuring {cell.name}")
     result = Result(**json.loads(said.splitlines()[-1]), seconds=seconds)
+    if look is not None:
+        look(run)
     keep_result(folder, cell, result)
     shutil.rmtree(run)
     return result
