@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from tests.roles.short_runs import metrics, pack_faces, train
+from tsal_dist.data.shard_set import open_shards
 from tsal_dist.insight.charts import Axes, Series, draw_bars, draw_lines, draw_rows, draw_shape
 from tsal_dist.insight.curves import draw_curves
-from tsal_dist.insight.gallery import mean_shape
+from tsal_dist.insight.gallery import VIEW_PX, mean_shape
+from tsal_dist.insight.measured import measure
 from tsal_dist.insight.provenance import read_provenance
+from tsal_dist.insight.side_by_side import COLUMNS, GAP_PX, HEAD_PX, side_by_side
 from tsal_dist.pseudo.step_plan import load_plans
+from tsal_dist.run import load_run
 from tsal_dist.run_dir import RunDir
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +49,11 @@ def report(short_run):
     path = Path(done.stdout.strip())
     assert path == short_run[0] / "report" / "index.html"
     return path
+
+
+def held_out(folder):
+    """What the run is validated on."""
+    return open_shards(list(load_run(folder).config.data.validation))
 
 
 class Balance(HTMLParser):
@@ -94,9 +103,24 @@ def test_the_page_says_what_the_run_says(report, short_run):
     assert "alone teacher" not in text
     assert "8 / 8" in text
     assert "method.name" in text  # the compared runs differ in it
-    # Spread over the set; the worst and the best of two videos; those to label next.
-    assert text.count("<img ") == 8 + 2 + 2 + 8
+    # Both runs side by side; spread over the set; the worst and the best of two videos; those to label next.
+    assert text.count("<img ") == 1 + 8 + 2 + 2 + 8
+    assert text.index("Side by side") < text.index("Spread over the set")
     assert "Chance: one run is one seed." in text
+
+
+def test_runs_are_drawn_below_each_other_the_first_one_last(short_run):
+    models = [
+        model for folder in short_run for model in measure(folder.name, load_run(folder), held_out(folder))
+    ]
+    picture = side_by_side(models)
+    assert picture.shape == (2 * (HEAD_PX + VIEW_PX), COLUMNS * (VIEW_PX + GAP_PX) - GAP_PX, 3)
+    above, below = np.split(picture[:, :VIEW_PX], 2)
+    assert np.array_equal(above[:4], below[:4]), "the paper over the titles"
+    assert not np.array_equal(above[HEAD_PX:], below[HEAD_PX:]), "other nets, other points"
+    swapped = side_by_side([*models[-1:], *models[:-1]])
+    assert np.array_equal(swapped[: HEAD_PX + VIEW_PX, :VIEW_PX], below)
+    assert side_by_side(models[:2]) is None, "student and teacher of one run"
 
 
 def test_provenance_counts_what_was_trained_on(short_run):

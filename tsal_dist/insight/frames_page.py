@@ -12,6 +12,7 @@ from tsal_dist.insight import page
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import VIEW_PX, Judge, show_frames
 from tsal_dist.insight.measured import KEPT, Model, some_frames
+from tsal_dist.insight.side_by_side import side_by_side
 from tsal_dist.records import FrameRef
 from tsal_dist.run import Run
 
@@ -36,6 +37,10 @@ def tell_frames(models: Sequence[Model]) -> str:
         ),
         page.choices(switches, shown=2),  # a second model's dots on top would hide what is said of the first
     ]
+    beside = side_by_side(models)
+    if beside is not None:
+        told = "Students of the runs, a row each, on the same frames, spread evenly; rings are the truth."
+        parts = [page.heading("Side by side"), page.paragraph(told), page.picture(beside, told), *parts]
     for title, refs in chosen:
         parts.append(page.heading(title) + page.photos(_photos(judges, refs, own, first.lines)))
     return "".join(parts)

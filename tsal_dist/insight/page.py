@@ -78,6 +78,7 @@ details > summary { font-weight: 600; } .axis { fill: var(--soft); font-size: 12
 .photo:has(input:checked) div { max-width: min(100%, 92vh); }
 .choose { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; font-size: .92rem; } .choose label { cursor: pointer; }
 .choose i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin: 0 .3em; vertical-align: -.05em; }
+.wide { width: 100%; border-radius: .6rem; }
 footer { padding-top: 3rem; padding-bottom: 3rem; font-size: .88rem; }
 @media (max-width: 40rem) { body { font-size: 15px; } th, td { padding: .35rem .55rem; } .tile b { font-size: 1.12rem; }
   .tiles { grid-template-columns: 1fr 1fr; } }
@@ -209,10 +210,6 @@ def photo(
     """A frame with true points (small rings) and found ones (dots, joined by `lines`), and a line from each truth to the
     first model's dot. Clicked, it takes the whole width."""
     size = image_HWC.shape[0]
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
-    )
-    assert done, "an 8-bit RGB image can always be encoded"
     layers = [_layer(number, one, truth, lines, size / 110) for number, one in enumerate(found, 1)]
     rings = ""
     if truth is not None:
@@ -220,15 +217,28 @@ def photo(
             f'<circle class="p-truth" cx="{x:.1f}" cy="{y:.1f}" r="{size / 190:.1f}"/>'
             for x, y in truth.points_K2[truth.visible_K]
         )
-    uri = base64.b64encode(jpeg.tobytes()).decode()
     words = "<br>".join(html.escape(line) for line in caption)
     told = html.escape(", ".join(line for line in reversed(caption) if line))
     return (
         f'<figure class="photo"><label><input type="checkbox" aria-label="Enlarge {told}"><div>'
-        f'<img alt="{told}" src="data:image/jpeg;base64,{uri}">'
+        f'<img alt="{told}" src="{_jpeg(image_HWC)}">'
         f'<svg viewBox="0 0 {size} {size}" aria-hidden="true">{"".join(layers)}<g class="layer0">{rings}</g></svg></div>'
         f"</label><small>{words}</small></figure>"
     )
+
+
+def picture(image_HWC: NDArray[np.uint8], told: str) -> str:
+    """A drawing as wide as the page; `told` says what it shows to whoever cannot see it."""
+    return f'<img class="wide" alt="{html.escape(told)}" src="{_jpeg(image_HWC)}">'
+
+
+def _jpeg(image_HWC: NDArray[np.uint8]) -> str:
+    """The image itself, as an address."""
+    done, jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82]
+    )
+    assert done, "an 8-bit RGB image can always be encoded"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"
 
 
 def _layer(

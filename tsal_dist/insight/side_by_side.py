@@ -1,0 +1,65 @@
+"""The same held-out frames as the students of several runs see them: a row for each run, on one picture."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tsal_dist.insight.contours import Lines
+from tsal_dist.insight.gallery import VIEW_PX, Shown, show_frames
+from tsal_dist.insight.measured import Model, some_frames
+
+COLUMNS = 5
+HEAD_PX, GAP_PX = 30, 4
+_PAPER, _INK, _TRUTH, _FOUND = (251, 250, 247), (29, 33, 38), (255, 255, 255), (41, 182, 246)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def side_by_side(models: Sequence[Model]) -> NDArray[np.uint8] | None:
+    """RGB; the report's first run is the last row, what it is compared with stands above. None without a comparison.
+
+    The frames are spread evenly over the set: nobody has chosen them.
+    """
+    students = [model for model in models if model.role == "student"]
+    if len(students) < 2:
+        return None
+    refs = [one.ref for one in some_frames(students[0], COLUMNS)]
+    frames = show_frames({model.name: model.judge for model in students}, refs)
+    return np.vstack([_row(model, frames) for model in reversed(students)])
+
+
+def _row(model: Model, frames: Sequence[Shown]) -> NDArray[np.uint8]:
+    tiles = [_tile(one, model) for one in frames]
+    gap = np.full((VIEW_PX, GAP_PX, 3), _PAPER, np.uint8)
+    row = np.hstack([part for tile in tiles for part in (tile, gap)][:-1])
+    head = np.full((HEAD_PX, row.shape[1], 3), _PAPER, np.uint8)
+    title = f"{model.run}: error {100 * model.found.errors.nme:.1f} %"
+    cv2.putText(head, title, (2, HEAD_PX - 10), _FONT, 0.6, _INK, 1, cv2.LINE_AA)
+    return np.vstack([head, row])
+
+
+def _tile(one: Shown, model: Model) -> NDArray[np.uint8]:
+    """Truth as small rings, what was found as dots that are joined, the frame's error in the corner."""
+    drawn = one.image_HWC.copy()
+    points_K2 = one.points_K2[model.name]
+    _join(drawn, points_K2, model.lines)
+    for at in _sixteenths(points_K2):
+        cv2.circle(drawn, at, round(16 * 2.2), _FOUND, -1, cv2.LINE_AA, shift=4)
+    for at in _sixteenths(one.truth_K2[one.visible_K]):
+        cv2.circle(drawn, at, round(16 * 2.2), _TRUTH, 1, cv2.LINE_AA, shift=4)
+    words = f"{100 * one.nme[model.name]:.1f} %"
+    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(drawn, words, (6, VIEW_PX - 8), _FONT, 0.5, color, width, cv2.LINE_AA)
+    return drawn
+
+
+def _join(drawn: NDArray[np.uint8], points_K2: NDArray[np.float64], lines: Lines) -> None:
+    at = _sixteenths(points_K2)
+    for a, b in lines:
+        cv2.line(drawn, at[a], at[b], _FOUND, 1, cv2.LINE_AA, shift=4)
+
+
+def _sixteenths(points_K2: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Places between pixels, as OpenCV takes them with shift=4."""
+    return [(round(16 * float(x)), round(16 * float(y))) for x, y in points_K2]
