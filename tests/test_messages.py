@@ -18,6 +18,8 @@ MISTAKES = [
     # what was typed, value, rule, remedy
     (("pakc",), "'pakc'", "knows no", "Did you mean 'pack'"),
     (("train", "--resume", "{here}/rnu"), "{here}/rnu", "holds no run.json", "Name the folder"),
+    (("train", "--from", "{here}/rnu"), "{here}/rnu", "holds no run.json", "Name the folder"),
+    (("train", "--step", "7"), "7", "where a run begins", "Name that run"),
     (("train", "train.steps=many"), "'many'", "not valid", "integer"),
     (("train", "train.lr=1"), "'train.lr'", "no setting", "Did you mean 'train.optim.lr'"),
     (("train", "train.steps"), "'train.steps'", "section.key=value", "form"),

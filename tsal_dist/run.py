@@ -10,8 +10,8 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,20 @@ WATCHED_S, LOOK_S = 5.0, 0.2
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a run began that did not begin from nothing: a checkpoint of another run's student."""
+
+    run: str
+    """The other run's folder."""
+    id: str
+    """The other run's: another one may lie in that folder by now."""
+    step: int
+
+    def __str__(self) -> str:
+        return f"step {self.step} of {self.run}"
+
+
+@dataclass(frozen=True)
 class Run:
     """One run, open: where it lives and how it is told apart from any other."""
 
@@ -54,6 +68,7 @@ class Run:
     id: str
     config: RunConfig
     resumed: bool
+    origin: Origin | None = None
 
 
 def run_folder(config: RunConfig) -> Path:
@@ -61,11 +76,21 @@ def run_folder(config: RunConfig) -> Path:
     return Path(config.run.dir or Path("runs") / (config.run.name or "unnamed"))
 
 
-def open_run(config: RunConfig, mode: Mode) -> Run:
-    """Make or take up the run directory. Safe for several processes at once: the first one writes run.json."""
+def from_nothing() -> Origin | None:
+    """Most runs begin so."""
+    return None
+
+
+def open_run(config: RunConfig, mode: Mode, find_origin: Callable[[], Origin | None] = from_nothing) -> Run:
+    """Make or take up the run directory. Safe for several processes at once: the first one writes run.json.
+
+    `find_origin` is asked before anything is made or deleted, unless there is a run to go on with.
+    """
     folder = run_folder(config)
     run_dir = RunDir(folder)
     _refuse_no_folder(folder)
+    goes_on = mode == "resume" and run_dir.run_json.exists()
+    origin = None if goes_on else find_origin()
     if mode == "clean" and folder.exists():
         _clean(run_dir, config)
     existed = run_dir.run_json.exists()
@@ -76,19 +101,20 @@ def open_run(config: RunConfig, mode: Mode) -> Run:
         )
     if not existed:
         _refuse_foreign_folder(folder)
-        _write_once(run_dir, config)
+        _write_once(run_dir, config, origin)
     written = _read(run_dir)
     _compare(written["config"], config, run_dir)
     if config.train.steps > _steps(written):
         _extend(run_dir, written, config.train.steps)
-    return Run(run_dir, written["id"], config, resumed=existed)
+    return Run(run_dir, written["id"], config, existed, _origin(written))
 
 
 def load_run(folder: str | Path) -> Run:
     """A run as it was written down, for evaluation and reports."""
     run_dir = RunDir(Path(folder))
     written = _read(run_dir)
-    return Run(run_dir, written["id"], build_config(written["config"], str(run_dir.run_json)), resumed=True)
+    config = build_config(written["config"], str(run_dir.run_json))
+    return Run(run_dir, written["id"], config, True, _origin(written))
 
 
 def pin_shards(run_dir: RunDir, fingerprints: Mapping[str, str]) -> None:
@@ -198,12 +224,13 @@ def _refuse_foreign_folder(folder: Path) -> None:
         )
 
 
-def _write_once(run_dir: RunDir, config: RunConfig) -> None:
+def _write_once(run_dir: RunDir, config: RunConfig, origin: Origin | None) -> None:
     """Create run.json unless another process was first."""
-    text = json.dumps(
-        {"id": uuid.uuid4().hex, "version": __version__, "config": config.model_dump(mode="json")}, indent=1
-    )
-    if not write_new(run_dir.run_json, text.encode()):
+    page: dict[str, Any] = {"id": uuid.uuid4().hex, "version": __version__}
+    if origin:
+        page["origin"] = asdict(origin)
+    page["config"] = config.model_dump(mode="json")
+    if not write_new(run_dir.run_json, json.dumps(page, indent=1).encode()):
         logger.info("another process has written %s first", run_dir.run_json)
 
 
@@ -212,6 +239,7 @@ def _read(run_dir: RunDir) -> dict[str, Any]:
         written = read_object(run_dir.run_json.read_bytes())
         if not (isinstance(written.get("id"), str) and isinstance(written.get("config"), dict)):
             raise ValueError("it names no id and config")
+        _origin(written)
     except FileNotFoundError:
         raise ConfigError(
             f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
@@ -222,6 +250,17 @@ def _read(run_dir: RunDir) -> dict[str, Any]:
             f"{run_dir.run_json} is damaged ({error}). Restore it, or start again with --clean."
         ) from None
     return written
+
+
+def _origin(written: Mapping[str, Any]) -> Origin | None:
+    """ValueError where what stands there is none."""
+    said = written.get("origin")
+    if said is None:
+        return None
+    kinds = {"run": str, "id": str, "step": int}
+    if not isinstance(said, dict) or {name: type(value) for name, value in said.items()} != kinds:
+        raise ValueError("its origin is no step of a run")
+    return Origin(**said)
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -1,6 +1,6 @@
 """Every path of a run, in one place. The layout is drawn here and nowhere else.
 
-run.json                        resolved config, run id, seeds; written once
+run.json                        resolved config, run id, the run it began from; written once
 data.json                       fingerprints of all shards, by the first process that opens them; written once
 ctl/hello/<role>-<rank>.json    handshake: each role must see the other's nonce
 ctl/hello/<role>-<rank>.turn     whose turn it is: the newest incarnation of this rank

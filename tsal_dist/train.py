@@ -4,6 +4,7 @@ torchrun --nproc-per-node 3 -m tsal_dist.train --config configs/demo.toml
 python -m tsal_dist.train --config configs/demo.toml runtime.topology=inline
 python -m tsal_dist.train --resume runs/demo
 python -m tsal_dist.train --resume runs/demo train.steps=1000
+python -m tsal_dist.train --from runs/demo --step 400 run.dir=runs/demo-fork method.name=companions
 python -m tsal_dist.train --replay-plan runs/demo run.dir=runs/demo-again
 """
 
@@ -19,7 +20,7 @@ from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import Environment, read_environment
 from tsal_dist.dist.topology import Seat, plan_seats
-from tsal_dist.errors import ExitCode
+from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.run import Mode, load_run, run_folder
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="students alone, taught by the label log of another run; repeatable",
     )
     parser.add_argument(
+        "--from",
+        dest="fork",
+        metavar="RUN",
+        help="a new run that begins from a checkpoint of this one, by its config unless there is another; name another "
+        "place for it (run.dir=...)",
+    )
+    parser.add_argument("--step", metavar="N", help="with --from: last, best by validation, or a step (last)")
+    parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved config and the role map, start nothing"
     )
     parser.add_argument(
@@ -103,9 +112,12 @@ def main(argv: list[str]) -> int:
         if environment.rank == 0:
             from tsal_dist.runs.build import build_recipe, build_task, settle_method
             from tsal_dist.runs.follow_shards import follow_shards
+            from tsal_dist.runs.fork import describe_fork
 
             config = follow_shards(settle_method(config))  # as a process does
-            _show(config, environment, seats, build_recipe(config, build_task(config)), args.rates)
+            recipe = build_recipe(config, build_task(config))
+            fork = describe_fork(config, recipe)
+            _show(config, environment, seats, recipe, args.rates, {"from": fork} if fork else {})
         return 0
 
     mode = _mode(args)
@@ -141,6 +153,20 @@ def _config(args: argparse.Namespace) -> RunConfig:
             "runtime.topology=split",
             "runtime.role=",
         ]
+    if args.step is not None and not args.fork:
+        raise ConfigError(
+            f"--step {args.step} says where a run begins that begins from another. Name that run (--from)."
+        )
+    if args.fork and args.replay_plan:
+        raise ConfigError(
+            f"--replay-plan {args.replay_plan} begins where that run began, and --from {args.fork} somewhere else. Choose one."
+        )
+    if args.fork:
+        overrides.append("runtime.replay=")
+        overrides += [
+            f"runtime.fork={json.dumps(args.fork)}",
+            f"runtime.fork_step={json.dumps(args.step or 'last')}",
+        ]
     if args.resume and not args.config:
         folder = f"run.dir={json.dumps(args.resume)}"
         return override(load_run(args.resume).config, folder, *overrides)
@@ -148,6 +174,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
         overrides.append(f"run.dir={json.dumps(args.resume)}")
     if args.replay_plan and not args.config:
         return override(load_run(args.replay_plan).config, *overrides)
+    if args.fork and not args.config:
+        return override(load_run(args.fork).config, *overrides)
     return load_config(args.config, overrides)
 
 
@@ -157,6 +185,7 @@ def _show(
     seats: tuple[Seat, ...],
     recipe: "Recipe",
     rates_file: str | None,
+    more: dict[str, Any],
 ) -> None:
     from tsal_dist.planning.demand import describe_demand
     from tsal_dist.planning.memory import need_of
@@ -169,6 +198,7 @@ def _show(
         "per_rank": describe_demand(config, tracks),
         "memory_per_student": need_of(config).describe(),
         "bytes_per_label": recipe.bytes_per_label(config.model.num_points),
+        **more,
     }
     if rates_file:
         plan["supply"] = _supply(config, seats, tracks, rates_file)

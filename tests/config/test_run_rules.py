@@ -39,6 +39,7 @@ def test_rules_across_sections(overrides, words):
         "data.cache_dir=gs://bucket/cache",
         "model.weights=https://host/w.safetensors",
         "runtime.replay=s3://bucket/x",
+        "runtime.fork=s3://bucket/x",
         'runtime.offline=["runs/a", "s3://bucket/x"]',
         "runtime.student.deepspeed_file=s3://bucket/ds.json",
     ],

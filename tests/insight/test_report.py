@@ -160,11 +160,13 @@ def test_a_page_without_validation_says_so(short_run, tmp_path):
     shutil.copytree(short_run[1], run)
     written = json.loads((run / "run.json").read_text())
     written["config"]["data"]["validation"] = []
+    written["origin"] = {"run": "runs/elsewhere", "id": "0", "step": 7}
     (run / "run.json").write_text(json.dumps(written))
     from tsal_dist.insight.report import build_report
 
     text = build_report([run])
     assert "names no validation shards" in text
+    assert "Begun from step 7 of runs/elsewhere." in text
     assert 'id="accuracy"' not in text
 
 

@@ -15,7 +15,7 @@ from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.run import differences, load_run, open_run
+from tsal_dist.run import Origin, differences, load_run, open_run
 
 
 def config(folder, *overrides):
@@ -48,6 +48,22 @@ def test_resuming_keeps_the_id_and_cleaning_changes_it(tmp_path):
 def test_resuming_nothing_is_a_new_run(tmp_path):
     """A requeued job may come back before its first start had written anything."""
     assert not open_run(config(tmp_path / "r"), "resume").resumed
+
+
+@pytest.mark.parametrize("origin", [7, {}, {"run": "a", "id": "b", "step": "4"}, {"run": "a", "id": "b"}])
+def test_an_origin_that_is_none_is_damage(tmp_path, origin):
+    open_run(config(tmp_path), "new")
+    written = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(written | {"origin": origin}))
+    with pytest.raises(StaleRun, match=r"run\.json is damaged"):
+        load_run(tmp_path)
+
+
+def test_only_a_new_run_asks_where_it_begins(tmp_path):
+    begun = Origin("runs/a", "id", 4)
+    assert open_run(config(tmp_path / "r"), "resume", lambda: begun).origin == begun
+    assert open_run(config(tmp_path / "r"), "resume", lambda: pytest.fail("asked again")).origin == begun
+    assert load_run(tmp_path / "r").origin == begun
 
 
 def test_another_config_is_refused_by_key_and_values(tmp_path):

@@ -67,6 +67,7 @@ def _check_places(config: RunConfig) -> None:
         "data.cache_dir": config.data.cache_dir,
         "model.weights": config.model.weights,
         "runtime.replay": runtime.replay,
+        "runtime.fork": runtime.fork,
         "runtime.teacher.deepspeed_file": runtime.teacher.deepspeed_file,
         "runtime.student.deepspeed_file": runtime.student.deepspeed_file,
         **{f"runtime.offline[{number}]": run for number, run in enumerate(runtime.offline)},

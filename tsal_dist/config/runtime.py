@@ -192,6 +192,13 @@ class RuntimeConfig(Section):
     """Runs whose label logs this student learns from, without a teacher, however old the labels are; what `--offline`
     sets."""
 
+    fork: str = ""
+    """A run that this one begins from: with its student's weights, and with optimiser, average and what the method
+    remembers where they fit; what `--from` sets. `model.weights` is for the parts of a method that find none there."""
+
+    fork_step: Spec = Field("last", pattern=r"^(last|best|\d+)$")
+    """Which of its checkpoints: `last`, `best` by validation, or a step; what `--step` sets."""
+
     label_batch: int = Field(64, ge=1)
     """Frames that a teacher looks at in one pass, in whole clips: what its memory is bounded by. A segment holds
     `queue.segment_rows` of them, whatever this is."""

@@ -46,7 +46,7 @@ def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained
     """The detector of a run. `which` is "best" (by validation, else the last), "last", or a step."""
     run = load_run(folder)
     checkpoints = Checkpoints(run.dir.checkpoints(role), None, keep=1)
-    step = _choose(checkpoints, which, f"{folder}, {role}")
+    step = choose_step(checkpoints, which, f"{folder}, {role}")
     state = checkpoints.load(step).state
     if state.get("other_net"):
         raise OtherNet(
@@ -54,12 +54,12 @@ def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained
             f"trained."
         )
     model = build_detector(run.config.model.detector, run.config.model.num_points)
-    model.load_state_dict(_weights(state))
+    model.load_state_dict(detector_weights(state))
     model.eval()
     return Trained(model, run.config, f"{Path(folder).resolve().name} {role} step {step}", step)
 
 
-def _weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+def detector_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The detector of a checkpoint: the average over the last steps, where one was kept beside the student."""
     average = {name: value for name, value in state.get("average", {}).items() if name != STEPS}
     weights = average or state["engine"]["weights"]
@@ -104,7 +104,8 @@ def _noted_config(path: Path) -> RunConfig:
         raise ConfigError(f"The config in {path} is damaged ({error}). Export it again.") from None
 
 
-def _choose(checkpoints: Checkpoints, which: str, where: str) -> int:
+def choose_step(checkpoints: Checkpoints, which: str, where: str) -> int:
+    """The step of a checkpoint that is there: the "last", the "best" by validation (else the last), or a number."""
     steps = checkpoints.committed()
     if not steps:
         raise CheckpointError(f"{where} has no finished checkpoint yet. Let the run reach its first one.")
@@ -117,6 +118,6 @@ def _choose(checkpoints: Checkpoints, which: str, where: str) -> int:
         return int(which)
     if not which.isdigit():
         raise ConfigError(f"--step is {which!r}; it must be best, last or a number.")
-    raise CheckpointError(
-        f"{where} has no checkpoint of step {which}. There are: {', '.join(map(str, steps))}."
+    raise ConfigError(
+        f"{where} has no checkpoint of step {which}. There are: {', '.join(map(str, steps))}. Name one of them."
     )

@@ -70,7 +70,8 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     sections.append(page.Section("limits", "What was not measured", page.bullets(_limits(stories, models))))
     config = first.run.config
     others = f" Compared with {', '.join(story.name for story in stories[1:])}." if len(stories) > 1 else ""
-    lead = f"{config.method.name}, {config.model.detector} detector at {config.model.crop_px} px, {config.train.steps} steps.{others}"
+    begun = f" Begun from {first.run.origin}." if first.run.origin else ""
+    lead = f"{config.method.name}, {config.model.detector} detector at {config.model.crop_px} px, {config.train.steps} steps.{begun}{others}"
     version = json.loads(first.run.dir.run_json.read_text())["version"]
     return page.build_page(
         first.name,

@@ -46,6 +46,8 @@ class StudentUpkeep:
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
     progress: Progress | None = None
     """What a person watches; rank 0's alone."""
+    begin: Callable[[Student], bool] = lambda student: False
+    """Called before the first step of a run; whether it has given the student something that may not be there again."""
     sign_of_life: Callable[[str], None] = lambda phase: None
     """Called now and then during what takes long: the other role must not take it for death."""
     _saved_step: int = 0
@@ -54,7 +56,7 @@ class StudentUpkeep:
         """Publish, where it is time: version 0 first, so that a broken channel fails at the start."""
         student = self.student
         step, train = student.step_number, student.config.train
-        if step == train.burn_in_steps and student.feed:
+        if 0 < step == train.burn_in_steps and student.feed:  # who begins without it has no youth to forget
             student.end_burn_in()
         if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
             if student.notes:
@@ -133,6 +135,8 @@ class StudentUpkeep:
             self.publisher.forget_after(loaded.step if loaded else 0)
         if loaded is None:
             seed_rng(student.config.train.seed, 0, student.rank)
+            if self.begin(student):
+                self.checkpoint()
             return None
         step = loaded.step
         student.load_state_dict(loaded.state)

@@ -128,6 +128,10 @@ def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitt
     return learn_fitting(config, labelled)
 
 
+def _first_weights(config: RunConfig, run: Run, role: str) -> str:
+    return first_weights(config.model, run.dir.checkpoints(role), forked=run.origin is not None)
+
+
 def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:
     """What the student trains: the detector, or what the method makes of detectors."""
     numbers = count()
@@ -150,7 +154,7 @@ def build_student(
         consumer = Consumer(topic, role_rank.rank, staleness, verified=read)
         feed = _feed(config, consumer, recipe, shards, role_rank)
         usage = LabelUsage(staleness) if planner else None
-    net = build_student_net(config, recipe, first_weights(config.model, run.dir.checkpoints("student")))
+    net = build_student_net(config, recipe, _first_weights(config, run, "student"))
     engine = build_engine(
         net, config.runtime.student, config.train.optim, config.train.steps, role_rank.device
     )
@@ -203,7 +207,7 @@ def build_teacher(
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
     data = config.data
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
-    weights = first_weights(config.model, run.dir.checkpoints("teacher"))
+    weights = _first_weights(config, run, "teacher")
     panel = {
         name: member.build() if member.build else build_model(config, weights=weights)
         for name, member in recipe.panel.items()

@@ -8,11 +8,12 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.models.published import locate_weights
 
 
-def first_weights(config: ModelConfig, checkpoints: Path) -> str:
-    """The file that a role's detector starts from, "" for none: its own `checkpoints` make up for an absent one."""
+def first_weights(config: ModelConfig, checkpoints: Path, forked: bool = False) -> str:
+    """The file that a role's detector starts from, "" for none: its own `checkpoints` make up for an absent one, and so
+    does the run that it is `forked` from."""
     try:
         return locate_weights(config.detector, config.weights)
     except ConfigError:
-        if Checkpoints(checkpoints, None, keep=1).committed():
+        if forked or Checkpoints(checkpoints, None, keep=1).committed():
             return ""
         raise

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet, open_shards
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.foreign import index_folder
 from tsal_dist.planning.memory import refuse_too_much
+from tsal_dist.run import Origin, load_run
 from tsal_dist.runs.overlap import refuse_overlap
 from tsal_dist.runs.same_footage import refuse_same_footage
 from tsal_dist.shards.files import is_local, local_path
@@ -67,14 +68,39 @@ def open_data(config: RunConfig) -> Shards:
     return Shards(labelled, opened["unlabelled"] if needs_clips else None, validation)
 
 
-def open_checked(config: RunConfig, first: bool) -> Shards:
+def open_checked(config: RunConfig, first: bool, origin: Origin | None = None) -> Shards:
     """As `open_data`; the `first` process of a new run also looks whether the batch fits the data and the machine, and
-    whether held-out footage is trained on."""
+    whether held-out footage is trained on, or was before in the run that it begins from."""
     shards = open_data(config)
     if first:
         refuse_too_much(config, sum(manifest.labelled for manifest in shards.labelled.manifests))
         refuse_leaks(shards)
+        refuse_known_footage(shards, origin)
     return shards
+
+
+def refuse_known_footage(shards: Shards, origin: Origin | None) -> None:
+    """ConfigError where held-out footage was trained on by a run that this one descends from."""
+    looked_at = {shards.labelled.fingerprint, shards.unlabelled.fingerprint if shards.unlabelled else ""}
+    while origin and shards.validation:
+        source = load_run(origin.run)
+        for name in ("labelled", "unlabelled") if source.config.uses_clips else ("labelled",):
+            key = f"data.{name}"
+            try:
+                known = open_named(key, getattr(source.config.data, name), source.config)
+            except (ConfigError, DataError) as error:
+                log.warning(
+                    "whether %s of %s holds footage of data.validation is not known: %s",
+                    key,
+                    origin.run,
+                    error,
+                )
+                continue
+            if known.fingerprint not in looked_at:
+                refuse_overlap(known, shards.validation, f"{key} of {origin.run}")
+                refuse_same_footage(known, shards.validation, f"{key} of {origin.run}")
+                looked_at.add(known.fingerprint)
+        origin = source.origin
 
 
 def refuse_leaks(shards: Shards) -> None:

@@ -62,6 +62,7 @@ from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.follow_shards import follow_shards
+from tsal_dist.runs.fork import begin_at, find_origin
 from tsal_dist.runs.open_data import open_checked
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.runs.process_context import ProcessContext
@@ -94,7 +95,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
     with in_turn(environment, store, limits.group_s):
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
-        run = open_run(config, "resume" if again else mode)
+        run = open_run(config, "resume" if again else mode, partial(find_origin, config))
     code = ExitCode.FAILED
     reason = "a defect"
     tenures: dict[str, Tenure] = {}
@@ -121,7 +122,8 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
 def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
     limits = run.config.runtime.deadlines
     role_rank = RoleRank(group.rank, group.world, group.device)
-    shards = open_checked(run.config, role_rank.rank == 0 and seat.role != "teacher" and not run.resumed)
+    first = role_rank.rank == 0 and seat.role != "teacher" and not run.resumed
+    shards = open_checked(run.config, first, run.origin)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
     tenures = {
@@ -252,6 +254,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         gate_frames=context.gate_frames,
         wait_for_disk=config.takes_turns,
         progress=leaving.enter_context(Progress(run.dir)) if context.leads else None,
+        begin=partial(begin_at, run.origin),
         sign_of_life=partial(_show_life, peers, student),
     )
     leaving.callback(upkeep.close)
