@@ -43,6 +43,8 @@ VERBS = (
     Verb("suggest", "which frames to label next", "tools.suggest"),
     Verb("label", "a page to label frames on", "tools.label"),
     Verb("train", "train, or go on", "train"),
+    Verb("adapt", "a trained detector to other footage", "adapt"),
+    Verb("distill", "a large detector into a small one", "distill"),
     Verb("status", "how a run is", "tools.status"),
     Verb("report", "a page about a run", "tools.report"),
     Verb("evaluate", "measure on held-out shards", "evaluate"),

@@ -49,14 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on from the last checkpoint of the run in this folder, with its settings; without a folder, of the "
         "run that the settings name. train.steps may grow",
     )
-    existing.add_argument(
-        "--resume-or-start",
-        action="store_true",
-        help="go on where there is a run, and start it where there is none: for launchers",
-    )
-    existing.add_argument(
-        "--clean", action="store_true", help="delete the run that is already there and start anew"
-    )
+    add_start(parser, existing)
     second_hand = parser.add_mutually_exclusive_group()
     second_hand.add_argument(
         "--replay-plan",
@@ -78,13 +71,27 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--step", metavar="N", help="with --from: last, best by validation, or a step (last)")
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the resolved config and the role map, start nothing"
-    )
-    parser.add_argument(
         "--profile",
         type=int,
         metavar="N",
         help="watch N steps of student 0 with torch's profiler (runtime.log.profile)",
+    )
+    return parser
+
+
+def add_start(parser: argparse.ArgumentParser, existing: argparse._ActionsContainer) -> None:
+    """The words of everything that trains: what becomes of a run that is there, what is only shown, and settings."""
+    parser.set_defaults(resume=None)  # not every page has that flag
+    existing.add_argument(
+        "--resume-or-start",
+        action="store_true",
+        help="go on where there is a run, and start it where there is none: for launchers",
+    )
+    existing.add_argument(
+        "--clean", action="store_true", help="delete the run that is already there and start anew"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the resolved config and the role map, start nothing"
     )
     parser.add_argument(
         "--rates",
@@ -92,9 +99,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="with --dry-run: refuse a config that starves its devices, by these rates of tools/plan.py --rates",
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="section.key=value", help="settings that win over the files"
+        "overrides", nargs="*", metavar="section.key=value", help="settings that win over the others"
     )
-    return parser
 
 
 def main(argv: list[str]) -> int:
@@ -105,7 +111,11 @@ def main(argv: list[str]) -> int:
         # `--resume section.key=value`: the word after the flag was a setting.
         args.overrides, args.resume = [args.resume, *args.overrides], ""
 
-    config = _config(args)
+    return start(_config(args), args)
+
+
+def start(config: RunConfig, args: argparse.Namespace) -> int:
+    """One process of this run; `args` has the flags of `add_start`."""
     environment = read_environment()
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     if args.dry_run:

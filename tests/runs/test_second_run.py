@@ -1,0 +1,97 @@
+"""Adapting and distilling: what a run takes from a trained one, what it says otherwise, and that it trains."""
+
+import pytest
+
+from tests.checkpoint.equality import equal
+from tests.ranks import run_ranks
+from tests.roles.short_runs import metrics, plans, saved, train
+from tests.runs.test_offline import listing
+from tsal_dist import adapt, distill
+from tsal_dist.errors import ConfigError
+from tsal_dist.run import load_run
+
+
+@pytest.fixture(scope="module")
+def alone(faces, tmp_path_factory):
+    """A detector that has seen labels only."""
+    return train(faces, tmp_path_factory.mktemp("alone") / "run", "method.name=supervised")
+
+
+def adapted(*argv):
+    return adapt.adapted(adapt.build_parser().parse_intermixed_args([str(word) for word in argv]))
+
+
+def distilled(*argv):
+    return distill.distilled(distill.build_parser().parse_intermixed_args([str(word) for word in argv]))
+
+
+def adapt_rank(rank, world, argv):
+    """One process, as torchrun would start it."""
+    return int(adapt.main(argv))
+
+
+def distill_rank(rank, world, argv):
+    return int(distill.main(argv))
+
+
+@pytest.mark.ranks
+def test_adapting_changes_the_footage_and_keeps_the_labels(faces, alone):
+    config, trained = adapted(alone, "--footage", faces.held_out, "--validation", "v"), load_run(alone).config
+    assert config.data.unlabelled == (faces.held_out,)
+    assert config.data.labelled == (faces.train, faces.held_out), "what has labels there is learnt too"
+    assert config.data.validation == ("v",)
+    assert config.method.name == adapt.METHOD, "labels alone know no other footage"
+    assert (config.runtime.fork, config.runtime.fork_step) == (str(alone), "best")
+    assert config.train.burn_in_steps == 0, "its teacher has learnt already"
+    assert config.run.dir == f"{alone}-adapted"
+    assert config.model == trained.model
+    assert config.train.optim == trained.train.optim
+
+
+@pytest.mark.ranks
+def test_what_the_user_says_wins(faces, alone, tmp_path):
+    config = adapted(
+        alone, "--footage", faces.train, f"run.dir={tmp_path}", "method.name=companions", "train.steps=3"
+    )
+    assert (config.run.dir, config.method.name, config.train.steps) == (str(tmp_path), "companions", 3)
+    config = distilled(alone, "--detector", "lite0", "--footage", "other", "train.burn_in_steps=2")
+    assert (config.model.detector, config.train.burn_in_steps) == ("lite0", 2)
+    assert config.data.unlabelled == ("other",)
+    assert distilled(alone).data.unlabelled == (faces.train,), "RUN's own"
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("world", [1, 2])
+def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tmp_path, world):
+    before, out = listing(alone), tmp_path / "out"
+    argv = [str(alone), "--footage", faces.held_out, "--validation", faces.held_out, f"run.dir={out}"]
+    with pytest.raises(ConfigError, match="its scores would mean nothing"):
+        adapt.main(argv)  # what is held out may not be watched
+    argv = [str(alone), "--footage", faces.train, "method.score_warmup=1", "runtime.checkpoint.keep=3", f"run.dir={out}"]
+    assert run_ranks(adapt_rank, world, argv, group=False) == [0] * world
+    assert equal(
+        saved(out, "student", 0)["engine"]["weights"], saved(alone, "student", 8)["engine"]["weights"]
+    )
+    assert metrics(out, "student")[-1]["step"] == 8
+    assert sum(plan.fresh_rows + plan.reused_rows for plan in plans(out)), (
+        "it is taught by labels of the footage"
+    )
+    assert load_run(out).config.runtime.topology == ("inline" if world == 1 else "split")
+    assert listing(alone) == before, "RUN is only read"
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_distilled_detector_is_another_net_that_the_trained_one_teaches(alone, tmp_path, world):
+    before, out = listing(alone), tmp_path / "out"
+    argv = [str(alone), "--detector", "lite", f"run.dir={out}", "train.seed=9", "runtime.checkpoint.keep=3"]
+    assert run_ranks(distill_rank, world, argv, group=False) == [0] * world
+    config = load_run(out).config
+    assert (config.method.name, config.method.settings["teacher"]) == ("feature_distillation", str(alone))
+    assert not equal(
+        saved(out, "student", 0)["engine"]["weights"], saved(alone, "student", 8)["engine"]["weights"]
+    )
+    last = metrics(out, "student")[-1]
+    assert last["step"] == 8
+    assert last["loss/embedding"] > 0
+    assert listing(alone) == before, "RUN is only read"

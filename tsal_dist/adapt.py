@@ -1,0 +1,75 @@
+"""Adapt a trained detector to other footage: it learns on from its labels, and from what its teacher sees there.
+
+tsal adapt runs/mine --footage shards/night
+torchrun --nproc-per-node 2 -m tsal_dist.adapt runs/mine --footage shards/night --validation shards/night-val
+tsal adapt runs/mine --footage shards/night run.dir=runs/night method.name=companions
+
+A new run begins with the weights of RUN (its best checkpoint), by its settings. The old labels are learnt on with, so that
+nothing is forgotten; frames of the footage that have labels are learnt too. RUN is only read.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tsal_dist.cli import program, run_entry
+from tsal_dist.config import RunConfig
+from tsal_dist.config.load import override
+from tsal_dist.config.method import ALONE
+from tsal_dist.run import load_run
+from tsal_dist.second_run import follow
+from tsal_dist.train import add_start, start
+
+METHOD = "mean_teacher"
+"""Of a run that had no teacher: its net labels the new footage as it has become, from the first step on."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("adapt"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="the folder of a trained run")
+    add(
+        "--footage",
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="shards of the other footage; repeatable",
+    )
+    add("--validation", action="append", default=[], metavar="DIR",
+        help="held-out labelled shards of the other footage; repeatable (RUN's own, which say little of it)")  # fmt: skip
+    add("--step", default="best", metavar="N", help="best by validation, last, or a step (best)")
+    add_start(parser, parser.add_mutually_exclusive_group())
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """RUN's settings with other footage; everything else is training."""
+    args = build_parser().parse_intermixed_args(argv)
+    return start(adapted(args), args)
+
+
+def adapted(args: argparse.Namespace) -> RunConfig:
+    """The new run's settings; what the user says wins."""
+    from tsal_dist.shards.manifest import open_manifest
+
+    trained = load_run(args.run).config
+    labelled = [*trained.data.labelled, *(url for url in args.footage if open_manifest(url).labelled)]
+    words = [
+        *follow(args.run, "adapted"),
+        f"runtime.fork={json.dumps(str(args.run))}",
+        f"runtime.fork_step={json.dumps(args.step)}",
+        f"data.labelled={json.dumps(labelled)}",
+        f"data.unlabelled={json.dumps(args.footage)}",
+        "train.burn_in_steps=0",
+    ]
+    if args.validation:
+        words.append(f"data.validation={json.dumps(args.validation)}")
+    if trained.method.name == ALONE:
+        words.append(f"method.name={METHOD}")
+    return override(trained, *words, *args.overrides)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))

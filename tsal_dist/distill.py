@@ -1,0 +1,67 @@
+"""Distill a trained detector into a smaller one: the small one learns the points that the large one sees, and how it sees them.
+
+tsal distill runs/large --detector lite
+torchrun --nproc-per-node 2 -m tsal_dist.distill runs/large --detector lite --footage shards/more
+
+A new run by RUN's settings, with another net and the method feature_distillation: the labels that RUN learnt from, and on
+the footage RUN itself as a teacher that does not change. The more footage, the better; it needs no labels. RUN is only read.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tsal_dist.cli import program, run_entry
+from tsal_dist.config import RunConfig
+from tsal_dist.config.load import override
+from tsal_dist.run import load_run
+from tsal_dist.second_run import follow
+from tsal_dist.train import add_start, start
+
+METHOD = "feature_distillation"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program("distill"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="the folder of a trained run")
+    add(
+        "--detector", default="lite", metavar="NAME", help="the small net; `tsal detectors` lists them (lite)"
+    )
+    add(
+        "--footage",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="shards to watch; repeatable (RUN's own)",
+    )
+    add_start(parser, parser.add_mutually_exclusive_group())
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """RUN's settings with another net and RUN for its teacher; everything else is training."""
+    args = build_parser().parse_intermixed_args(argv)
+    return start(distilled(args), args)
+
+
+def distilled(args: argparse.Namespace) -> RunConfig:
+    """The new run's settings; what the user says wins."""
+    trained = load_run(args.run).config
+    footage = args.footage or list(trained.data.unlabelled or trained.data.labelled)
+    words = [
+        *follow(args.run, "small"),
+        f"model.detector={json.dumps(args.detector)}",
+        "model.weights=",
+        f"data.unlabelled={json.dumps(footage)}",
+        "train.burn_in_steps=0",
+        f"method.name={METHOD}",
+        f"method.teacher={json.dumps(str(args.run))}",
+    ]
+    return override(trained, *words, *args.overrides)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_entry(main))
