@@ -19,6 +19,8 @@ metrics/mlflow.json             the id that MLflow drew for this run; written on
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
 code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
+
+<role> is `student`, `teacher`, or `teacher-<crew>` for each further crew of teachers that works beside the first one.
 """
 
 import errno
@@ -50,6 +52,13 @@ DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "writ
 MOST_NAME = 200
 """Bytes of a name that its temporary file repeats; filesystems allow 255 bytes."""
 ROLES = ("teacher", "student")
+CREW = r"[a-z][a-z0-9]{0,7}"
+"""A crew's name: a word of file names, and with the run's name one label of a host name."""
+
+
+def role_in_files(role: str, crew: str = "") -> str:
+    """What files call a role: crews of teachers that work side by side are told apart by it, as by nothing else."""
+    return f"{role}-{crew}" if crew else role
 
 
 @dataclass(frozen=True)

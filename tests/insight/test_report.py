@@ -224,7 +224,7 @@ def test_charts_survive_what_runs_write():
     )
     assert "10.00 % at nose" in shape
     assert shape.count("contour") == 1
-    assert draw_curves(load_config(), [], []) == "<p>Nothing was written down yet.</p>"
+    assert draw_curves(load_config(), [], {}) == "<p>Nothing was written down yet.</p>"
 
 
 def load_config():

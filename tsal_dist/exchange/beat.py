@@ -97,8 +97,13 @@ class Watch:
         self._clock = clock
         self._seen: dict[Peer, tuple[bytes, float]] = {}
         for peer in peers:
-            ensure(store, NAMES.beat(*peer).as_posix())
-            self._seen[peer] = (b"", clock())
+            self.add(peer)
+
+    def add(self, peer: Peer) -> None:
+        """Watch this one as well, from now on; no news where it is watched already."""
+        if peer not in self._seen:
+            ensure(self._store, NAMES.beat(*peer).as_posix())
+            self._seen[peer] = (b"", self._clock())
 
     def look(self) -> dict[Peer, Pulse | None]:
         """Every peer's pulse; None for one that has never beaten."""

@@ -10,6 +10,7 @@ Every polled name is made to exist before it is waited for (see the store's cont
 
 import json
 import logging
+import re
 import secrets
 import socket
 import time
@@ -22,6 +23,7 @@ from tsal_dist.exchange.beat import NAMES, Peer
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
+from tsal_dist.run_dir import CREW
 
 log = logging.getLogger(__name__)
 
@@ -84,13 +86,18 @@ class Handshake:
         timeout_s: float,
         poll_s: float,
         give_up: Callable[[], bool] = lambda: False,
+        in_place: Callable[[], Iterable[Peer]] = tuple,
     ) -> bool:
-        """True when every peer has answered, False when told to give up; PeerLost with both resolved paths."""
+        """True when every peer has answered, or one of those `in_place` of them; False when told to give up; PeerLost
+        with both resolved paths."""
         peers = list(peers)
         for peer in peers:
             ensure(self._store, NAMES.hello(*peer).as_posix())
         deadline = self._clock() + timeout_s
         while missing := self._answer_or_wait(peers):
+            others = [peer for peer in in_place() if peer not in peers]
+            if len(self._answer_or_wait(others)) < len(others):
+                return True
             if self._clock() > deadline:
                 (role, rank), theirs = next(iter(missing.items()))
                 elsewhere = f"it looks at {theirs}" if theirs else "it has written nothing there"
@@ -151,6 +158,13 @@ class Handshake:
             self._mute = True
             return None
         return hello
+
+
+def list_crews(store: Store, role: str) -> list[Peer]:
+    """Rank 0 of every crew of `role` that has ever said hello: crews come when they like, and nobody knows their names."""
+    folder = NAMES.hello(role, 0).parent.as_posix()
+    hello = re.compile(rf"({role}(?:-{CREW})?)-0\.json")
+    return [(match[1], 0) for name in store.children(folder) if (match := hello.fullmatch(name))]
 
 
 class RunEnd:
