@@ -5,8 +5,11 @@ from collections import Counter
 from tests.fakes_rows import small_schema
 from tests.roles.small_world import UNIT, World
 from tsal_dist.errors import ExitCode, StaleRun
+from tsal_dist.exchange.memory import MemoryStore
+from tsal_dist.pseudo.collect import collect_orphans, list_segments
 from tsal_dist.pseudo.planner import Planner
-from tsal_dist.pseudo.topic import list_producers, open_topic, split_producer
+from tsal_dist.pseudo.producer import Producer
+from tsal_dist.pseudo.topic import list_producers, open_topic, segment_name, split_producer
 
 FIRST, NIGHT = "teacher", "teacher-night"
 
@@ -115,8 +118,23 @@ def test_a_crew_that_is_started_twice_fences_its_elder_and_no_other():
         "teacher-night-r0000-000002",
         "teacher-r0000-000001",
     ]
-    assert trained_by_producer(world)["teacher-night-r0000-000002"] > 50
+    trained = trained_by_producer(world)
+    assert trained["teacher-night-r0000-000002"] > 50
+    assert trained["teacher-r0000-000001"] > 100, (
+        "an incarnation 2 of another crew is no successor of this one"
+    )
     assert_books_close(world)
+
+
+def test_what_a_crew_left_unfinished_is_collected_when_its_own_successor_has_come():
+    store = MemoryStore()
+    topic = open_topic(store, small_schema(UNIT), "run", create=True)
+    for role, incarnation in ((FIRST, 1), (NIGHT, 1), (NIGHT, 2)):
+        producer = Producer(topic, role, 0, incarnation)
+        store.put_new(segment_name(producer.name, 0), b"written and never committed")
+    assert collect_orphans(store) == 1
+    assert list_segments(store, "teacher-night-r0000-000001") == []
+    assert list_segments(store, "teacher-r0000-000001") == [0], "it may be committed in the next moment"
 
 
 def test_a_crew_takes_up_its_own_checkpoint_and_no_other_s():
