@@ -192,9 +192,7 @@ def _alone(crew: Crew) -> Crew:
     return replace(crew, first_node=0, first_proc=0)
 
 
-def submit_k8s(argv: list[str]) -> int:
-    """A ConfigMap, a Service, and one indexed Job per crew; or the ConfigMap and a JobSet. The same three for a crew that
-    joins."""
+def build_k8s_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m launch.submit k8s")
     _add_shared_words(parser)
     add = parser.add_argument
@@ -215,7 +213,13 @@ def submit_k8s(argv: list[str]) -> int:
     for flag, says in repeated.items():
         add(flag, action="append", default=[], help=f"{says}; repeatable")
     add("--patch", type=Path, metavar="YAML", help="merged into the objects, as by `kubectl patch`")
-    args = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def submit_k8s(argv: list[str]) -> int:
+    """A ConfigMap, a Service, and one indexed Job per crew; or the ConfigMap and a JobSet. The same three for a crew that
+    joins."""
+    args = build_k8s_parser().parse_intermixed_args(argv)
 
     config = load_config(args.config, args.overrides)
     mounted = argparse.Namespace(**vars(args))
