@@ -133,6 +133,11 @@ def plan_crew(config: RunConfig, name: str, nodes: int, procs_per_node: int) -> 
         raise TopologyError(
             "This recipe has no teacher, so no crew can join. Choose another method (method.name)."
         )
+    if config.takes_turns:
+        raise TopologyError(
+            f"--crew {name}: this run's student takes turns with one teacher (runtime.topology={config.runtime.topology}, "
+            f"runtime.lockstep={config.runtime.lockstep}) and meets no other. Start the run as split or detached."
+        )
     if min(nodes, procs_per_node) < 1:
         raise TopologyError(
             f"{nodes} machines of {procs_per_node} processes were asked for. Ask for at least one of each."

@@ -13,6 +13,7 @@ weights/<role>/v<step>-<i>/     model versions that incarnation i published, eac
 checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its name when COMMIT is written
 checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
+logs/student.job                the Slurm job that the student is in, for crews that join
 metrics/<role>.jsonl            one line per logged step
 metrics/<service>-<role>.json   how much of it a tracking service was told; .log has why it was not, .lock who tells
 metrics/mlflow.json             the id that MLflow drew for this run; written once

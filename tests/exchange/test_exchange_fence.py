@@ -7,7 +7,8 @@ import pytest
 
 from tests.fakes_store import LaggingStore
 from tsal_dist.errors import PeerLost, StaleRun
-from tsal_dist.exchange.fence import Handshake, RunEnd, list_crews
+from tsal_dist.exchange.beat import Heart, list_crews
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
 
@@ -53,12 +54,12 @@ def test_a_silent_peer_is_an_error_with_both_paths(tmp_path):
         )
 
 
-def test_crews_are_found_by_their_hellos_and_one_of_them_is_enough():
+def test_crews_are_found_by_their_heartbeats_and_one_of_them_is_enough():
     store = MemoryStore()
     student = Handshake(store, *STUDENT, "run")
     assert list_crews(store, "teacher") == []
     for role, rank in (("teacher-night", 0), ("teacher-night", 1), ("teacher-b2", 0), ("teacherly", 0)):
-        Handshake(store, role, rank, "run")
+        Heart(store, role, rank, 1).beat("start", 0)
     assert list_crews(store, "teacher") == [("teacher-b2", 0), ("teacher-night", 0)]
     night = Handshake(store, "teacher-night", 0, "run")
 

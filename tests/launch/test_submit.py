@@ -104,6 +104,7 @@ def test_a_crew_that_joins_brings_all_that_it_needs_under_the_run_s_label(capsys
         (["--crew", "night", "--crews", "2"], None),
         (["--crew", "Night"], "small letter"),
         (["--crew", "night", "method.name=supervised"], "no teacher"),
+        (["--crew", "night", "runtime.topology=inline"], "takes turns"),
         (["--crews", "2"], "runtime.topology is 'split'"),
         (["--crews", "3", "runtime.topology=detached", "runtime.teachers=2"], "equal crews"),
         (["--crew", "night"], "holds none"),

@@ -22,8 +22,8 @@ from tsal_dist.checkpoint.store import Loaded
 from tsal_dist.config import load_config
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import StaleRun
-from tsal_dist.exchange.beat import DONE, NAMES, Heart, Watch
-from tsal_dist.exchange.fence import Handshake, RunEnd, list_crews
+from tsal_dist.exchange.beat import DONE, NAMES, Heart, Watch, list_crews
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.store import ensure
 from tsal_dist.exchange.tenure import begin_tenure

@@ -5,6 +5,7 @@ Neither file times nor the clocks of other hosts are compared with ours: hosts d
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from tsal_dist.errors import PeerLost
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import CREW, RunDir
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,15 @@ class Heart:
             "host": self._host,
         }
         self._store.replace(self._name, json.dumps(text).encode())
+
+
+def list_crews(store: Store, role: str) -> list[Peer]:
+    """Rank 0 of every crew of `role` that ever showed a sign of life: crews come when they like, and nobody knows their
+    names. This folder is listed because whoever looks writes into it as well: an NFS client looks anew at what it has
+    changed itself, and may show another folder out of its cache for a minute."""
+    folder = NAMES.beat(role, 0).parent.as_posix()
+    first = re.compile(rf"({role}(?:-{CREW})?)-0\.json")
+    return [(match[1], 0) for name in store.children(folder) if (match := first.fullmatch(name))]
 
 
 def beat_every_s(rank: int, beat_s: float, silent_s: float) -> float:

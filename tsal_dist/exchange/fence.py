@@ -10,7 +10,6 @@ Every polled name is made to exist before it is waited for (see the store's cont
 
 import json
 import logging
-import re
 import secrets
 import socket
 import time
@@ -23,7 +22,6 @@ from tsal_dist.exchange.beat import NAMES, Peer
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import CREW
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +48,8 @@ class Handshake:
         self._mute = False
         self._nonce = secrets.token_hex(8)
         self._seen: dict[str, str] = {}
+        self._expected: set[Peer] = set()
+        """Those whose hellos were made to exist."""
         self._clock = clock
         self._sleep = sleep
         self._write()
@@ -59,6 +59,9 @@ class Handshake:
         missing: dict[Peer, str] = {}
         before = dict(self._seen)
         for peer in peers:
+            if peer not in self._expected:
+                ensure(self._store, NAMES.hello(*peer).as_posix())
+                self._expected.add(peer)
             hello = self._read(peer)
             if hello is None:
                 missing[peer] = ""
@@ -91,8 +94,6 @@ class Handshake:
         """True when every peer has answered, or one of those `in_place` of them; False when told to give up; PeerLost
         with both resolved paths."""
         peers = list(peers)
-        for peer in peers:
-            ensure(self._store, NAMES.hello(*peer).as_posix())
         deadline = self._clock() + timeout_s
         while missing := self._answer_or_wait(peers):
             others = [peer for peer in in_place() if peer not in peers]
@@ -158,13 +159,6 @@ class Handshake:
             self._mute = True
             return None
         return hello
-
-
-def list_crews(store: Store, role: str) -> list[Peer]:
-    """Rank 0 of every crew of `role` that has ever said hello: crews come when they like, and nobody knows their names."""
-    folder = NAMES.hello(role, 0).parent.as_posix()
-    hello = re.compile(rf"({role}(?:-{CREW})?)-0\.json")
-    return [(match[1], 0) for name in store.children(folder) if (match := hello.fullmatch(name))]
 
 
 class RunEnd:

@@ -25,8 +25,8 @@ from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
-from tsal_dist.exchange.fence import Handshake, RunEnd, list_crews
+from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, list_crews
+from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, begin_tenure
