@@ -402,6 +402,8 @@ class World:
             self._handshake("student"),
             self.watch(),
             partial(list_crews, self.store, "teacher"),
+            self.clock,
+            list_every_s=5.0,
         )
         upkeep = StudentUpkeep(
             student=student,

@@ -76,7 +76,7 @@ def train(world, steps, silent_s=600):
     clock = SimpleNamespace(
         now_s=lambda: world.now, sleep=lambda units: (waits.append(units), world.pass_time(units))
     )
-    peers = WatchedTeachers(SimpleNamespace(show=lambda *args: None), None, None, world, tuple)
+    peers = WatchedTeachers(SimpleNamespace(show=lambda *args: None), None, None, world, tuple, clock, 0.0)
     finder = PlanFinder(world, config, 1, peers, StopFlag(), clock)
     for step in range(steps):
         world.step = step

@@ -85,7 +85,8 @@ def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
     ):
         life = SignOfLife(Heart(store, "student", 0, 1), lambda: None, clock, 1.0)
         watch = Watch(store, [TEACHER_PEER], silent_s)
-        peers = WatchedTeachers(life, RunEnd(store), Handshake(store, "student", 0, "run"), watch, tuple)
+        hello = Handshake(store, "student", 0, "run")
+        peers = WatchedTeachers(life, RunEnd(store), hello, watch, tuple, clock, 0.0)
         ensure(store, "ctl/hello/teacher-0.json")
         if leave:
             Heart(store, "teacher", 0, 1).beat(DONE, 0)

@@ -117,13 +117,19 @@ class WatchedTeachers:
         handshake: Handshake,
         watch: Watch,
         list_crews: Callable[[], Iterable[Peer]],
+        clock: Clock,
+        list_every_s: float,
     ) -> None:
-        """`watch` knows the first crew; `list_crews` finds those that join."""
+        """`watch` knows the first crew; `list_crews` finds those that join. It lists every rank of a run, so it is asked
+        more seldom than heartbeats are looked at."""
         self._life = life
         self._end = end
         self._handshake = handshake
         self._watch = watch
         self._list_crews = list_crews
+        self._clock = clock
+        self._list_every_s = list_every_s
+        self._listed_s = -1e9
         self._away: set[Peer] = set()
 
     def tick(self, phase: str, step: int) -> None:
@@ -154,8 +160,10 @@ class WatchedTeachers:
 
     def _look_around(self, step: int) -> None:
         """Answer teachers that came, or came back; say when the student is on its own, and when no longer."""
-        for peer in self._list_crews():
-            self._watch.add(peer)
+        if self._clock.now_s() - self._listed_s >= self._list_every_s:
+            self._listed_s = self._clock.now_s()
+            for peer in self._list_crews():
+                self._watch.add(peer)
         pulses = self._watch.look()
         self._handshake.answer(pulses)
         away, before = self._absent(pulses), self._away

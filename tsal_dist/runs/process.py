@@ -25,7 +25,7 @@ from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch, list_crews
+from tsal_dist.exchange.beat import DONE, PER_SILENCE, Heart, Peer, Watch, list_crews
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
@@ -203,9 +203,10 @@ def _meet_teacher(
     end.announce("")
     config, store = context.config, context.store
     handshake = context.greet()
-    watch = Watch(store, [TEACHER_PEER], config.runtime.deadlines.silent_s)
+    silent_s = config.runtime.deadlines.silent_s
+    watch = Watch(store, [TEACHER_PEER], silent_s)
     find = partial(list_crews, store, "teacher")
-    peers = WatchedTeachers(life, end, handshake, watch, find)
+    peers = WatchedTeachers(life, end, handshake, watch, find, context.clock, silent_s / PER_SILENCE)
     lockstep = config.runtime.lockstep
     schedule = Caller(store, config, peers, context.clock, stop) if lockstep else OwnPace()
     try:
