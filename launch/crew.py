@@ -28,7 +28,7 @@ from tsal_dist.dist.environment import child_environment
 from tsal_dist.dist.parent_death import adopt_orphans
 from tsal_dist.errors import ExitCode
 from tsal_dist.run import run_folder
-from tsal_dist.run_dir import ROLES, RunDir
+from tsal_dist.run_dir import ROLES, RunDir, role_in_files
 
 logger = logging.getLogger("launch.crew")
 
@@ -49,6 +49,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--procs", type=int, required=True, help="processes on this machine")
     parser.add_argument("--role", choices=ROLES, default="", help="detached: the role of all of them")
     parser.add_argument(
+        "--crew", default="", metavar="NAME", help="detached: which crew of teachers they are"
+    )
+    parser.add_argument(
         "--first-proc",
         type=int,
         default=0,
@@ -62,8 +65,9 @@ def main(argv: list[str]) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     config = load_config(args.config, args.overrides)
-    plays = (args.role,) if args.role else plan_crews(config, args.nodes, args.procs)[0].plays
-    crew = Crew(args.role, plays, 0, args.nodes, args.procs, args.first_proc)
+    in_files = role_in_files(args.role, args.crew)
+    plays = (in_files,) if args.role else plan_crews(config, args.nodes, args.procs)[0].plays
+    crew = Crew(args.role, plays, 0, args.nodes, args.procs, args.first_proc, args.crew)
     meeting = Meeting(args.node_rank, args.address, args.port)
     command = torchrun_command(crew, meeting, args.config, args.overrides, args.module)
     return run_crew(config, crew, command, args.interface)
@@ -95,6 +99,7 @@ def crew_words(crew: Crew, args: argparse.Namespace) -> list[str]:
     words = [word for file in args.config for word in ("--config", file)]
     words += [f"--procs={crew.procs}"]
     words += [f"--role={crew.role}"] if crew.role else []
+    words += [f"--crew={crew.name}"] if crew.name else []
     words += [f"--first-proc={crew.first_proc}"] if crew.first_proc else []
     words += [f"--nodes={crew.nodes}"] if crew.nodes > 1 else []
     words += [f"--interface={args.interface}"] if args.interface else []

@@ -7,6 +7,7 @@ by what torchrun returns. Batch shells ask on the command line and go by the exi
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import ROLES, RunDir
+from tsal_dist.run_dir import CREW, RunDir
 
 NOTE_WAIT_S = 10.0
 POLL_S = 0.1
@@ -69,7 +70,9 @@ def main(argv: list[str]) -> int:
     """Print how each role ended and leave with the code of the worst."""
     parser = argparse.ArgumentParser(prog="python -m launch.exit_status", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="the run's directory, such as runs/demo")
-    parser.add_argument("roles", nargs="+", choices=ROLES, help="the roles that took part")
+    parser.add_argument(
+        "roles", nargs="+", type=_role, metavar="role", help="who took part: student, teacher, teacher-<crew>"
+    )
     parser.add_argument(
         "--asked", action="store_true", help="they were asked to leave: silence is no failure"
     )
@@ -78,6 +81,12 @@ def main(argv: list[str]) -> int:
     for role, ending in endings.items():
         sys.stdout.write(f"{role}: exit code {ending.code}, {ending.reason}\n")
     return worst(endings.values()).code
+
+
+def _role(word: str) -> str:
+    if not re.fullmatch(rf"student|teacher(-{CREW})?", word):
+        raise argparse.ArgumentTypeError(f"{word!r} is neither student nor teacher nor teacher-<crew>")
+    return word
 
 
 def _read_note(path: Path) -> Ending | None:

@@ -1,14 +1,15 @@
 """Train on this machine: start every role, keep it going, leave nothing behind.
 
 python -m launch.local --config configs/demo.toml --procs 3
-python -m launch.local --config configs/demo.toml --topology detached runtime.teachers=2
+python -m launch.local --config configs/demo.toml --topology detached runtime.teachers=2 --crews 2
+python -m launch.local --config configs/demo.toml --crew night
 
 A role that fails is started again from its last checkpoint, after a pause that grows, up to a limit. In
 `split` that is the whole world; in `detached` the student goes on while a teacher is down, and goes on without
-one that is given up. Ctrl-C, SIGTERM and SIGUSR1 ask for a checkpoint; a second Ctrl-C ends at once. What the
+one that is given up. --crew starts a crew of teachers alone, which joins a run that is going. Ctrl-C, SIGTERM and SIGUSR1 ask for a checkpoint; a second Ctrl-C ends at once. What the
 processes print is kept in the run's logs/ folder.
 
-Exit codes are the student's: 0 done; 1 failed more often than the limit; 2 the config, the resources or the
+Exit codes are the student's, or the crew's that joined: 0 done; 1 failed more often than the limit; 2 the config, the resources or the
 run directory must be changed first; 75 stopped when asked to, go on with --resume.
 """
 
@@ -23,13 +24,14 @@ from launch import processes
 from launch.crew import LEAVE_S, Relay, add_config_words, crew_words
 from launch.keeper import Keeper
 from launch.logs import Log
-from launch.process_plan import default_procs, plan_crews
+from launch.process_plan import Crew, default_procs, plan_crew, plan_crews
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
 from tsal_dist.dist.parent_death import adopt_orphans
-from tsal_dist.errors import ExitCode
-from tsal_dist.run import Mode, open_run
+from tsal_dist.errors import ConfigError, ExitCode
+from tsal_dist.run import Mode, Run, open_run, run_folder
+from tsal_dist.run_dir import RunDir
 
 logger = logging.getLogger("launch")
 
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> int:
         "--topology", choices=("split", "detached", "inline"), help="short for runtime.topology=..."
     )
     parser.add_argument("--procs", type=int, help="processes in all (default: one student and the teachers)")
+    add_crew_words(parser)
     parser.add_argument(
         "--restarts", type=int, default=3, help="how often in a row a role may fail (default: 3)"
     )
@@ -58,7 +61,8 @@ def main(argv: list[str]) -> int:
     if args.topology:
         args.overrides.append(f"runtime.topology={args.topology}")
     config = load_config(args.config, args.overrides)
-    crews = plan_crews(config, 1, default_procs(config) if args.procs is None else args.procs)
+    procs = (1 if args.crew else default_procs(config)) if args.procs is None else args.procs
+    crews = chosen_crews(config, args, 1, procs)
     commands = {crew: [sys.executable, "-m", "launch.crew", *crew_words(crew, args)] for crew in crews}
     if args.dry_run:
         for command in commands.values():
@@ -67,16 +71,17 @@ def main(argv: list[str]) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     # Opened here, once: every start after that, the first included, takes the run up.
-    run = open_run(config, chosen_mode(args))
+    run = open_chosen(config, args)
     logger.info("run %s; logs in %s", run.dir.root, run.dir.root / "logs")
     logs = {
         crew: Log(
-            run.dir.root / "logs" / f"{crew.role or 'world'}.log", f"[{crew.role}] " if crew.role else ""
+            run.dir.root / "logs" / f"{crew.in_files or 'world'}.log",
+            f"[{crew.in_files}] " if crew.role else "",
         )
         for crew in crews
     }
     keepers = [
-        Keeper(crew.role or "the world", command, child_environment({}), logs[crew].file, args.restarts)
+        Keeper(crew.in_files or "the world", command, child_environment({}), logs[crew].file, args.restarts)
         for crew, command in commands.items()
     ]
     try:
@@ -97,9 +102,43 @@ def add_mode_words(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_crew_words(parser: argparse.ArgumentParser) -> None:
+    """Several crews of teachers, from the start or later."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--crews", type=int, default=1, help="detached: crews that the teachers are divided into (default: 1)"
+    )
+    which.add_argument(
+        "--crew",
+        default="",
+        metavar="NAME",
+        help="start this crew of teachers alone, beside a run that is there",
+    )
+
+
+def chosen_crews(config: RunConfig, args: argparse.Namespace, nodes: int, procs: int) -> tuple[Crew, ...]:
+    """The crews that `add_crew_words` understood."""
+    if not args.crew:
+        return plan_crews(config, nodes, procs, args.crews)
+    return (plan_crew(config, args.crew, nodes, procs),)
+
+
 def chosen_mode(args: argparse.Namespace) -> Mode:
     """The mode that `add_mode_words` understood."""
     return "clean" if args.clean else "resume" if args.resume else "new"
+
+
+def open_chosen(config: RunConfig, args: argparse.Namespace) -> Run:
+    """Open the run as asked; one that a crew joins is there, and stays."""
+    if not args.crew:
+        return open_run(config, chosen_mode(args))
+    folder = run_folder(config)
+    if args.clean or not RunDir(folder).run_json.exists():
+        raise ConfigError(
+            f"--crew {args.crew} joins a run, and {folder} {'would be deleted' if args.clean else 'holds none'}. Start the "
+            f"run first, without --crew and for the same run.dir."
+        )
+    return open_run(config, "resume")
 
 
 def keep_going(config: RunConfig, keepers: Sequence[Keeper], logs: Sequence[Log]) -> ExitCode:

@@ -1,19 +1,20 @@
 """Which machine runs how many processes of which role, decided before anything starts.
 
 A crew is the processes of one torchrun world. `split` is one crew in which both roles sit; `detached` is one
-crew per role. Whatever does not fit is an error here, in the terminal of the person who submits, and not an
+crew of students and one or several of teachers. Whatever does not fit is an error here, in the terminal of the person who submits, and not an
 hour later in a queue.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.topology import Seat, assign_roles, plan_seats
-from tsal_dist.errors import TopologyError
+from tsal_dist.errors import ConfigError, TopologyError
 from tsal_dist.planning.demand import streams_of
-from tsal_dist.run_dir import ROLES
+from tsal_dist.run_dir import CREW, ROLES, role_in_files
 
 TRAIN = "tsal_dist.train"
 
@@ -31,6 +32,13 @@ class Crew:
     procs: int
     first_proc: int = 0
     """How many processes of other crews come before its own on a machine; GPUs are dealt in that order."""
+    name: str = ""
+    """Which of several crews of teachers it is; the first one has no name."""
+
+    @property
+    def in_files(self) -> str:
+        """What files call its role; "" where its ranks are divided into roles."""
+        return role_in_files(self.role, self.name)
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,9 @@ def default_procs(config: RunConfig) -> int:
     return int(runtime.teachers) + 1 if runtime.teachers.isdigit() else 2
 
 
-def plan_crews(config: RunConfig, nodes: int, procs_per_node: int) -> tuple[Crew, ...]:
-    """The crews that `nodes` machines of `procs_per_node` processes make, the student's first.
+def plan_crews(config: RunConfig, nodes: int, procs_per_node: int, teachers: int = 1) -> tuple[Crew, ...]:
+    """The crews that `nodes` machines of `procs_per_node` processes make, the student's first; `teachers` crews of equal
+    size teach.
 
     `detached` divides the processes as `split` does, so the same settings mean the same number of teachers.
     """
@@ -98,6 +107,11 @@ def plan_crews(config: RunConfig, nodes: int, procs_per_node: int) -> tuple[Crew
             f"runtime.topology is 'inline', which runs both roles in one process, but {world} processes were "
             f"asked for. Ask for one, or set runtime.topology=split."
         )
+    if teachers != 1 and (topology != "detached" or not config.has_teacher or teachers < 1):
+        raise TopologyError(
+            f"--crews {teachers} is for teachers that have launches of their own, and runtime.topology is {topology!r}, "
+            f"method.name {config.method.name!r}. Set runtime.topology=detached, or leave it out."
+        )
     if topology != "detached":
         seats = plan_seats(config.runtime, world, procs_per_node, config.has_teacher)
         roles = {seat.role for seat in seats} if topology == "split" else {"student"}  # inline answers as it
@@ -105,7 +119,30 @@ def plan_crews(config: RunConfig, nodes: int, procs_per_node: int) -> tuple[Crew
     if not config.has_teacher:
         return (Crew("student", ("student",), 0, nodes, procs_per_node),)
     seats = assign_roles(world, procs_per_node, config.runtime.teachers)
-    return tuple(_gather(role, seats, procs_per_node) for role in sorted(ROLES))
+    student, teacher = (_gather(role, seats, procs_per_node) for role in sorted(ROLES))
+    return (student, *_divide(teacher, teachers))
+
+
+def plan_crew(config: RunConfig, name: str, nodes: int, procs_per_node: int) -> Crew:
+    """A crew of teachers that joins a run, whoever started that and wherever."""
+    if not re.fullmatch(CREW, name):
+        raise ConfigError(
+            f"--crew is {name!r}. A crew's name is a small letter, and up to seven more letters and digits, such as night."
+        )
+    if not config.has_teacher:
+        raise TopologyError(
+            "This recipe has no teacher, so no crew can join. Choose another method (method.name)."
+        )
+    if config.takes_turns:
+        raise TopologyError(
+            f"--crew {name}: this run's student takes turns with one teacher (runtime.topology={config.runtime.topology}, "
+            f"runtime.lockstep={config.runtime.lockstep}) and meets no other. Start the run as split or detached."
+        )
+    if min(nodes, procs_per_node) < 1:
+        raise TopologyError(
+            f"{nodes} machines of {procs_per_node} processes were asked for. Ask for at least one of each."
+        )
+    return Crew("teacher", (role_in_files("teacher", name),), 0, nodes, procs_per_node, name=name)
 
 
 def torchrun_command(
@@ -128,6 +165,7 @@ def torchrun_command(
         ]
     words = [word for file in files for word in ("--config", file)]
     role = ["runtime.topology=detached", f"runtime.role={crew.role}"] if crew.role else []
+    role += [f"runtime.crew={crew.name}"] if crew.name else []
     return [
         *(sys.executable, "-m", "torch.distributed.run", *where, f"--nproc-per-node={crew.procs}"),
         *("-m", module, "--resume-or-start", *words, *overrides, *role),
@@ -167,3 +205,23 @@ def _gather(role: str, seats: Sequence[Seat], procs_per_node: int) -> Crew:
         )
     first_proc = [seat.role for seat in machines[taken[0]]].index(role)
     return Crew(role, (role,), taken[0], len(taken), counts[taken[0]], first_proc)
+
+
+def _divide(teacher: Crew, crews: int) -> list[Crew]:
+    """So many crews of equal size out of one: of its machines, or of the processes on each."""
+    on_each = max(1, crews // teacher.nodes)
+    nodes, procs = max(1, teacher.nodes // crews), teacher.procs // on_each
+    if nodes * procs * crews != teacher.nodes * teacher.procs:
+        raise TopologyError(
+            f"--crews {crews}: the teacher has {teacher.procs} processes on each of {teacher.nodes} machines, which do not "
+            f"divide into so many equal crews. Choose another number, or let crews of other sizes join by --crew NAME."
+        )
+    found = []
+    for number in range(crews):
+        name = f"c{number + 1}" if number else ""
+        node, place = number * nodes, 0
+        if on_each > 1:
+            node, place = divmod(number, on_each)
+        plays, first = (role_in_files("teacher", name),), teacher.first_proc + place * procs
+        found.append(Crew("teacher", plays, teacher.first_node + node, nodes, procs, first, name))
+    return found

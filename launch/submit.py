@@ -2,6 +2,7 @@
 
 python -m launch.submit slurm --config configs/wflw.toml --nodes 2 --gpus-per-node 4 --time 12:00:00 --dry-run
 python -m launch.submit k8s --config configs/wflw.toml --nodes 2 --gpus-per-node 4 --image registry/tsal --dry-run
+python -m launch.submit slurm --config configs/wflw.toml --crew night --gpus-per-node 2 --partition spot
 
 What does not fit is refused here: too few processes for the roles, too few GPUs, too little time. --dry-run
 prints the exact text and submits nothing.
@@ -20,16 +21,18 @@ from pathlib import Path
 from launch.crew import add_config_words, crew_words
 from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
-from launch.local import add_mode_words, chosen_mode
-from launch.process_plan import Crew, plan_crews
+from launch.local import add_crew_words, add_mode_words, chosen_crews, open_chosen
+from launch.process_plan import Crew
 from launch.slurm.render import SlurmRequest, job_name, log_name, render_job
 from launch.snapshot import code_digest, copy_code, list_code
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.errors import ConfigError, ExitCode, TopologyError
-from tsal_dist.run import open_run, run_folder
+from tsal_dist.run import run_folder
 from tsal_dist.run_dir import RunDir, write_whole
 
+STUDENT_JOB = "student.job"
+"""In a run's logs/: the number of the job that its student is in."""
 _SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)
 
 
@@ -90,14 +93,14 @@ def build_slurm_parser() -> argparse.ArgumentParser:
 
 
 def submit_slurm(argv: list[str]) -> int:
-    """One sbatch job; in `detached` one for each role."""
+    """One sbatch job; in `detached` one for each crew. One more for a crew that joins."""
     args = build_slurm_parser().parse_intermixed_args(argv)
 
     for words in (args.setup, *args.option, *args.teacher_option):
         _refuse_secrets(words)
     config = load_config(args.config, args.overrides)
-    crews = [_alone(crew) for crew in plan_crews(config, args.nodes, _procs_per_node(args))]
-    if len(crews) == 1 and (args.teacher_partition or args.teacher_option):
+    crews = [_alone(crew) for crew in chosen_crews(config, args, args.nodes, _procs_per_node(args))]
+    if not any(crew.role == "teacher" for crew in crews) and (args.teacher_partition or args.teacher_option):
         raise _needs_detached("--teacher-partition or --teacher-option", config)
     root, files = Path.cwd(), list_code(Path.cwd(), args.config) if args.snapshot else []
     if args.snapshot:
@@ -128,35 +131,48 @@ def submit_slurm(argv: list[str]) -> int:
         return ExitCode.DONE
     _require("sbatch")
     # Opened here, once: the job takes the run up, and refuses a config that was changed while it waited.
-    open_run(config, chosen_mode(args))
+    open_chosen(config, args)
     if args.snapshot:
         copy_code(Path.cwd(), files, root)
     for crew, text in texts.items():
         write_whole(paths[crew], text.encode())
-    jobs = submit_jobs([paths[crew] for crew in crews])
+    note = run_folder(config) / "logs" / STUDENT_JOB
+    jobs = _join(paths[crews[0]], note) if args.crew else submit_jobs([paths[crew] for crew in crews])
+    if not args.crew:
+        write_whole(note, jobs[0].encode())
     for crew, job in zip(crews, jobs, strict=True):
         log = run_folder(config) / "logs" / f"{log_name(crew)}-{job}.log"
-        sys.stdout.write(f"{crew.role}{' ' * bool(crew.role)}job {job}; its log will be {log}\n")
+        sys.stdout.write(f"{crew.in_files}{' ' * bool(crew.role)}job {job}; its log will be {log}\n")
     return ExitCode.DONE
 
 
 def submit_jobs(texts: Sequence[Path]) -> list[str]:
-    """Submit one job, or the student's and then the teacher's; their numbers.
+    """Submit one job, or the student's and then those of its teachers; their numbers.
 
-    The student's is held until the teacher's has a place in the queue, and begins once that one has begun: it waits in
-    the queue for its teacher, not on GPUs. The teacher's is told whom it works for.
+    The student's is held until its teachers have a place in the queue, and begins once one of them has begun: it waits in
+    the queue for them, not on GPUs. Theirs are told whom they work for.
     """
     if len(texts) == 1:
         return [_sbatch(texts[0])]
     student = _sbatch("--hold", texts[0])
+    teachers: list[str] = []
     try:
-        teacher = _sbatch(texts[1], student)
-        _call(["scontrol", "update", f"JobId={student}", f"Dependency=after:{teacher}"])
+        for text in texts[1:]:
+            teachers.append(_sbatch(text, student))
+        any_began = "?".join(f"after:{teacher}" for teacher in teachers)
+        _call(["scontrol", "update", f"JobId={student}", f"Dependency={any_began}"])
         _call(["scontrol", "release", student])
     except ConfigError:
-        _call(["scancel", student])
+        _call(["scancel", student, *teachers])
         raise
-    return [student, teacher]
+    return [student, *teachers]
+
+
+def _join(text: Path, note: Path) -> list[str]:
+    """Submit the job of a crew that joins. It works while the student's job runs, where that one is a job: its number was
+    noted when it was submitted."""
+    student = note.read_text() if note.exists() else ""
+    return [_sbatch(text, *filter(None, [student]))]
 
 
 def _needs_detached(flag: str, config: RunConfig) -> ConfigError:
@@ -176,8 +192,7 @@ def _alone(crew: Crew) -> Crew:
     return replace(crew, first_node=0, first_proc=0)
 
 
-def submit_k8s(argv: list[str]) -> int:
-    """A ConfigMap, a Service, and one indexed Job per crew; or the ConfigMap and a JobSet."""
+def build_k8s_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m launch.submit k8s")
     _add_shared_words(parser)
     add = parser.add_argument
@@ -198,14 +213,25 @@ def submit_k8s(argv: list[str]) -> int:
     for flag, says in repeated.items():
         add(flag, action="append", default=[], help=f"{says}; repeatable")
     add("--patch", type=Path, metavar="YAML", help="merged into the objects, as by `kubectl patch`")
-    args = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def submit_k8s(argv: list[str]) -> int:
+    """A ConfigMap, a Service, and one indexed Job per crew; or the ConfigMap and a JobSet. The same three for a crew that
+    joins."""
+    args = build_k8s_parser().parse_intermixed_args(argv)
 
     config = load_config(args.config, args.overrides)
     mounted = argparse.Namespace(**vars(args))
     mounted.config = [str(CONFIG_MOUNT / mount_name(number, file)) for number, file in enumerate(args.config)]
-    crews = [_alone(crew) for crew in plan_crews(config, args.nodes, _procs_per_node(args))]
-    if len(crews) == 1 and args.teacher_node_label:
+    crews = [_alone(crew) for crew in chosen_crews(config, args, args.nodes, _procs_per_node(args))]
+    if not any(crew.role == "teacher" for crew in crews) and args.teacher_node_label:
         raise _needs_detached("--teacher-node-label", config)
+    if args.crew and args.jobset:
+        raise ConfigError(
+            f"--crew {args.crew} joins by a Job of its own: a JobSet takes no further Jobs once it is made. Leave --jobset "
+            f"out, whatever the run was submitted with."
+        )
     request = K8sRequest(
         image=args.image,
         restarts=args.restarts,
@@ -236,6 +262,7 @@ def submit_k8s(argv: list[str]) -> int:
 
 def _add_shared_words(parser: argparse.ArgumentParser) -> None:
     add_config_words(parser)
+    add_crew_words(parser)
     parser.add_argument("--nodes", type=int, default=1, help="machines (default: 1)")
     parser.add_argument("--gpus-per-node", type=int, default=0, help="GPUs on each, one process each")
     parser.add_argument("--procs-per-node", type=int, help="processes on each (default: one per GPU)")

@@ -192,7 +192,7 @@ BEHIND_PROTOCOLS = {
     "Planner",
     "Replay",
     "NoTeacher",
-    "WatchedTeacher",
+    "WatchedTeachers",
     "MonotonicClock",
     "OwnPace",
     "Caller",

@@ -34,6 +34,7 @@ MAY_CHANGE = (
     "data.cache_gb",
     "runtime.topology",
     "runtime.role",
+    "runtime.crew",
     "runtime.teachers",
     "runtime.deadlines",
     "runtime.log",

@@ -13,12 +13,15 @@ weights/<role>/v<step>-<i>/     model versions that incarnation i published, eac
 checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its name when COMMIT is written
 checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
+logs/student.job                the Slurm job that the student is in, for crews that join
 metrics/<role>.jsonl            one line per logged step
 metrics/<service>-<role>.json   how much of it a tracking service was told; .log has why it was not, .lock who tells
 metrics/mlflow.json             the id that MLflow drew for this run; written once
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
 code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
+
+<role> is `student`, `teacher`, or `teacher-<crew>` for each further crew of teachers that works beside the first one.
 """
 
 import errno
@@ -50,6 +53,13 @@ DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "writ
 MOST_NAME = 200
 """Bytes of a name that its temporary file repeats; filesystems allow 255 bytes."""
 ROLES = ("teacher", "student")
+CREW = r"[a-z][a-z0-9]{0,7}"
+"""A crew's name: a word of file names, and with the run's name one label of a host name."""
+
+
+def role_in_files(role: str, crew: str = "") -> str:
+    """What files call a role: crews of teachers that work side by side are told apart by it, as by nothing else."""
+    return f"{role}-{crew}" if crew else role
 
 
 @dataclass(frozen=True)

@@ -85,22 +85,24 @@ def render_objects(
             f"run.dir is {config.run.dir!r}, and the cluster's volume is mounted at runs/ and shards/. Leave run.dir "
             f"empty, or choose a folder below runs/."
         )
-    name = object_name(config)
+    run = object_name(config)
+    # A crew that joins brings objects of its own; those of the run are there, and may not be changed.
+    name = f"{run}-{_crew_name(crews[0])}" if crews[0].role == "teacher" else run
     contents = {mount_name(number, file): Path(file).read_text() for number, file in enumerate(files)}
     blocks = [f"{mounted}: |\n{_indent(text)}" for mounted, text in contents.items()]
-    texts = [fill_template(HERE / "config.yaml", {"name": name, "files": "\n".join(blocks)})]
-    labels = f"tsal-dist/run: {name}"
+    texts = [fill_template(HERE / "config.yaml", {"run": run, "name": name, "files": "\n".join(blocks)})]
+    labels = f"tsal-dist/run: {run}"
     labels += f"\nkueue.x-k8s.io/queue-name: {json.dumps(request.queue)}" if request.queue else ""
     specs = {
-        _crew_name(crew): _render_spec(config, crew, own, request)
+        _crew_name(crew): _render_spec(config, name, crew, own, request)
         for crew, own in zip(crews, words, strict=True)
     }
     if request.jobset:
         texts.append(_render_set(name, labels, specs, request.restarts))
     else:
-        texts.append(fill_template(HERE / "service.yaml", {"name": name}))
+        texts.append(fill_template(HERE / "service.yaml", {"run": run, "name": name}))
         for crew, spec in specs.items():
-            values = {"job": f"{name}-{crew}", "labels": labels, "spec": spec}
+            values = {"job": f"{run}-{crew}", "labels": labels, "spec": spec}
             texts.append(fill_template(HERE / "job.yaml", values))
     return "---\n".join(texts)
 
@@ -111,18 +113,18 @@ def pod_memory_mb(load: Load, with_gpus: bool, shm_gb: int) -> int:
 
 
 def _crew_name(crew: Crew) -> str:
-    return crew.role or "world"
+    return crew.in_files or "world"
 
 
 def _render_set(name: str, labels: str, specs: Mapping[str, str], restarts: int) -> str:
     """A JobSet with one replicated Job per crew, the student's first."""
-    main = next(iter(specs))
+    main, *teachers = specs
     rules = [f"- {{name: {main}-failed, action: FailJobSet, targetReplicatedJobs: [{main}]}}"]
-    if len(specs) > 1:
+    if teachers:
         # Its own Job starts a teacher again for as long as it takes: restarting the set would cost the student steps.
         rules += [
             "# A config that must be changed ends the set. Other failures its Job sees to by itself.",
-            "- {name: teacher-misconfigured, action: FailJobSet, targetReplicatedJobs: [teacher], "
+            f"- {{name: teacher-misconfigured, action: FailJobSet, targetReplicatedJobs: [{', '.join(teachers)}], "
             "onJobFailureReasons: [PodFailurePolicy]}",
         ]
     jobs = [
@@ -133,9 +135,10 @@ def _render_set(name: str, labels: str, specs: Mapping[str, str], restarts: int)
     return fill_template(HERE / "jobset.yaml", {**values, "rules": "\n".join(rules), "jobs": "\n".join(jobs)})
 
 
-def _render_spec(config: RunConfig, crew: Crew, words: Sequence[str], request: K8sRequest) -> str:
-    limits, name, load = config.runtime.deadlines, object_name(config), load_of(config, crew)
-    job = f"{name}-{_crew_name(crew)}"
+def _render_spec(config: RunConfig, name: str, crew: Crew, words: Sequence[str], request: K8sRequest) -> str:
+    """`name` is that of the ConfigMap and of the Service that names the pods."""
+    limits, run, load = config.runtime.deadlines, object_name(config), load_of(config, crew)
+    job = f"{run}-{_crew_name(crew)}"
     first = f"{job}-0-0" if request.jobset else f"{job}-0"
     address = [f"--address={first}.{name}", f"--port={PORT}"] if crew.nodes > 1 else []
     command = ["python", "-m", "launch.crew", *address, *words, f"run.name={config.run.name}"]
@@ -154,6 +157,7 @@ def _render_spec(config: RunConfig, crew: Crew, words: Sequence[str], request: K
     unending = request.jobset and crew.role == "teacher"
     values = {
         "about": f"On each: {load.describe()}.",
+        "run": run,
         "name": name,
         "job": job,
         "nodes": crew.nodes,

@@ -1,4 +1,4 @@
-"""A run as Slurm jobs: one, or in `detached` one for each role, which then needs the other only by files."""
+"""A run as Slurm jobs: one, or in `detached` one for each crew, which then needs the others only by files."""
 
 import re
 import shlex
@@ -59,12 +59,12 @@ class SlurmRequest:
 
 def job_name(crew: Crew) -> str:
     """What a crew's job text is called."""
-    return crew.role or "job"
+    return crew.in_files or "job"
 
 
 def log_name(crew: Crew) -> str:
     """What the job's log is called; its number follows."""
-    return "-".join(filter(None, ("slurm", crew.role)))
+    return "-".join(filter(None, ("slurm", crew.in_files)))
 
 
 def render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: SlurmRequest) -> str:
@@ -74,7 +74,7 @@ def render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: Slu
     check_value("--container", request.container, sbatch=False)
     cores = crew.procs * request.cores_per_proc or load.cores
     values: dict[str, object] = {
-        "name": "-".join(filter(None, (config.run.name or "tsal_dist", crew.role))),
+        "name": "-".join(filter(None, (config.run.name or "tsal_dist", crew.in_files))),
         "root": request.root,
         "nodes": crew.nodes,
         "cpus": cores,
@@ -140,8 +140,13 @@ def _options(crew: Crew, request: SlurmRequest) -> list[str]:
 
 
 def _about(crew: Crew, load: Load, cores: int) -> str:
+    who = (
+        ABOUT[crew.role].replace("The teacher.", f"The teachers' crew {crew.name}.")
+        if crew.name
+        else ABOUT[crew.role]
+    )
     text = (
-        f"{ABOUT[crew.role]}\n"
+        f"{who}\n"
         f"On a machine: {load.describe()}, {cores} cores.\n"
         f"Before the time limit they save and the job is put back into the queue; so is a job that lost a machine.\n"
         f"Every start goes on from the last checkpoint."

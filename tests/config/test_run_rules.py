@@ -23,6 +23,9 @@ from tsal_dist.errors import ConfigError
         (["runtime.queue.on_starvation=replay"], ["on_starvation", "'replay' is called 'reuse' now"]),
         (["runtime.role=teacher"], ["'teacher'", "detached"]),
         (["runtime.topology=inline", "runtime.student.kind=deepspeed"], ["inline", "DeepSpeed"]),
+        (["runtime.crew=night"], ["'night'", "runtime.role is ''", "--crew night"]),
+        (["runtime.topology=detached", "runtime.role=student", "runtime.crew=night"], ["only teachers"]),
+        (["runtime.topology=detached", "runtime.role=teacher", "runtime.crew=Night_1"], ["Night_1", "crew"]),
     ],
 )
 def test_rules_across_sections(overrides, words):

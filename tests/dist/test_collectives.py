@@ -28,6 +28,15 @@ def share(rank, world):
     found["json"] = collectives.gather_json({"rank": rank, "long": "z" * 10 * rank})
     found["rows"] = collectives.gather_rows(torch.full((2 * rank, 3), rank))
     found["none"] = collectives.gather_rows(torch.empty(0, 2))
+    mixed = {
+        "flag": torch.tensor([True, False, True]),
+        "half": torch.tensor([[1.5, -2.0]], dtype=torch.bfloat16),
+        "turned": torch.arange(6.0).reshape(2, 3).T,
+        "count": torch.tensor(2**40),
+        "empty": torch.empty(0, 4),
+    }
+    found["tensors"] = collectives.broadcast_tensors(mixed if rank == 0 else {})
+    found["no_tensors"] = collectives.broadcast_tensors({})
     store = dist.distributed_c10d._get_default_store()
     collectives.meet(store, rank, world, "all", 20)
     if rank == 0:
@@ -51,6 +60,13 @@ def test_everything_that_ranks_share():
         assert [row["rank"] for row in found["json"]] == [0, 1]
         assert found["rows"].tolist() == [[1, 1, 1], [1, 1, 1]]
         assert found["none"].shape == (0, 2)
+        assert found["no_tensors"] == {}
+        tensors = found["tensors"]
+        assert tensors["flag"].tolist() == [True, False, True]
+        assert (str(tensors["half"].dtype), tensors["half"].tolist()) == ("torch.bfloat16", [[1.5, -2.0]])
+        assert tensors["turned"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+        assert tensors["count"].item() == 2**40
+        assert tensors["empty"].shape == (0, 4)
 
 
 def test_a_world_of_one_needs_no_group():
@@ -62,3 +78,4 @@ def test_a_world_of_one_needs_no_group():
     assert collectives.gather_json(3) == [3]
     assert collectives.reduce_scalars({"a": 2.0}) == {"a": 2.0}
     assert collectives.sum_tensors({"a": torch.tensor(2)})["a"] == 2
+    assert collectives.broadcast_tensors({"a": rows})["a"] is rows

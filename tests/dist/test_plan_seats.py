@@ -20,6 +20,12 @@ def test_detached_is_one_role_alone():
     assert seats(2, "topology=detached", "role=teacher") == [("teacher", 0, 2), ("teacher", 1, 2)]
 
 
+def test_a_crew_of_teachers_has_a_name_that_its_files_bear():
+    settings = ["runtime.topology=detached", "runtime.role=teacher", "runtime.crew=night"]
+    names = [seat.name for seat in plan_seats(load_config([], settings).runtime, 2, 2, has_teacher=True)]
+    assert names == ["teacher-night", "teacher-night"]
+
+
 def test_inline_plays_both_roles_in_every_process():
     assert seats(2, "topology=inline") == [("inline", 0, 2), ("inline", 1, 2)]
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes_store import LaggingStore
 from tsal_dist.errors import PeerLost, StaleRun
+from tsal_dist.exchange.beat import Heart, list_crews
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
@@ -51,6 +52,23 @@ def test_a_silent_peer_is_an_error_with_both_paths(tmp_path):
         Handshake(here, *STUDENT, "run", clock=lambda: float(next(now)), sleep=lambda _: None).meet(
             [TEACHER], timeout_s=5, poll_s=1
         )
+
+
+def test_crews_are_found_by_their_heartbeats_and_one_of_them_is_enough():
+    store = MemoryStore()
+    student = Handshake(store, *STUDENT, "run")
+    assert list_crews(store, "teacher") == []
+    for role, rank in (("teacher-night", 0), ("teacher-night", 1), ("teacher-b2", 0), ("teacherly", 0)):
+        Heart(store, role, rank, 1).beat("start", 0)
+    assert list_crews(store, "teacher") == [("teacher-b2", 0), ("teacher-night", 0)]
+    night = Handshake(store, "teacher-night", 0, "run")
+
+    def pause(_):
+        night.answer([STUDENT])
+
+    patient = Handshake(store, *STUDENT, "run", sleep=pause)
+    assert patient.meet([TEACHER], timeout_s=5, poll_s=0, in_place=lambda: list_crews(store, "teacher"))
+    assert student.answer([TEACHER]), "the first crew never came"
 
 
 def test_a_peer_that_does_not_answer_is_named_with_its_path():

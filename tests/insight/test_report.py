@@ -1,5 +1,6 @@
 """The report of a short run: complete, self-contained, and drawn by a real browser without a complaint."""
 
+import html
 import json
 import re
 import shutil
@@ -224,7 +225,18 @@ def test_charts_survive_what_runs_write():
     )
     assert "10.00 % at nose" in shape
     assert shape.count("contour") == 1
-    assert draw_curves(load_config(), [], []) == "<p>Nothing was written down yet.</p>"
+    assert draw_curves(load_config(), [], {}) == "<p>Nothing was written down yet.</p>"
+
+
+def test_every_crew_has_its_curves():
+    student = [{"step": step, "memory/rss_gb": 1.0} for step in (10, 20)]
+    crew = [{"step": step, "gate/teacher_nme": 0.1, "speed/labels_per_s": 5.0} for step in (10, 20)]
+    parked = [{**line, "speed/parked_share": 0.3} for line in crew]
+    page = draw_curves(load_config(), student, {"teacher": crew, "teacher-night": parked})
+    assert "The teacher-night's time, %" in html.unescape(page)
+    assert "The teacher's time" not in html.unescape(page), "of that one nothing is known"
+    assert "Labels per second" in page
+    assert page.count("teacher-night") >= 3, "in the legends of errors and of labels, too"
 
 
 def load_config():

@@ -13,6 +13,8 @@ from tests.observe.runs import STUDENT, TEACHER, beat, end, write_run
 from tsal_dist.errors import ConfigError
 from tsal_dist.insight.bottleneck import LabelSupply, give_verdict
 from tsal_dist.insight.status import Watcher
+from tsal_dist.observe.panel import rows
+from tsal_dist.observe.sinks import JsonlSink
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange
 
@@ -55,6 +57,39 @@ def test_what_moves_between_two_looks_is_alive(tmp_path):
     status = look(run, lambda: beat(run, "student", seq=99, step=51))
     assert states(status) == {"student": "alive", "teacher": "quiet"}
     assert not status.alarms
+
+
+def add_crew(run, name, numbers, ranks=1):
+    sink = JsonlSink(run.metrics(name))
+    sink.write(50, numbers)
+    sink.close()
+    for rank in range(ranks):
+        beat(run, name, seq=1, step=48, rank=rank)
+
+
+def test_every_crew_of_teachers_is_told_of(tmp_path):
+    run = write_run(tmp_path)
+    add_crew(run, "teacher-night", {**TEACHER, "speed/parked_share": 0.8}, ranks=2)
+    end(run, "teacher-night", code=1, reason="a defect")
+    status = look(run, lambda: beat(run, "teacher-night", seq=9, step=49))
+    assert list(status.snapshot.teachers) == ["teacher", "teacher-night"]
+    assert status.snapshot.of_teachers("speed/parked_share") == pytest.approx((0.2 + 2 * 0.8) / 3)
+    told = {(pulse.beat.role, pulse.beat.rank): pulse.state for pulse in status.pulses}
+    assert told["teacher-night", 0] == "alive"
+    assert told["teacher-night", 1] == "stopped"
+    assert told["teacher", 0] == "quiet", "the other crew's note is not its own"
+    assert any(alarm.startswith("The teacher-night failed: a defect") for alarm in status.alarms)
+    text = "\n".join(f"{row.label} {row.text}" for row in [*rows(status.snapshot, 50), *status.rows()])
+    assert "teacher-night version 50" in text
+    assert status.to_json()["teacher-night"]["speed/parked_share"] == 0.8
+
+
+def test_a_crew_without_a_name_need_not_be_there(tmp_path):
+    run = write_run(tmp_path)
+    run.metrics("teacher").unlink()
+    run.beat("teacher", 0).write_bytes(b"")  # made by the student, which looked for it
+    add_crew(run, "teacher-night", TEACHER)
+    assert list(read_snapshot(run).teachers) == ["teacher-night"]
 
 
 def test_a_killed_run_is_silent_since_its_last_beat(tmp_path):

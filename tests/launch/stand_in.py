@@ -42,31 +42,31 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: asked.append(number))
 
-    step = resumed = last_commit(run_dir, seat.role)
+    step = resumed = last_commit(run_dir, seat.name)
     die_with_parent()
 
-    print(f"{seat.role} {seat.rank} of {seat.world} starts at step {resumed}", flush=True)
-    record(run_dir, seat.role, seat.rank, environment.rank, config.data.labelled)
+    print(f"{seat.name} {seat.rank} of {seat.world} starts at step {resumed}", flush=True)
+    record(run_dir, seat.name, seat.rank, environment.rank, config.data.labelled)
     while step < config.train.steps:
         if asked or (seat.role == "teacher" and run_dir.stop.exists()):
             break
         time.sleep(STEP_S)
         step += 1
         beat = {"incarnation": 1, "seq": step, "phase": "train", "step": step, "host": os.uname().nodename}
-        write_whole(run_dir.beat(seat.role, seat.rank), json.dumps(beat).encode())
-        misbehave(run_dir, seat.role, step)
+        write_whole(run_dir.beat(seat.name, seat.rank), json.dumps(beat).encode())
+        misbehave(run_dir, seat.name, step)
         if seat.role == "student" and seat.rank == 0 and step % config.runtime.log.evaluate_every == 0:
             evaluate(run_dir, config.train.optim.lr, step)
         if seat.rank == 0 and step % config.runtime.checkpoint.every == 0:
-            commit(run_dir, seat.role, step)
+            commit(run_dir, seat.name, step)
     if seat.rank == 0:
         if asked:
-            commit(run_dir, seat.role, step)
+            commit(run_dir, seat.name, step)
         elif seat.role == "student":
             write_whole(run_dir.stop, b"")
         reason = "asked to stop" if asked else "finished"
         note = {"code": 75 if asked else 0, "reason": reason, "attempt": 0}
-        write_whole(run_dir.exit_note(seat.role), json.dumps(note).encode())
+        write_whole(run_dir.exit_note(seat.name), json.dumps(note).encode())
     return 75 if asked else 0
 
 

@@ -33,6 +33,16 @@ def test_one_roles_trouble_is_the_runs(run_dir, capsys, student, teacher, code):
     assert "student: exit code" in capsys.readouterr().out
 
 
+def test_every_crew_has_a_note_of_its_own(run_dir, capsys):
+    leave(run_dir, "teacher", 0)
+    leave(run_dir, "teacher-night", 1)
+    assert main([str(run_dir.root), "teacher"]) == 0
+    assert main([str(run_dir.root), "teacher", "teacher-night"]) == 1
+    with pytest.raises(SystemExit):
+        main([str(run_dir.root), "nobody"])
+    assert "neither student nor teacher" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("teacher", "code"), [(None, 75), (75, 75), (1, 1), (0, 75)])
 def test_silence_is_no_failure_where_it_was_asked_for(run_dir, teacher, code):
     if teacher is not None:

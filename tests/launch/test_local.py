@@ -76,6 +76,35 @@ def test_a_teacher_may_fall_and_the_student_does_not_notice(start_local):
     assert "[teacher] teacher 0 of 1 starts at step 5" in job.output
 
 
+def test_a_crew_may_fall_and_the_others_do_not_notice(start_local):
+    fault = {"teacher-c2": {"at": 7, "how": "crash", "times": 1}}
+    words = ("--topology", "detached", "--procs", "3", "--crews", "2", "runtime.teachers=2")
+    job = start_local(*words, faults=fault, steps=220)
+    assert job.finish() == 0, job.output
+    assert [start["start"] for start in job.starts("teacher-c2")] == [0, 5]
+    assert [len(job.starts(role)) for role in ("student", "teacher")] == [1, 1]
+    assert "[teacher-c2] teacher-c2 0 of 1 starts at step 5" in job.output
+    assert {path.stem for path in (job.root / "ctl" / "exit").iterdir()} == {
+        "student",
+        "teacher",
+        "teacher-c2",
+    }
+
+
+def test_a_crew_joins_a_run_that_is_going_and_ends_with_it(start_local):
+    nobody = start_local("--crew", "night")
+    assert nobody.finish() == 2
+    assert "joins a run" in nobody.output
+    job = start_local("--procs", "2", steps=200)
+    wait_for(lambda: everyone(job), job)
+    crew = start_local("--crew", "night", "--procs", "2", steps=200)
+    assert job.finish() == 0, job.output
+    assert crew.finish() == 0, crew.output
+    assert sorted(start["rank"] for start in job.starts("teacher-night")) == [0, 1]
+    assert len(everyone(job)) == 2, "those of the run went on"
+    assert not any(alive(start["pid"]) for start in job.starts("teacher-night"))
+
+
 def test_a_student_that_keeps_failing_is_given_up_and_takes_the_teacher_along(start_local):
     fault = {"student": {"at": 3, "how": "crash", "times": 99}}
     job = start_local("--topology", "detached", "--procs", "2", "--restarts", "1", faults=fault, steps=10_000)

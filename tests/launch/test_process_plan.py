@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.process_plan import Crew, Meeting, crew_settings, default_procs, plan_crews, torchrun_command
+from launch.process_plan import (
+    Crew,
+    Meeting,
+    crew_settings,
+    default_procs,
+    plan_crew,
+    plan_crews,
+    torchrun_command,
+)
 from tsal_dist.config import load_config
 from tsal_dist.dist.topology import assign_roles
 from tsal_dist.errors import TopologyError
@@ -59,6 +67,29 @@ def test_crews_seat_everyone_once_or_say_what_to_do(nodes, procs, teachers):
     seats = assign_roles(nodes * procs, procs, str(teachers))
     assert [places[divmod(rank, procs)] for rank in range(nodes * procs)] == [seat.role for seat in seats]
     assert len(places) == sum(crew.nodes * crew.procs for crew in crews)
+
+
+@pytest.mark.parametrize(
+    ("teachers", "nodes", "procs", "crews", "found"),
+    [
+        ("2", 1, 4, 2, [(0, 1, 1, 2, ""), (0, 1, 1, 3, "c2")]),
+        ("node", 4, 2, 2, [(0, 2, 1, 1, ""), (2, 2, 1, 1, "c2")]),
+        ("8", 3, 4, 4, [(1, 1, 2, 0, ""), (1, 1, 2, 2, "c2"), (2, 1, 2, 0, "c3"), (2, 1, 2, 2, "c4")]),
+    ],
+    ids=["processes", "machines", "both"],
+)
+def test_teachers_are_divided_into_crews(teachers, nodes, procs, crews, found):
+    settings = config("runtime.topology=detached", f"runtime.teachers={teachers}")
+    student, *others = plan_crews(settings, nodes, procs, crews)
+    assert student == plan_crews(settings, nodes, procs)[0]
+    shapes = [(crew.first_node, crew.nodes, crew.procs, crew.first_proc, crew.name) for crew in others]
+    assert shapes == found
+    assert [crew.plays for crew in others[:2]] == [("teacher",), ("teacher-c2",)]
+
+
+def test_a_crew_s_processes_know_their_crew():
+    words = torchrun_command(plan_crew(config(), "night", 1, 2), Meeting(), [], [])
+    assert words[-3:] == ["runtime.topology=detached", "runtime.role=teacher", "runtime.crew=night"]
 
 
 def test_a_recipe_without_a_teacher_is_a_student_alone():

@@ -71,7 +71,7 @@ def submit(cluster, root, *words, faults=None, nodes=2, procs=1, module="tests.l
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    jobs = re.findall(r"^(\w*) ?job (\d+); its log will be (.*)$", done.stdout, re.MULTILINE)
+    jobs = re.findall(r"^([\w-]*) ?job (\d+); its log will be (.*)$", done.stdout, re.MULTILINE)
     return [Job(cluster, role, number, Path(log)) for role, number, log in jobs]
 
 
@@ -140,6 +140,29 @@ def test_a_teacher_that_crashes_is_started_again_within_its_job(cluster, tmp_pat
     assert "teacher failed, 1 of at most 1 times: starting again" in teacher.log.read_text()
     assert len(starts(root, "student")) == 1
     assert [start["start"] > 0 for start in starts(root, "teacher")] == [False, True]
+
+
+def test_crews_have_jobs_of_their_own_and_one_joins_later(cluster, tmp_path):
+    root = tmp_path / "run"
+    three = ["runtime.topology=detached", "runtime.teachers=2", "--crews=2"]
+    jobs = submit(
+        *(cluster, root, *three, "train.steps=600"),
+        nodes=1,
+        procs=3,
+        faults={"teacher-c2": {"at": 7, "how": "crash", "times": 1}},
+    )
+    assert [job.role for job in jobs] == ["student", "teacher", "teacher-c2"]
+    wait_for(lambda: (root / "ctl" / "beat" / "student-0.json").exists(), "the student", jobs[0].log)
+    [night] = submit(cluster, root, "--crew=night", "train.steps=600", nodes=1)
+    for job in (*jobs, night):
+        assert job.finish() == ("COMPLETED", "0"), job.log.read_text()
+    assert "teacher-c2 failed, 1 of at most 1 times: starting again" in jobs[2].log.read_text()
+    found = [len(starts(root, role)) for role in ("student", "teacher", "teacher-c2", "teacher-night")]
+    assert found == [1, 1, 2, 1]
+    [late] = submit(cluster, root, "--crew=late", "train.steps=600", nodes=1)
+    assert late.finish() == ("COMPLETED", "0")
+    assert f"the student's job {jobs[0].number} is over" in late.log.read_text()
+    assert not starts(root, "teacher-late")
 
 
 def test_a_lost_machine_costs_labels_and_not_steps(cluster, tmp_path):

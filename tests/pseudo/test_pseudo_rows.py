@@ -192,6 +192,8 @@ def test_producers_of_another_schema_are_not_read_and_do_not_stop_the_others():
 
 def test_producer_names():
     assert split_producer(producer_name("teacher", 12, 3)) == ("teacher", 12, 3)
+    for crew in ("night", "r0000"):  # which looks like a rank
+        assert split_producer(producer_name(f"teacher-{crew}", 12, 3)) == (f"teacher-{crew}", 12, 3)
     with pytest.raises(ConfigError, match="no name of a producer"):
         producer_name("../x", 0, 1)
 

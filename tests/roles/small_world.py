@@ -10,6 +10,8 @@ A process that is killed leaves what it wrote and nothing else: `start_student` 
 
 import copy
 import itertools
+from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +22,7 @@ from tsal_dist.checkpoint.store import Loaded
 from tsal_dist.config import load_config
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import StaleRun
-from tsal_dist.exchange.beat import DONE, NAMES, Heart, Watch
+from tsal_dist.exchange.beat import DONE, NAMES, Heart, Watch, list_crews
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.store import ensure
@@ -33,16 +35,17 @@ from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.staleness import Staleness
-from tsal_dist.pseudo.topic import open_topic, producer_name
+from tsal_dist.pseudo.topic import open_topic, producer_name, split_producer
 from tsal_dist.recipes.api import OneNet
 from tsal_dist.roles.label_usage import LabelUsage
-from tsal_dist.roles.peers import STUDENT_PEER, TEACHER_PEER, SignOfLife, WatchedTeacher
+from tsal_dist.roles.peers import STUDENT_PEER, TEACHER_PEER, SignOfLife, WatchedTeachers
 from tsal_dist.roles.plan_finder import PlanFinder
 from tsal_dist.roles.student import Student
 from tsal_dist.roles.student_loop import OwnPace, StudentLoop
 from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, go_round
+from tsal_dist.run_dir import role_in_files
 
 UNIT, ROWS = 4, 8
 """Frames of a clip, and what a step wants."""
@@ -238,14 +241,16 @@ class SmallStudent(Student):
 class SmallTeacher(Teacher):
     """Labels the next clips in `label_s`; what it knows is a version."""
 
-    def __init__(self, world, producer):
+    def __init__(self, world, producer, label_s):
         self.config, self.rank, self.world = world.config, 0, 1
         self.recipe = SimpleNamespace(every_version=True)
         self.engine, self.clips, self.producer = Net(), itertools.count(), producer
         self.gate = ReadinessGate(world.config.train.gate.slack)
-        self.version, self.turn, self.labelled_rows, self.next_clip = -1, -1, 0, 0
+        self.version, self.turn, self.labelled_rows = -1, -1, 0
+        # Each crew has its own order of clips.
+        self.next_clip = 10_000 * sum(split_producer(producer.name)[0].removeprefix("teacher").encode())
         self.pace, self.metrics = Pace(world.clock.now_s), {}
-        self._world = world
+        self._world, self._label_s = world, label_s
 
     def absorb(self, step, weights):
         assert float(weights["step"]) == step
@@ -256,7 +261,7 @@ class SmallTeacher(Teacher):
     def label(self):
         first = self.next_clip * UNIT
         self.next_clip += ROWS // UNIT
-        self._world.clock.sleep(self._world.label_s)
+        self._world.clock.sleep(self._label_s)
         self.producer.publish(make_batch(range(first, first + ROWS)), self.version)
         self.labelled_rows += ROWS
         return ROWS
@@ -328,7 +333,7 @@ class World:
         bounds = self.config.runtime.queue
         self.staleness = Staleness(0.999, bounds.max_rho, bounds.max_lag_steps)
         self.plans, self.versions = PlanLines(), Versions()
-        self.saved = {"student": MemoryCheckpoints(), "teacher": MemoryCheckpoints()}
+        self.saved = defaultdict(MemoryCheckpoints)
         self.took, self.student_stop, self.codes = {}, StopFlag(), []
         self.teachers, self.phases, self.absorbed = [], {}, []
         open_topic(self.queue, small_schema(UNIT), "run", create=True)
@@ -336,13 +341,14 @@ class World:
         for peer in (STUDENT_PEER, TEACHER_PEER):
             ensure(self.store, NAMES.hello(*peer).as_posix())
 
-    def start_teacher(self, at=None):
-        """A new process of the teacher, which acts from now on, or from `at` on; its handle to stop or kill it."""
+    def start_teacher(self, at=None, crew="", label_s=None):
+        """A new process of the teacher, which acts from now on, or from `at` on; its handle to stop or kill it. A `crew`
+        with a name works beside the first one, at a pace of its own."""
         handle = SimpleNamespace(stop=StopFlag(), code=None, error=None, actor=None, links=None)
 
         def turn():
             if handle.links is None:
-                handle.links = self.teacher_links()
+                handle.links = self.teacher_links(role_in_files("teacher", crew), label_s)
                 handle.resumed_from = handle.links.teacher.version
                 return False
             try:
@@ -390,11 +396,14 @@ class World:
         checkpoints = self.saved["student"]
         end = RunEnd(self.store)
         end.announce("")
-        peers = WatchedTeacher(
+        peers = WatchedTeachers(
             self._life("student", turn),
             end,
             self._handshake("student"),
             self.watch(),
+            partial(list_crews, self.store, "teacher"),
+            self.clock,
+            list_every_s=5.0,
         )
         upkeep = StudentUpkeep(
             student=student,
@@ -448,13 +457,13 @@ class World:
         )
         assert max(uses.values(), default=0) <= most
 
-    def teacher_links(self):
-        turn = begin_tenure(self.store, "teacher", 0, "run")
+    def teacher_links(self, role="teacher", label_s=None):
+        turn = begin_tenure(self.store, role, 0, "run")
         queue, limits = self.config.runtime.queue, self.config.runtime.deadlines
         topic = open_topic(self.queue, small_schema(UNIT), "run")
         credits = Credits(
             self.queue,
-            producer_name("teacher", 0, turn.incarnation),
+            producer_name(role, 0, turn.incarnation),
             ["student"],
             queue.high_water_rows,
             queue.low_water_rows,
@@ -463,24 +472,24 @@ class World:
         )
         producer = Producer(
             topic,
-            "teacher",
+            role,
             0,
             turn.incarnation,
             max_rows=queue.segment_rows,
             credits=credits,
             clock=self.clock.now_s,
         )
-        teacher = SmallTeacher(self, producer)
+        teacher = SmallTeacher(self, producer, self.label_s if label_s is None else label_s)
         links = TeacherLinks(
             teacher=teacher,
             judged=JudgedNet(),
             gate_frames=Judge(self, "teacher", lambda step: self.teacher_nme(step)),
             weights=self.versions,
-            checkpoints=self.saved["teacher"],
+            checkpoints=self.saved[role],
             clock=self.clock,
-            life=self._life("teacher", turn),
+            life=self._life(role, turn),
             require_current=turn.require,
-            handshake=self._handshake("teacher"),
+            handshake=self._handshake(role),
             end=RunEnd(self.store),
             sink=None,
         )

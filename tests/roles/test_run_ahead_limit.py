@@ -7,7 +7,7 @@ import pytest
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.exchange.beat import Pulse
 from tsal_dist.pseudo.step_plan import Plan, RowRange
-from tsal_dist.roles.peers import TEACHER_PEER, WatchedTeacher
+from tsal_dist.roles.peers import TEACHER_PEER, WatchedTeachers
 from tsal_dist.roles.plan_finder import PlanFinder
 
 BOUND, ROWS = 20, 8
@@ -76,7 +76,7 @@ def train(world, steps, silent_s=600):
     clock = SimpleNamespace(
         now_s=lambda: world.now, sleep=lambda units: (waits.append(units), world.pass_time(units))
     )
-    peers = WatchedTeacher(SimpleNamespace(show=lambda *args: None), None, None, world)
+    peers = WatchedTeachers(SimpleNamespace(show=lambda *args: None), None, None, world, tuple, clock, 0.0)
     finder = PlanFinder(world, config, 1, peers, StopFlag(), clock)
     for step in range(steps):
         world.step = step

@@ -75,7 +75,7 @@ def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
     from tsal_dist.exchange.posix import PosixStore
     from tsal_dist.exchange.store import ensure
     from tsal_dist.roles.lockstep import Caller
-    from tsal_dist.roles.peers import TEACHER_PEER, SignOfLife, WatchedTeacher
+    from tsal_dist.roles.peers import TEACHER_PEER, SignOfLife, WatchedTeachers
 
     store, clock = PosixStore(tmp_path), MonotonicClock()
     config = load_config()
@@ -84,9 +84,9 @@ def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
         (9.0, True, "teacher 0 has left"),
     ):
         life = SignOfLife(Heart(store, "student", 0, 1), lambda: None, clock, 1.0)
-        peers = WatchedTeacher(
-            life, RunEnd(store), Handshake(store, "student", 0, "run"), Watch(store, [TEACHER_PEER], silent_s)
-        )
+        watch = Watch(store, [TEACHER_PEER], silent_s)
+        hello = Handshake(store, "student", 0, "run")
+        peers = WatchedTeachers(life, RunEnd(store), hello, watch, tuple, clock, 0.0)
         ensure(store, "ctl/hello/teacher-0.json")
         if leave:
             Heart(store, "teacher", 0, 1).beat(DONE, 0)

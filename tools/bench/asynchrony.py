@@ -52,6 +52,7 @@ MORE_STEPS = 1.5
 """Steps of ours for one of the baseline's, where the way to an error is measured: labels that are used again teach less."""
 CV, SLOW, BASE = 0.3, 2.0, 2.0
 """Of `stragglers`: how much times vary, how much slower the last process is, and all of them, so that luck can be good."""
+SLOWED = ("-m", "tools.bench.slow_rank", f"--base={BASE}", f"--cv={CV}", f"--slow={SLOW}", "--")
 FULL_USE = 0.95
 """A split that is predicted to reach this share of the baseline leaves no core idle."""
 START_S = 180.0
@@ -250,13 +251,12 @@ def compare_equal(bench: Bench, views: int) -> None:
 def compare_stragglers(bench: Bench) -> None:
     from tsal_dist.planning.split import Luck, Split, forecast
 
-    entry = (str(TOOLS / "bench" / "slow_rank.py"), f"--base={BASE}", f"--cv={CV}", f"--slow={SLOW}", "--")
     replace(bench, window_s=2 * bench.window_s).compare(
         "stragglers",
         1,
         lambda costs: [forecast(slower(costs), Split(1, 1), luck=Luck(CV, SLOW))],
         lambda _: AIM_STRAGGLERS,
-        entry=entry,
+        entry=SLOWED,
     )
 
 

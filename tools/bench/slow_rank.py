@@ -1,6 +1,6 @@
 """A training process that is slower than its machine: stands in for `python -m tsal_dist.train` in bench_async.
 
-    torchrun --nproc-per-node 2 tools/bench/slow_rank.py --cv .3 --slow 2 -- --config configs/demo.toml
+    torchrun --nproc-per-node 2 -m tools.bench.slow_rank --cv .3 --slow 2 -- --config configs/demo.toml
 
 After each piece of work (a student's step, a teacher's labelling) it sleeps, so that the piece takes --base times as
 long as its own computing did, times a lognormal factor of mean 1 and coefficient of variation --cv, and in the last of

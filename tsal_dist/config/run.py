@@ -161,6 +161,12 @@ def _check_topology(config: RunConfig) -> None:
             f"runtime.role is {runtime.role!r}, but runtime.topology is {runtime.topology!r}: only `detached` "
             f"starts one role alone. Remove the role or set runtime.topology=detached."
         )
+    if runtime.crew and runtime.role != "teacher":
+        raise ConfigError(
+            f"runtime.crew is {runtime.crew!r}, but runtime.role is {runtime.role!r}: only teachers work in several crews. "
+            f"Set runtime.topology=detached and runtime.role=teacher with it, or start the crew by `--crew {runtime.crew}` "
+            f"of a launcher."
+        )
     if runtime.lockstep and runtime.topology == "detached":
         raise ConfigError(
             "runtime.lockstep is set with runtime.topology = 'detached', where a role may go on without the other. "

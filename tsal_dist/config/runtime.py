@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from tsal_dist.config.section import Section
+from tsal_dist.run_dir import CREW
 
 # A number may be written without quotes: `runtime.teachers=2`.
 Spec = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
@@ -176,6 +177,10 @@ class RuntimeConfig(Section):
 
     role: Literal["", "teacher", "student"] = ""
     """In `detached`: which role this torchrun is."""
+
+    crew: str = Field("", pattern=rf"^({CREW})?$")
+    """In `detached`, for a teacher's torchrun: the name of a further crew of teachers, which works beside those without
+    a name. Crews need nothing of each other; each has its own files, checkpoints and order of clips."""
 
     teacher_cycle: int = Field(1, ge=1)
     """In `inline` and in lockstep: student steps per teacher cycle."""

@@ -5,6 +5,7 @@ one. JSON and not pickled objects: what arrives is data, whoever sent it.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
@@ -73,6 +74,29 @@ def broadcast_json(value: Any, source: int = 0) -> Any:
         dist.broadcast(rest, source)
         head += rest.numpy().tobytes()
     return json.loads(head[_HEADER_BYTES : _HEADER_BYTES + size])
+
+
+def broadcast_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rank 0's CPU tensors on every rank, in one piece; others may pass none. What comes shares one buffer."""
+    if world_size() == 1:
+        return dict(tensors)
+    # Wide numbers first, so that each begins where one of its width may.
+    order = sorted(tensors, key=lambda name: -tensors[name].element_size())
+    whole = {name: tensors[name].contiguous() for name in order}
+    about = broadcast_json(
+        [(name, str(value.dtype).removeprefix("torch."), value.shape) for name, value in whole.items()]
+    )
+    dtypes, shapes = [getattr(torch, dtype) for _, dtype, _ in about], [shape for _, _, shape in about]
+    sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in zip(shapes, dtypes, strict=True)]
+    buffer = torch.empty(sum(sizes), dtype=torch.uint8)
+    if whole:
+        torch.cat([value.reshape(-1).view(torch.uint8) for value in whole.values()], out=buffer)
+    if len(buffer):
+        dist.broadcast(buffer, 0)
+    return {
+        name: part.view(dtype).reshape(shape)
+        for (name, _, _), part, dtype, shape in zip(about, torch.split(buffer, sizes), dtypes, shapes, strict=True)
+    }
 
 
 def gather_json(value: Any) -> list[Any]:

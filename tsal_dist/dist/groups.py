@@ -59,9 +59,9 @@ def join_role(
         torch.cuda.set_device(device)
     present_role(seat.rank, seat.world, device.index or 0)
 
-    own = PrefixStore(f"role/{seat.role}/{environment.restart_count}", store)
+    own = PrefixStore(f"role/{seat.name}/{environment.restart_count}", store)
     place = name_place(device)
-    backend = agree_on_backend(seat.role, own, seat.rank, seat.world, place, timeout_s)
+    backend = agree_on_backend(seat.name, own, seat.rank, seat.world, place, timeout_s)
     dist.init_process_group(
         backend,
         store=own,
@@ -71,8 +71,8 @@ def join_role(
         # NCCL connects here and now, where a failure still names its cause, and barriers need not guess a device.
         device_id=device if backend == NCCL else None,
     )
-    logger.info("joined as %s %d of %d on %s with %s", seat.role, seat.rank, seat.world, device, backend)
-    return RoleGroup(seat.role, seat.rank, seat.world, device, backend, own)
+    logger.info("joined as %s %d of %d on %s with %s", seat.name, seat.rank, seat.world, device, backend)
+    return RoleGroup(seat.name, seat.rank, seat.world, device, backend, own)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tsal_dist.config.runtime import RuntimeConfig
 from tsal_dist.errors import TopologyError
+from tsal_dist.run_dir import role_in_files
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,13 @@ class Seat:
     role: str
     rank: int
     world: int
+    crew: str = ""
+    """Which of the teacher's crews it belongs to; "" for the first one, and for a student."""
+
+    @property
+    def name(self) -> str:
+        """What files call its role."""
+        return role_in_files(self.role, self.crew)
 
 
 def plan_seats(
@@ -36,7 +44,7 @@ def plan_seats(
             raise TopologyError(
                 "This recipe has no teacher. Start the student alone, or choose another method (method.name)."
             )
-        return tuple(Seat(runtime.role, rank, world_size) for rank in range(world_size))
+        return tuple(Seat(runtime.role, rank, world_size, runtime.crew) for rank in range(world_size))
     if not has_teacher:
         return _seat(world_size, set())
     seats = assign_roles(world_size, local_world_size, runtime.teachers)

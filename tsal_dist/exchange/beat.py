@@ -5,6 +5,7 @@ Neither file times nor the clocks of other hosts are compared with ours: hosts d
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from tsal_dist.errors import PeerLost
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import CREW, RunDir
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,15 @@ class Heart:
         self._store.replace(self._name, json.dumps(text).encode())
 
 
+def list_crews(store: Store, role: str) -> list[Peer]:
+    """Rank 0 of every crew of `role` that ever showed a sign of life: crews come when they like, and nobody knows their
+    names. This folder is listed because whoever looks writes into it as well: an NFS client looks anew at what it has
+    changed itself, and may show another folder out of its cache for a minute."""
+    folder = NAMES.beat(role, 0).parent.as_posix()
+    first = re.compile(rf"({role}(?:-{CREW})?)-0\.json")
+    return [(match[1], 0) for name in store.children(folder) if (match := first.fullmatch(name))]
+
+
 def beat_every_s(rank: int, beat_s: float, silent_s: float) -> float:
     """Seconds between two beats of a rank. A beat is several operations of a filesystem that all ranks share, and of a
     role only rank 0 is waited for: the others beat for people and probes."""
@@ -97,8 +107,13 @@ class Watch:
         self._clock = clock
         self._seen: dict[Peer, tuple[bytes, float]] = {}
         for peer in peers:
-            ensure(store, NAMES.beat(*peer).as_posix())
-            self._seen[peer] = (b"", clock())
+            self.add(peer)
+
+    def add(self, peer: Peer) -> None:
+        """Watch this one as well, from now on; no news where it is watched already."""
+        if peer not in self._seen:
+            ensure(self._store, NAMES.beat(*peer).as_posix())
+            self._seen[peer] = (b"", self._clock())
 
     def look(self) -> dict[Peer, Pulse | None]:
         """Every peer's pulse; None for one that has never beaten."""

@@ -48,6 +48,8 @@ class Handshake:
         self._mute = False
         self._nonce = secrets.token_hex(8)
         self._seen: dict[str, str] = {}
+        self._expected: set[Peer] = set()
+        """Those whose hellos were made to exist."""
         self._clock = clock
         self._sleep = sleep
         self._write()
@@ -57,6 +59,9 @@ class Handshake:
         missing: dict[Peer, str] = {}
         before = dict(self._seen)
         for peer in peers:
+            if peer not in self._expected:
+                ensure(self._store, NAMES.hello(*peer).as_posix())
+                self._expected.add(peer)
             hello = self._read(peer)
             if hello is None:
                 missing[peer] = ""
@@ -84,13 +89,16 @@ class Handshake:
         timeout_s: float,
         poll_s: float,
         give_up: Callable[[], bool] = lambda: False,
+        in_place: Callable[[], Iterable[Peer]] = tuple,
     ) -> bool:
-        """True when every peer has answered, False when told to give up; PeerLost with both resolved paths."""
+        """True when every peer has answered, or one of those `in_place` of them; False when told to give up; PeerLost
+        with both resolved paths."""
         peers = list(peers)
-        for peer in peers:
-            ensure(self._store, NAMES.hello(*peer).as_posix())
         deadline = self._clock() + timeout_s
         while missing := self._answer_or_wait(peers):
+            others = [peer for peer in in_place() if peer not in peers]
+            if len(self._answer_or_wait(others)) < len(others):
+                return True
             if self._clock() > deadline:
                 (role, rank), theirs = next(iter(missing.items()))
                 elsewhere = f"it looks at {theirs}" if theirs else "it has written nothing there"

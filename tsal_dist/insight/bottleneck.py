@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tsal_dist.errors import ExitCode
-from tsal_dist.observe.snapshot import Snapshot
+from tsal_dist.observe.snapshot import RoleState, Snapshot
 
 WAIT_SHARE = 0.01
 """Waiting for labels that is worth a word."""
@@ -38,7 +38,7 @@ class LabelSupply:
 
 def give_verdict(snapshot: Snapshot, usage: LabelSupply) -> str:
     """The bottleneck, in one line."""
-    student, teacher = snapshot.student, snapshot.teacher
+    student = snapshot.student
     wait = student.recent("speed/wait_share") or 0.0
     if not student.lines:
         return "Too early to tell: no line of metrics yet."
@@ -51,12 +51,12 @@ def give_verdict(snapshot: Snapshot, usage: LabelSupply) -> str:
         )
     if snapshot.step <= snapshot.config["train"]["burn_in_steps"]:
         return own or "Burn-in: the student learns from labelled frames, the teacher only follows."
-    if (teacher.recent("speed/unwanted_share") or 0.0) > PARKED_SHARE:
+    if (snapshot.of_teachers("speed/unwanted_share") or 0.0) > PARKED_SHARE:
         return (
             "The gate is closed most of the time: no number of teachers changes that before they get better."
         )
-    teachers = max(1, len(teacher.beats))
-    parked = teacher.recent("speed/parked_share") or 0.0
+    teachers = max(1, sum(len(crew.beats) for crew in snapshot.teachers.values()))
+    parked = snapshot.of_teachers("speed/parked_share") or 0.0
     if wait > WAIT_SHARE and parked > IDLE_SHARE:
         return (
             f"Students take {wait:.0%} of the time to find labels although teachers are parked {parked:.0%}: the "
@@ -89,7 +89,7 @@ def find_alarms(
 ) -> list[str]:
     """What somebody should look at now, the worst first."""
     found = [f"No sign of life: {text}." for text in silent]
-    for role, state in (("student", snapshot.student), ("teacher", snapshot.teacher)):
+    for role, state in snapshot.roles.items():
         if state.ending and state.ending.code not in (ExitCode.DONE, ExitCode.REQUEUE):
             found.append(f"The {role} failed: {state.ending.reason}")
     if free_gb < LOW_DISK_GB or free_share < LOW_DISK_SHARE:
@@ -105,7 +105,8 @@ def find_alarms(
             f"The detector's peaks on unlabelled frames fell from {first_peak:.3f} to {peak:.3f}: training stops "
             f"at half. Lower train.loss.unlabelled or lengthen train.burn_in_steps."
         )
-    found += _gate_alarm(snapshot)
+    for name, crew in snapshot.teachers.items():
+        found += _gate_alarm(snapshot, name, crew)
     if quarantined:
         found.append(f"{quarantined} damaged segments were quarantined: look at the disk or the network.")
     committed, trimmed = student.numbers.get("queue/committed"), student.numbers.get("queue/trimmed", 0.0)
@@ -120,18 +121,18 @@ def find_alarms(
     return found
 
 
-def _gate_alarm(snapshot: Snapshot) -> list[str]:
-    """The gate has refused many versions in a row."""
+def _gate_alarm(snapshot: Snapshot, name: str, crew: RoleState) -> list[str]:
+    """The gate of a crew has refused many versions in a row."""
     closed = []
-    for line in reversed(snapshot.teacher.lines):
+    for line in reversed(crew.lines):
         if line["step"] <= snapshot.config["train"]["burn_in_steps"] or line.get("gate/open", 1.0):
             break
         closed.append(line["step"])
     if len(closed) < CLOSED_LINES or not snapshot.config["train"]["gate"]["enabled"]:
         return []
-    numbers = snapshot.teacher.numbers
+    numbers = crew.numbers
     return [
-        f"The gate has been closed since step {closed[-1]}, {len(closed)} versions: the teacher's NME is "
+        f"The gate has been closed since step {closed[-1]}, {len(closed)} versions: the {name}'s NME is "
         f"{numbers.get('gate/teacher_nme', math.nan):.4f}, the student's {numbers.get('gate/student_nme', math.nan):.4f}."
     ]
 

@@ -1,6 +1,6 @@
 """The curves of a run: losses, errors, speeds, and what went on between the roles, from its metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,11 @@ from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.page import charts, paragraph, unfold
 
 Lines = Sequence[dict[str, Any]]
+Crews = Mapping[str, Lines]
 STUDENT, TEACHER = 0, 1
 """Colours: the same role looks the same in every chart."""
+CREW_COLORS = 5
+"""Those that are not the student's."""
 
 
 TERMS = {
@@ -34,17 +37,19 @@ class Span(NamedTuple):
     marks: tuple[tuple[float, str], ...]
 
 
-def draw_curves(config: RunConfig, student: Lines, teacher: Lines) -> str:
-    """All charts for which there are numbers."""
+def draw_curves(config: RunConfig, student: Lines, teachers: Crews) -> str:
+    """All charts for which there are numbers; `teachers` are the lines of every crew by its name."""
     if not student:
         return paragraph("Nothing was written down yet.")
-    marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if teacher else ()
-    time = Span((0.0, float(max(line["step"] for line in (*student, *teacher)))), marks)
-    learning, machine = _learning(time, student, teacher), _machine(time, student, teacher)
+    taught = [line for lines in teachers.values() for line in lines]
+    marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if taught else ()
+    time = Span((0.0, float(max(line["step"] for line in (*student, *taught)))), marks)
+    learning, machine = _learning(time, student, teachers), _machine(time, student, teachers)
     return charts(learning) + unfold("The machine room: speed, waiting, queue, ages, memory", charts(machine))
 
 
-def _learning(time: Span, student: Lines, teacher: Lines) -> list[str]:
+def _learning(time: Span, student: Lines, teachers: Crews) -> list[str]:
+    any_crew = next((lines for lines in teachers.values() if lines), [])
     return [
         _chart(
             "Error on held-out frames (NME), %",
@@ -54,14 +59,14 @@ def _learning(time: Span, student: Lines, teacher: Lines) -> list[str]:
         _chart(
             "Teacher and student on the same few held-out frames (NME), %",
             time,
-            _series("teacher", teacher, "gate/teacher_nme", TEACHER, 100),
-            _series("student", teacher, "gate/student_nme", STUDENT, 100),
+            *_by_crew(teachers, "gate/teacher_nme", 100),
+            _series("student", any_crew, "gate/student_nme", STUDENT, 100),
         ),
-        *[_loss(name, time, student, teacher) for name in _losses(student, teacher)],
+        *[_loss(name, time, student, teachers) for name in _losses(student, *teachers.values())],
     ]
 
 
-def _machine(time: Span, student: Lines, teacher: Lines) -> list[str]:
+def _machine(time: Span, student: Lines, teachers: Crews) -> list[str]:
     return [
         _chart(
             "Steps per second", time, _series("student", student, "speed/steps_per_s", STUDENT), zero=True
@@ -74,15 +79,8 @@ def _machine(time: Span, student: Lines, teacher: Lines) -> list[str]:
             _series("publishes, validates, saves", student, "speed/upkeep_share", 3, 100),
             zero=True,
         ),
-        _chart(
-            "The teacher's time, %",
-            time,
-            _series("labels", teacher, "speed/label_share", 1, 100),
-            _series("absorbs and learns", teacher, "speed/absorb_share", 3, 100),
-            _series("parked", teacher, "speed/parked_share", 2, 100),
-            _series("not wanted", teacher, "speed/unwanted_share", 4, 100),
-            zero=True,
-        ),
+        _chart("Labels per second", time, *_by_crew(teachers, "speed/labels_per_s"), zero=True),
+        *[_time_of(name, time, lines) for name, lines in teachers.items()],
         _chart(
             "Rows that wait in the queue",
             time,
@@ -113,18 +111,30 @@ def _machine(time: Span, student: Lines, teacher: Lines) -> list[str]:
             "Memory of rank 0, GB",
             time,
             _series("student", student, "memory/rss_gb", STUDENT),
-            _series("teacher", teacher, "memory/rss_gb", TEACHER),
+            *_by_crew(teachers, "memory/rss_gb"),
             zero=True,
         ),
     ]
 
 
-def _loss(name: str, time: Span, student: Lines, teacher: Lines) -> str:
+def _time_of(crew: str, time: Span, lines: Lines) -> str:
+    return _chart(
+        f"The {crew}'s time, %",
+        time,
+        _series("labels", lines, "speed/label_share", 1, 100),
+        _series("absorbs and learns", lines, "speed/absorb_share", 3, 100),
+        _series("parked", lines, "speed/parked_share", 2, 100),
+        _series("not wanted", lines, "speed/unwanted_share", 4, 100),
+        zero=True,
+    )
+
+
+def _loss(name: str, time: Span, student: Lines, teachers: Crews) -> str:
     return _chart(
         _title(name),
         time,
         _series("student", student, name, STUDENT, smooth=True),
-        _series("teacher", teacher, name, TEACHER, smooth=True),
+        *_by_crew(teachers, name, smooth=True),
     )
 
 
@@ -135,10 +145,18 @@ def _title(name: str) -> str:
     return f"Loss, {words} ({term})" if words else f"Loss, {term.replace('_', ' ')}"
 
 
-def _losses(student: Lines, teacher: Lines) -> list[str]:
-    """Every loss that either role wrote down, the total first."""
-    names = {name for line in (*student, *teacher) for name in line if name.startswith("loss/")}
+def _losses(*roles: Lines) -> list[str]:
+    """Every loss that a role wrote down, the total first."""
+    names = {name for lines in roles for line in lines for name in line if name.startswith("loss/")}
     return sorted(names, key=lambda name: (name != "loss/total", name))
+
+
+def _by_crew(teachers: Crews, key: str, factor: float = 1.0, smooth: bool = False) -> list[Series | None]:
+    """One number of every crew of teachers; the first one looks as the teacher of a run that has no other."""
+    return [
+        _series(name, lines, key, TEACHER + number % CREW_COLORS, factor, smooth)
+        for number, (name, lines) in enumerate(teachers.items())
+    ]
 
 
 def _series(

@@ -33,7 +33,8 @@ class ToldRun:
     run: Run
     status: Status
     student: list[dict[str, Any]]
-    teacher: list[dict[str, Any]]
+    teachers: dict[str, list[dict[str, Any]]]
+    """The lines of every crew."""
     provenance: Provenance | None
 
 
@@ -56,7 +57,7 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     if unlabelled:
         sections.append(page.Section("next", "Label these next", unlabelled))
     sections.append(
-        page.Section("training", "Training", draw_curves(first.run.config, first.student, first.teacher))
+        page.Section("training", "Training", draw_curves(first.run.config, first.student, first.teachers))
     )
     if len(stories) > 1:
         sections.append(page.Section("runs", "The runs compared", _compare(stories)))
@@ -93,12 +94,13 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _open(folder: Path, name: str) -> ToldRun:
     run = load_run(folder)
+    status = Watcher(run.dir).look_twice()
     return ToldRun(
         name=name,
         run=run,
-        status=Watcher(run.dir).look_twice(),
+        status=status,
         student=read_metrics(run.dir.metrics("student")),
-        teacher=read_metrics(run.dir.metrics("teacher")),
+        teachers={crew: read_metrics(run.dir.metrics(crew)) for crew in status.snapshot.teachers},
         provenance=read_provenance(run.dir),
     )
 

@@ -106,7 +106,7 @@ class Status:
                     f"{len(self.queue.producers)} producers, {self.queue.waiting_rows} rows not trained on",
                 )
             )
-        for role, state in (("student", self.snapshot.student), ("teacher", self.snapshot.teacher)):
+        for role, state in self.snapshot.roles.items():
             if state.ending:
                 found.append(Row(f"{role} end", f"{state.ending.reason} (exit code {state.ending.code})"))
         return [*found, Row("disk", f"{self.free_gb:.1f} GB free"), Row("verdict", self.verdict, "bold")]
@@ -123,16 +123,9 @@ class Status:
                 {**asdict(one.beat), "state": one.state, "silent_s": one.silent_s} for one in self.pulses
             ],
             "student": dict(snapshot.student.numbers),
-            "teacher": dict(snapshot.teacher.numbers),
-            "checkpoints": {
-                "student": snapshot.student.checkpoint_step,
-                "teacher": snapshot.teacher.checkpoint_step,
-            },
-            "endings": {
-                role: asdict(state.ending)
-                for role, state in (("student", snapshot.student), ("teacher", snapshot.teacher))
-                if state.ending
-            },
+            **{crew: dict(state.numbers) for crew, state in snapshot.teachers.items()},
+            "checkpoints": {role: state.checkpoint_step for role, state in snapshot.roles.items()},
+            "endings": {role: asdict(state.ending) for role, state in snapshot.roles.items() if state.ending},
             "queue": asdict(self.queue) if self.queue else None,
             "labels_lately": asdict(self.usage),
             "free_gb": self.free_gb,
@@ -169,9 +162,7 @@ class Watcher:
         """One look. A first one cannot know who is alive."""
         snapshot = read_snapshot(self._run_dir)
         pulses = tuple(
-            self._judge(beat, snapshot)
-            for state in (snapshot.student, snapshot.teacher)
-            for beat in state.beats
+            self._judge(beat, snapshot) for state in snapshot.roles.values() for beat in state.beats
         )
         queue, usage = read_queue(self._run_dir), read_diet(self._run_dir)
         free = shutil.disk_usage(self._run_dir.root)
@@ -198,7 +189,7 @@ class Watcher:
         limit_s = float(snapshot.config["runtime"]["deadlines"]["silent_s"])
         if lives and now - since < min(limit_s, max(limit_s / 4, 2 * LOOK_S)):
             return Pulse(beat, "alive", now - since)
-        state = snapshot.teacher if beat.role == "teacher" else snapshot.student
+        state = snapshot.teachers.get(beat.role, snapshot.student)
         if state.ending:
             return Pulse(beat, "stopped", 0.0)
         file = self._run_dir.beat(beat.role, beat.rank)
@@ -208,7 +199,7 @@ class Watcher:
 
 def _ended(snapshot: Snapshot, pulses: tuple[Pulse, ...]) -> str:
     """What to say of a run that nobody works on and that is not done; empty for any other."""
-    student = [pulse.state for pulse in pulses if pulse.beat.role != "teacher"]
+    student = [pulse.state for pulse in pulses if pulse.beat.role not in snapshot.teachers]
     if not student or not set(student) <= {"silent", "stopped"}:
         return ""
     saved = snapshot.student.checkpoint_step

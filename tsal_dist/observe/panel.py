@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tsal_dist.observe.snapshot import Snapshot
+from tsal_dist.observe.snapshot import RoleState, Snapshot
 
 BAR_WIDTH = 40
 
@@ -47,7 +47,7 @@ def draw(
 
 def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
     """Both roles, the queue and the checkpoints, as far as anything is known of them."""
-    student, teacher = snapshot.student.numbers, snapshot.teacher.numbers
+    student = snapshot.student.numbers
     found = [Row("student", ", ".join(_progress(snapshot, step, going)))]
     quality = _known(student, ("loss/total", "loss {:.4g}"), ("validation/nme", "validation NME {:.4f}"))
     measured = snapshot.student.last_step("validation/nme")
@@ -60,10 +60,10 @@ def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
         ("speed/upkeep_share", "upkeep {:.0%}"),
     )
     found.append(Row("", ", ".join([*quality, *shares]) or "no line of metrics yet"))
-    if snapshot.has_teacher:
-        found.append(Row("teacher", ", ".join(_teacher(snapshot, step))))
+    for name, crew in snapshot.teachers.items() if snapshot.has_teacher else ():
+        found.append(Row(name, ", ".join(_teacher(snapshot, crew, step))))
         work = _known(
-            teacher,
+            crew.numbers,
             ("speed/labels_per_s", "{:.0f} labels/s"),
             ("speed/label_share", "labels {:.0%}"),
             ("speed/absorb_share", "learns {:.0%}"),
@@ -95,9 +95,9 @@ def format_line(snapshot: Snapshot, step: int | None = None) -> str:
         parts += _known(
             student, ("queue/pending", "{:.0f} rows wait"), ("staleness/steps", "labels {:.0f} steps old")
         )
-    if snapshot.has_teacher:
-        parts.append("teacher " + ", ".join(_teacher(snapshot, step)))
-        parts += _known(snapshot.teacher.numbers, ("speed/parked_share", "parked {:.0%}"))
+    for name, crew in snapshot.teachers.items() if snapshot.has_teacher else ():
+        parts.append(f"{name} " + ", ".join(_teacher(snapshot, crew, step)))
+        parts += _known(crew.numbers, ("speed/parked_share", "parked {:.0%}"))
     saved = snapshot.student.checkpoint_step
     return " | ".join([*parts, f"saved {'nothing' if saved is None else saved}"])
 
@@ -119,10 +119,10 @@ def _progress(snapshot: Snapshot, step: int, going: bool = True) -> list[str]:
     return found
 
 
-def _teacher(snapshot: Snapshot, step: int) -> list[str]:
-    """Where the teacher stands and whether it may teach."""
-    numbers = snapshot.teacher.numbers
-    version = snapshot.teacher.lines[-1]["step"] if snapshot.teacher.lines else None
+def _teacher(snapshot: Snapshot, crew: RoleState, step: int) -> list[str]:
+    """Where a crew of teachers stands and whether it may teach."""
+    numbers = crew.numbers
+    version = crew.lines[-1]["step"] if crew.lines else None
     if version is None:
         return ["no version absorbed yet"]
     found = [f"version {version}", f"{max(0, step - version)} steps behind"]
@@ -141,8 +141,9 @@ def _saved(snapshot: Snapshot, step: int) -> str:
     if saved is None:
         return f"nothing yet; every {snapshot.config['runtime']['checkpoint']['every']} steps"
     text = f"step {saved}"
-    if snapshot.has_teacher and snapshot.teacher.checkpoint_step is not None:
-        text += f", teacher's {snapshot.teacher.checkpoint_step}"
+    for name, crew in snapshot.teachers.items() if snapshot.has_teacher else ():
+        if crew.checkpoint_step is not None:
+            text += f", {name}'s {crew.checkpoint_step}"
     return f"{text}; a crash now costs {step - saved} steps" if step > saved else text
 
 

@@ -4,6 +4,7 @@ Nothing is asked of a living process, so whoever sees the folder sees the run. E
 """
 
 import math
+import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.beat import read_beat
 from tsal_dist.json_object import read_object
 from tsal_dist.observe.sinks import read_metrics
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import CREW, RunDir
 
 TAIL_BYTES = 64 * 1024
 """Enough for some fifty lines of metrics: what happened lately."""
 RECENT_LINES = 10
+CREW_TRACE = re.compile(rf"(teacher-{CREW})(-\d+)?")
+"""The stem of a file that a crew with a name leaves: its metrics, or a rank's heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,15 @@ class Snapshot:
     name: str
     config: Mapping[str, Any]
     student: RoleState
-    teacher: RoleState
+    teachers: Mapping[str, RoleState]
+    """Every crew of teachers that ever came, by what files call it; the one without a name where none did."""
     stop: str
     """Why the student ended the run; empty while it goes on."""
+
+    @property
+    def roles(self) -> dict[str, RoleState]:
+        """The student and every crew of teachers, by what files call them."""
+        return {"student": self.student, **self.teachers}
 
     @property
     def reads_labels(self) -> bool:
@@ -107,6 +116,14 @@ class Snapshot:
         found = [rate for rate in rates if rate][-RECENT_LINES:]
         return statistics.harmonic_mean(found) if found else None
 
+    def of_teachers(self, name: str) -> float | None:
+        """Mean of a number over the teachers lately: each crew's own, as often as it has ranks."""
+        found = [(state.recent(name), max(1, len(state.beats))) for state in self.teachers.values()]
+        known = [(value, ranks) for value, ranks in found if value is not None]
+        return (
+            sum(value * ranks for value, ranks in known) / sum(ranks for _, ranks in known) if known else None
+        )
+
     def left_s(self, step: int) -> float | None:
         """Time to the last step at the present rate."""
         rate = self.steps_per_s
@@ -130,7 +147,7 @@ def read_snapshot(run_dir: RunDir) -> Snapshot:
         name=config["run"]["name"] or run_dir.root.name,
         config=config,
         student=_read_role(run_dir, "student"),
-        teacher=_read_role(run_dir, "teacher"),
+        teachers=_read_teachers(run_dir),
         stop=_read_text(run_dir.stop),
     )
 
@@ -158,10 +175,20 @@ def read_beats(run_dir: RunDir, role: str) -> tuple[Beat, ...]:
     """The last heartbeat of every rank that ever had one, by rank."""
     found = []
     for path in run_dir.beat(role, 0).parent.glob(f"{role}-*.json"):
-        text, rank = read_beat(path.read_bytes()), path.stem.rpartition("-")[2]
+        text, rank = read_beat(path.read_bytes()), path.stem.removeprefix(f"{role}-")
         if text and rank.isdigit():  # the file is made before the first beat, by whoever waits for it
             found.append(Beat(role, int(rank), text["incarnation"], text["seq"], text["phase"], text["step"]))
     return tuple(sorted(found, key=lambda beat: beat.rank))
+
+
+def _read_teachers(run_dir: RunDir) -> dict[str, RoleState]:
+    """A crew that has left a heartbeat or a line of metrics was there."""
+    folders = {run_dir.beat("teacher", 0).parent, run_dir.metrics("teacher").parent}
+    traces = [path.stem for folder in folders for path in folder.glob("teacher-*.json*")]
+    names = {match[1] for stem in traces if (match := CREW_TRACE.fullmatch(stem))}
+    found = {name: _read_role(run_dir, name) for name in ("teacher", *sorted(names))}
+    there = {name: state for name, state in found.items() if state.beats or state.lines}
+    return there or {"teacher": found["teacher"]}
 
 
 def _read_role(run_dir: RunDir, role: str) -> RoleState:

@@ -15,12 +15,13 @@ from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.store import NameAbsent, NameTaken, Store
 from tsal_dist.json_object import read_sealed
 from tsal_dist.pseudo.schema import Schema
+from tsal_dist.run_dir import CREW
 
 PROTOCOL = 1
 QUEUE = "QUEUE.json"
 BLOCK = 1024
 """Segments per folder; filesystems dislike folders of a million files."""
-PRODUCER = re.compile(r"(?P<role>[a-z]+)-r(?P<rank>\d{4,})-(?P<incarnation>\d{6,})")
+PRODUCER = re.compile(rf"(?P<role>[a-z]+(-{CREW})?)-r(?P<rank>\d{{4,}})-(?P<incarnation>\d{{6,}})")
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def producer_name(role: str, rank: int, incarnation: int) -> str:
 
 
 def split_producer(name: str) -> tuple[str, int, int]:
-    """Role, rank and incarnation."""
+    """Role (with its crew, where that has a name), rank and incarnation."""
     match = PRODUCER.fullmatch(name)
     if match is None:
         raise ConfigError(
             f"{name!r} is no name of a producer; it must be <role>-r<rank>-<incarnation>, "
-            f"the role in small letters."
+            f"the role in small letters, and -<crew> behind it where there are several of it."
         )
     return match["role"], int(match["rank"]), int(match["incarnation"])
 

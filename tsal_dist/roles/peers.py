@@ -1,18 +1,18 @@
 """A rank among the others: it shows that it lives, and knows what can be known of the other role."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from tsal_dist.clock import Clock
 from tsal_dist.errors import ExchangeError, StaleRun
-from tsal_dist.exchange.beat import DONE, Heart, Watch
+from tsal_dist.exchange.beat import DONE, Heart, Peer, Pulse, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
 
 log = logging.getLogger(__name__)
 
 STUDENT_PEER, TEACHER_PEER = ("student", 0), ("teacher", 0)
-"""Rank 0 of either role speaks for it."""
+"""Rank 0 of either role speaks for it; of further crews of teachers, each one's own."""
 AT_WORK = ("absorb", "label")
 """The phases of a teacher that will send labels."""
 
@@ -25,15 +25,15 @@ class Peers(Protocol):
         ...
 
     def whereabouts(self) -> str:
-        """What is known of the teacher, in words."""
+        """What is known of the teachers, in words."""
         ...
 
     def has_lost_teacher(self) -> bool:
-        """Whether the teacher is silent past the deadline, or has left."""
+        """Whether all teachers are silent past the deadline, or have left."""
         ...
 
     def teacher_is_at_work(self) -> bool:
-        """Whether labels can be expected: the teacher lives, and neither rests nor waits for the student."""
+        """Whether labels can be expected: a teacher lives, and neither rests nor waits for the student."""
         ...
 
     def announce_end(self, reason: str) -> None:
@@ -106,51 +106,85 @@ class NoTeacher:
             self._end.announce(reason)
 
 
-class WatchedTeacher:
-    """Of the student's rank 0: a teacher elsewhere, of which nothing is known but its files."""
+class WatchedTeachers:
+    """Of the student's rank 0: the teachers elsewhere, of which nothing is known but their files. Each crew comes and goes
+    by itself; only with the last one the student is on its own."""
 
-    def __init__(self, life: SignOfLife, end: RunEnd, handshake: Handshake, watch: Watch) -> None:
+    def __init__(
+        self,
+        life: SignOfLife,
+        end: RunEnd,
+        handshake: Handshake,
+        watch: Watch,
+        list_crews: Callable[[], Iterable[Peer]],
+        clock: Clock,
+        list_every_s: float,
+    ) -> None:
+        """`watch` knows the first crew; `list_crews` finds those that join. It lists every rank of a run, so it is asked
+        more seldom than heartbeats are looked at."""
         self._life = life
         self._end = end
         self._handshake = handshake
         self._watch = watch
-        self._alone = False
+        self._list_crews = list_crews
+        self._clock = clock
+        self._list_every_s = list_every_s
+        self._listed_s = -1e9
+        self._away: set[Peer] = set()
 
     def tick(self, phase: str, step: int) -> None:
         self._life.show(phase, step, lambda: self._look_around(step))
 
     def whereabouts(self) -> str:
-        pulse = self._watch.look()[TEACHER_PEER]
-        if pulse is None:
-            return "teacher 0 has never been seen"
-        if pulse.phase == DONE:
-            return "teacher 0 has left"
-        return (
-            f"teacher 0 gave its last sign of life {pulse.silent_s:.0f} s ago on {pulse.host or 'an unnamed host'}, "
-            f"in phase {pulse.phase!r} at step {pulse.step}"
-        )
+        pulses = self._watch.look()
+        seen = [peer for peer, pulse in pulses.items() if pulse] or list(pulses)
+        return "; ".join(_describe(peer, pulses[peer]) for peer in seen)
 
     def has_lost_teacher(self) -> bool:
-        pulse = self._watch.look()[TEACHER_PEER]
-        return bool(self._watch.lost()) or (pulse is not None and pulse.phase == DONE)
+        pulses = self._watch.look()
+        return self._absent(pulses) >= pulses.keys()
 
     def teacher_is_at_work(self) -> bool:
-        if self._watch.lost():
-            return False
-        pulse = self._watch.look()[TEACHER_PEER]
-        return pulse is not None and pulse.phase in AT_WORK
+        lost = set(self._watch.lost())
+        return any(
+            pulse.phase in AT_WORK for peer, pulse in self._watch.look().items() if pulse and peer not in lost
+        )
 
     def announce_end(self, reason: str) -> None:
         self._end.announce(reason)
 
+    def _absent(self, pulses: Mapping[Peer, Pulse | None]) -> set[Peer]:
+        """The crews that are silent past the deadline, or have left."""
+        left = {peer for peer, pulse in pulses.items() if pulse and pulse.phase == DONE}
+        return left | set(self._watch.lost())
+
     def _look_around(self, step: int) -> None:
-        """Answer a teacher that came back; say when the student is on its own, and when no longer."""
-        self._handshake.answer([TEACHER_PEER])
-        alone = self.has_lost_teacher()
-        if alone and not self._alone:
-            log.warning(
-                "step %d: %s; going on with the labels that are there, then without", step, self.whereabouts()
-            )
-        elif self._alone and not alone:
-            log.info("step %d: the teacher is back", step)
-        self._alone = alone
+        """Answer teachers that came, or came back; say when the student is on its own, and when no longer."""
+        if self._clock.now_s() - self._listed_s >= self._list_every_s:
+            self._listed_s = self._clock.now_s()
+            for peer in self._list_crews():
+                self._watch.add(peer)
+        pulses = self._watch.look()
+        self._handshake.answer(pulses)
+        away, before = self._absent(pulses), self._away
+        alone = away >= pulses.keys()
+        for peer in sorted(away - before):
+            if alone or pulses[peer]:  # a first crew that nobody started is missed by nobody
+                rest = "the labels that are there, then without" if alone else "those of other teachers"
+                log.warning("step %d: %s; going on with %s", step, _describe(peer, pulses[peer]), rest)
+        for peer in sorted(before - away):
+            log.info("step %d: the %s is back", step, peer[0])
+        self._away = away
+
+
+def _describe(peer: Peer, pulse: Pulse | None) -> str:
+    """What is known of rank 0 of a crew."""
+    name = f"{peer[0]} {peer[1]}"
+    if pulse is None:
+        return f"{name} has never been seen"
+    if pulse.phase == DONE:
+        return f"{name} has left"
+    return (
+        f"{name} gave its last sign of life {pulse.silent_s:.0f} s ago on {pulse.host or 'an unnamed host'}, in phase "
+        f"{pulse.phase!r} at step {pulse.step}"
+    )

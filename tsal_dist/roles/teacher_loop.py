@@ -12,7 +12,7 @@ from typing import Any
 from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import Clock
-from tsal_dist.dist.collectives import broadcast_json, gather_json
+from tsal_dist.dist.collectives import broadcast_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
@@ -25,7 +25,7 @@ from tsal_dist.observe.sinks import Sink
 from tsal_dist.roles.feedback import Note
 from tsal_dist.roles.peers import STUDENT_PEER, SignOfLife
 from tsal_dist.roles.teacher import Teacher
-from tsal_dist.weights.fetch import Fetched, WeightReader
+from tsal_dist.weights.fetch import Fetched, WeightReader, hand_on
 
 log = logging.getLogger(__name__)
 
@@ -150,13 +150,13 @@ class TeacherLinks:
             self.handshake.answer([STUDENT_PEER])
 
     def _fetch(self, step: int) -> Fetched | None:
-        """A version that every rank could read, or None on every rank."""
+        """A version that rank 0 could read, or None on every rank. Collective."""
+        fetched = None
         try:
-            fetched = self.weights.fetch(step)
+            fetched = self.weights.fetch(step) if self.teacher.rank == 0 else None
         except ExchangeError as error:
             log.warning("version %d is skipped: %s", step, error)
-            fetched = None
-        return fetched if all(gather_json(fetched is not None)) else None
+        return hand_on(fetched)
 
     def _check_gate(self, student_nme: float | None) -> None:
         teacher = self.teacher

@@ -49,6 +49,7 @@ from tsal_dist.roles.replay import Replay
 from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
+from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build_feedback import build_wished_clips
 from tsal_dist.runs.build_streams import (
     STUDENT_LABELS,
@@ -207,7 +208,8 @@ def build_teacher(
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
     data = config.data
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
-    weights = _first_weights(config, run, "teacher")
+    name = role_in_files("teacher", role_rank.crew)
+    weights = _first_weights(config, run, name)
     panel = {
         name: member.build() if member.build else build_model(config, weights=weights)
         for name, member in recipe.panel.items()
@@ -248,7 +250,7 @@ def build_teacher(
         clips=_clips_to_label(
             config, run, shards.unlabelled, easy, role_rank, clips_per_cycle, recipe.choose
         ),
-        producer=_producer(config, topic, role_rank.rank, tenure.incarnation, limited),
+        producer=_producer(config, topic, name, role_rank.rank, tenure.incarnation, limited),
         gate=ReadinessGate(config.train.gate.slack),
     )
 
@@ -263,18 +265,20 @@ def _teacher_engine(config: RunConfig, recipe: Recipe, net: nn.Module, device: t
     return build_engine(net, config.runtime.teacher, own, max(1, versions * steps), device)
 
 
-def _producer(config: RunConfig, topic: Topic, rank: int, incarnation: int, limited: bool) -> Producer:
+def _producer(
+    config: RunConfig, topic: Topic, role: str, rank: int, incarnation: int, limited: bool
+) -> Producer:
     queue, limits = config.runtime.queue, config.runtime.deadlines
     credits = None
     if limited:
-        name = producer_name("teacher", rank, incarnation)
+        name = producer_name(role, rank, incarnation)
         credits = Credits(
             topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, limits.silent_s
         )
     return when_there_is_room(
         lambda: Producer(
             topic,
-            "teacher",
+            role,
             rank,
             incarnation,
             max_rows=queue.segment_rows,
@@ -343,8 +347,11 @@ def _clips_to_label(
     batch: int,
     choose: Choose,
 ) -> ClipStream | WishedClips:
-    """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for."""
-    if not config.train.priority:
+    """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for.
+
+    What it asks for is the first crew's to label: it would come from each crew that answered, at the same version.
+    """
+    if not config.train.priority or role_rank.crew:
         return clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
     usual = clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, 1)
     return build_wished_clips(

@@ -1,5 +1,6 @@
 """From a config to a rank's streams of clips, each with chances of its own under one seed."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,8 @@ class RoleRank:
     rank: int
     world: int
     device: torch.device
+    crew: str = ""
+    """Of a teacher's rank: its crew's name, by which its clips come in an order of their own."""
 
 
 def labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, word: int) -> ClipStream:
@@ -33,7 +36,7 @@ def labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, wo
         batch=config.train.labelled_batch,
         rank=role_rank.rank,
         world=role_rank.world,
-        seed=_seed(config, word),
+        seed=_seed(config, word, role_rank.crew),
         read_ahead=ReadAhead(workers=config.data.workers),
     )
 
@@ -48,7 +51,7 @@ def clip_stream(
         batch=batch,
         rank=role_rank.rank,
         world=role_rank.world,
-        seed=_seed(config, word),
+        seed=_seed(config, word, role_rank.crew),
         clip_frames=config.data.clip_frames,
         clip_stride=config.data.clip_stride,
         read_ahead=ReadAhead(workers=config.data.workers),
@@ -72,5 +75,11 @@ def mirror(config: RunConfig) -> tuple[int, ...]:
     return mirror_order(layout.flip, layout.names, config.model.num_points)
 
 
-def _seed(config: RunConfig, word: int) -> int:
-    return config.train.seed * 16 + word
+def _seed(config: RunConfig, word: int, crew: str) -> int:
+    """Every crew walks through all clips in an order that only its name decides: crews come and go, and shares of the
+    clips would lie untouched with a crew that has gone. Of two crews that have each come through a share f of an epoch,
+    a share f of either's clips is the other's as well, by chance."""
+    seed = config.train.seed * 16 + word
+    if not crew:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed} {crew}".encode()).digest()[:6], "little")

@@ -21,7 +21,7 @@ def leave_note(
     if seat.rank != 0 or any(tenure.over for tenure in tenures):
         return
     text = json.dumps({"code": int(code), "reason": reason, "attempt": attempt}).encode()
-    path = run.dir.exit_note("student" if seat.role == "inline" else seat.role)
+    path = run.dir.exit_note("student" if seat.role == "inline" else seat.name)
     try:
         when_there_is_room(lambda: write_whole(path, text), run.config.runtime.deadlines)
     except ExchangeError as error:

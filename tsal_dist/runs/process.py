@@ -10,7 +10,7 @@ leave    an exit note for the launcher, the group torn down
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 
@@ -25,7 +25,7 @@ from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Watch
+from tsal_dist.exchange.beat import DONE, PER_SILENCE, Heart, Peer, Watch, list_crews
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
@@ -43,7 +43,7 @@ from tsal_dist.roles.peers import (
     NoTeacher,
     Peers,
     SignOfLife,
-    WatchedTeacher,
+    WatchedTeachers,
 )
 from tsal_dist.roles.plan_finder import PlanFinder
 from tsal_dist.roles.student import Student
@@ -52,6 +52,7 @@ from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
+from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build import (
     build_model,
     build_student,
@@ -104,7 +105,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         group = join_role(environment, seat, store, limits.group_s)
         # On a terminal that both roles share, the student's view shows the teacher's part as well.
         quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
-        start_logging(run.dir, seat.role, seat.rank, environment.restart_count, quiet=quiet)
+        start_logging(run.dir, seat.name, seat.rank, environment.restart_count, quiet=quiet)
         with StopFlag() as stop, losing_peers(group):
             context = _open_context(run, seat, group)
             tenures |= context.tenures
@@ -121,13 +122,15 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
 
 def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
     limits = run.config.runtime.deadlines
-    role_rank = RoleRank(group.rank, group.world, group.device)
+    role_rank = RoleRank(group.rank, group.world, group.device, seat.crew)
     first = role_rank.rank == 0 and seat.role != "teacher" and not run.resumed
     shards = open_checked(run.config, first, run.origin)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
     tenures = {
-        role: when_there_is_room(partial(begin_tenure, store, role, seat.rank, run.id), limits)
+        role: when_there_is_room(
+            partial(begin_tenure, store, role_in_files(role, seat.crew), seat.rank, run.id), limits
+        )
         for role in (("teacher", "student") if seat.role == "inline" else (seat.role,))
     }
     return ProcessContext(run, seat, role_rank, shards, store, tenures, MonotonicClock())
@@ -149,7 +152,7 @@ def _check_water(config: RunConfig, students: int, teachers: int) -> None:
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
     with ExitStack() as leaving:
         heart = Heart(
-            context.store, context.seat.role, context.seat.rank, context.teller, socket.gethostname()
+            context.store, context.seat.name, context.seat.rank, context.teller, socket.gethostname()
         )
         limits = context.config.runtime.deadlines
         when_there_is_room(partial(heart.beat, "start", 0), limits)
@@ -162,7 +165,7 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
 
 def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leaving: ExitStack) -> ExitCode:
     end = RunEnd(context.store, context.config.runtime.deadlines)
-    handshake = context.greet("teacher") if context.leads else None
+    handshake = context.greet() if context.leads else None
     if handshake:
         # Only a run that has ended has a reason to end, and then nobody may be there to be met.
         _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
@@ -199,13 +202,15 @@ def _meet_teacher(
     """
     end.announce("")
     config, store = context.config, context.store
-    handshake = context.greet("student")
-    watch = Watch(store, [TEACHER_PEER], config.runtime.deadlines.silent_s)
-    peers = WatchedTeacher(life, end, handshake, watch)
+    handshake = context.greet()
+    silent_s = config.runtime.deadlines.silent_s
+    watch = Watch(store, [TEACHER_PEER], silent_s)
+    find = partial(list_crews, store, "teacher")
+    peers = WatchedTeachers(life, end, handshake, watch, find, context.clock, silent_s / PER_SILENCE)
     lockstep = config.runtime.lockstep
     schedule = Caller(store, config, peers, context.clock, stop) if lockstep else OwnPace()
     try:
-        _meet(context, handshake, TEACHER_PEER, lambda: stop.requested)
+        _meet(context, handshake, TEACHER_PEER, lambda: stop.requested, find)
     except PeerLost as lost:
         if _student_step(context) is None or lockstep or config.runtime.queue.on_starvation == "abort":
             raise
@@ -220,9 +225,15 @@ def _show_life(peers: Peers, student: Student, phase: str) -> None:
         student.planner.tick()
 
 
-def _meet(context: ProcessContext, handshake: Handshake, peer: Peer, give_up: Callable[[], bool]) -> None:
+def _meet(
+    context: ProcessContext,
+    handshake: Handshake,
+    peer: Peer,
+    give_up: Callable[[], bool],
+    in_place: Callable[[], Iterable[Peer]] = tuple,
+) -> None:
     limits = context.config.runtime.deadlines
-    handshake.meet([peer], limits.silent_s, limits.poll_s, give_up)
+    handshake.meet([peer], limits.silent_s, limits.poll_s, give_up, in_place)
 
 
 def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple[Student, StudentUpkeep]:
@@ -315,7 +326,7 @@ def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
         "run": context.run.id,
     }
     return Checkpoints(
-        context.run.dir.checkpoints(role),
+        context.run.dir.checkpoints(context.in_files(role)),
         identity,
         config.runtime.checkpoint.keep,
         context.role_rank.rank,
@@ -326,7 +337,11 @@ def _checkpoints(context: ProcessContext, role: str) -> Checkpoints:
 
 
 def _sink(context: ProcessContext, role: str) -> Sink | None:
-    return open_sinks(context.run.dir, role, context.config.runtime.log) if context.leads else None
+    return (
+        open_sinks(context.run.dir, context.in_files(role), context.config.runtime.log)
+        if context.leads
+        else None
+    )
 
 
 def _student_step(context: ProcessContext) -> int | None:

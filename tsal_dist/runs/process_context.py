@@ -16,6 +16,7 @@ from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.inference.evaluation import build_evaluator
 from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.run import Run
+from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build import GATE_FRAMES
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.open_data import Shards
@@ -65,9 +66,13 @@ class ProcessContext:
         """The incarnation that this process's heartbeat and notes carry; inline, its teacher's."""
         return next(iter(self.tenures.values())).incarnation
 
-    def greet(self, role: str) -> Handshake:
+    def in_files(self, role: str) -> str:
+        """What files call a role as this process knows it: the teacher is its own crew."""
+        return role_in_files(role, self.seat.crew if role == "teacher" else "")
+
+    def greet(self) -> Handshake:
         """This process's hello to the other role."""
         return when_there_is_room(
-            lambda: Handshake(self.store, role, 0, self.run.id, shards=self.shards.fingerprints),
+            lambda: Handshake(self.store, self.seat.name, 0, self.run.id, shards=self.shards.fingerprints),
             self.config.runtime.deadlines,
         )

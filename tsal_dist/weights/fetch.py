@@ -2,11 +2,12 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from tsal_dist.dist.collectives import broadcast_json, broadcast_tensors, world_size
 from tsal_dist.errors import ExchangeError
 from tsal_dist.weights.format import Version, list_steps, list_versions, load_version
 
@@ -24,8 +25,22 @@ class Fetched:
     tensors: dict[str, Tensor]
 
 
+def hand_on(fetched: Fetched | None) -> Fetched | None:
+    """What rank 0 has fetched, on every rank of its role; the others pass None. Collective.
+
+    A version is read once for all: many ranks that read it by themselves would ask one filesystem for the same bytes at
+    the same moment.
+    """
+    if world_size() == 1:
+        return fetched
+    about = broadcast_json(asdict(fetched.version) if fetched else None)
+    if about is None:
+        return None
+    return Fetched(Version(**about), broadcast_tensors(fetched.tensors if fetched else {}))
+
+
 class WeightReader:
-    """Reads what the other role publishes in one folder. Every rank of the reading role may own one."""
+    """Reads what the other role publishes in one folder; rank 0 of the reading role does."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.asynchrony import Bench, slower, time_to
+from tools.bench.asynchrony import SLOWED, Bench, slower, time_to
 from tools.bench.slow_rank import _then
 from tsal_dist.config import load_config
 from tsal_dist.planning.split import Costs, Split
@@ -63,6 +63,15 @@ def test_a_pause_is_by_what_was_computed_and_not_by_what_was_waited_for():
 
     assert _then(work, pauses.append)(0.05, 0.2) == "done"
     assert pauses[0] == pytest.approx(0.05, abs=0.04)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_slowed_starts():
+    """Named as a module: beside its page lies a queue.py, which would stand in for Python's own."""
+    words = [sys.executable, *SLOWED, "--help"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "--resume" in done.stdout
 
 
 @pytest.mark.slow
