@@ -70,7 +70,9 @@ def desk(tmp_path):
 
 def run(command, folder, extra=()):
     words = command.removeprefix("OMP_NUM_THREADS=1 ").split()
-    program = {"python": sys.executable, "torchrun": str(BIN / "torchrun"), "tsal": str(BIN / "tsal")}[words[0]]
+    program = {"python": sys.executable, "torchrun": str(BIN / "torchrun"), "tsal": str(BIN / "tsal")}[
+        words[0]
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [program, *words[1:], *extra],

@@ -17,11 +17,11 @@ from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
 from tsal_dist.config.method import ALONE
 from tsal_dist.run import load_run
-from tsal_dist.second_run import follow
+from tsal_dist.runs.second_run import follow
 from tsal_dist.train import add_start, start
 
-METHOD = "mean_teacher"
-"""Of a run that had no teacher: its net labels the new footage as it has become, from the first step on."""
+METHOD = "tsal"
+"""Of a run that had no teacher: what moves from frame to frame tells right labels from wrong ones where the net is unsure."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
 from tsal_dist.run import load_run
-from tsal_dist.second_run import follow
+from tsal_dist.runs.second_run import follow
 from tsal_dist.train import add_start, start
 
 METHOD = "feature_distillation"

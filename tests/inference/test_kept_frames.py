@@ -50,6 +50,15 @@ def test_only_the_chosen_frames_are_read_and_only_once(faces, tmp_path, decoded)
     assert first.errors.nme == again.errors.nme == evaluator.run(detector).errors.nme
 
 
+def test_a_net_with_other_cells_is_measured_by_its_own(faces, tmp_path):
+    evaluator = few(faces, tmp_path, 3)
+    torch.manual_seed(3)
+    detector, kept = build_detector("lite", 68).eval(), KeptFrames(evaluator, 0, 1)
+    assert kept.at(evaluator.stride) is kept, "frames are decoded once for nets of one kind"
+    twice = dataclasses.replace(evaluator, stride=2 * evaluator.stride).run(detector).errors.nme
+    assert kept.at(2 * evaluator.stride).run(detector).errors.nme == twice != kept.run(detector).errors.nme
+
+
 def test_ranks_share_the_frames(faces, tmp_path):
     evaluator = few(faces, tmp_path, 5)
     samples = [

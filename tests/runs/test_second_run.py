@@ -4,17 +4,27 @@ import pytest
 
 from tests.checkpoint.equality import equal
 from tests.ranks import run_ranks
-from tests.roles.short_runs import metrics, plans, saved, train
+from tests.roles.short_runs import metrics, saved, train
 from tests.runs.test_offline import listing
 from tsal_dist import adapt, distill
 from tsal_dist.errors import ConfigError
+from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import load_run
+from tsal_dist.run_dir import RunDir
 
 
 @pytest.fixture(scope="module")
 def alone(faces, tmp_path_factory):
     """A detector that has seen labels only."""
     return train(faces, tmp_path_factory.mktemp("alone") / "run", "method.name=supervised")
+
+
+@pytest.fixture(scope="module")
+def large(faces, tmp_path_factory):
+    """A detector of another kind."""
+    words = ("method.name=supervised", "model.detector=lite0", "model.weights=random", "train.steps=2")
+    return train(faces, tmp_path_factory.mktemp("large") / "run", *words)
 
 
 def adapted(*argv):
@@ -67,13 +77,20 @@ def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tm
     argv = [str(alone), "--footage", faces.held_out, "--validation", faces.held_out, f"run.dir={out}"]
     with pytest.raises(ConfigError, match="its scores would mean nothing"):
         adapt.main(argv)  # what is held out may not be watched
-    argv = [str(alone), "--footage", faces.train, "method.score_warmup=1", "runtime.checkpoint.keep=3", f"run.dir={out}"]
+    argv = [
+        str(alone),
+        "--footage",
+        faces.train,
+        "method.score_warmup=1",
+        "runtime.checkpoint.keep=3",
+        f"run.dir={out}",
+    ]
     assert run_ranks(adapt_rank, world, argv, group=False) == [0] * world
     assert equal(
         saved(out, "student", 0)["engine"]["weights"], saved(alone, "student", 8)["engine"]["weights"]
     )
     assert metrics(out, "student")[-1]["step"] == 8
-    assert sum(plan.fresh_rows + plan.reused_rows for plan in plans(out)), (
+    assert sum(plan.fresh_rows for plan in load_plans(out / "metrics" / "plan.jsonl")), (
         "it is taught by labels of the footage"
     )
     assert load_run(out).config.runtime.topology == ("inline" if world == 1 else "split")
@@ -82,16 +99,17 @@ def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tm
 
 @pytest.mark.ranks
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_distilled_detector_is_another_net_that_the_trained_one_teaches(alone, tmp_path, world):
-    before, out = listing(alone), tmp_path / "out"
-    argv = [str(alone), "--detector", "lite", f"run.dir={out}", "train.seed=9", "runtime.checkpoint.keep=3"]
+def test_a_distilled_detector_is_another_net_that_the_trained_one_teaches(large, tmp_path, world):
+    before, out = listing(large), tmp_path / "out"
+    argv = [str(large), "--detector", "lite", f"run.dir={out}", "train.steps=8", "train.gate.enabled=true"]
     assert run_ranks(distill_rank, world, argv, group=False) == [0] * world
     config = load_run(out).config
-    assert (config.method.name, config.method.settings["teacher"]) == ("feature_distillation", str(alone))
-    assert not equal(
-        saved(out, "student", 0)["engine"]["weights"], saved(alone, "student", 8)["engine"]["weights"]
+    assert (config.method.name, config.method.settings["teacher"]) == ("feature_distillation", str(large))
+    assert config.runtime.fork == "", "other nets share no weights"
+    lines = metrics(out, "student")
+    assert lines[-1]["step"] == 8
+    assert any(line.get("loss/embedding", 0) > 0 for line in lines), "it learns how the other one sees"
+    assert any("gate/teacher_nme" in line for line in read_metrics(RunDir(out).metrics("teacher"))), (
+        "the gate judges the other one's net"
     )
-    last = metrics(out, "student")[-1]
-    assert last["step"] == 8
-    assert last["loss/embedding"] > 0
-    assert listing(alone) == before, "RUN is only read"
+    assert listing(large) == before, "RUN is only read"

@@ -1,6 +1,7 @@
 """The few frames on which nets are compared again and again: decoded once, and kept where they are measured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -16,6 +17,12 @@ class KeptFrames:
         self._evaluator = evaluator
         self._rank, self._world = rank, world
         self._kept: list[tuple[list[Clip], Tensor]] | None = None
+
+    def at(self, stride: int) -> "KeptFrames":
+        """The same frames for a net whose maps have other cells: a teacher may be another net than the student."""
+        if stride == self._evaluator.stride:
+            return self
+        return KeptFrames(replace(self._evaluator, stride=stride), self._rank, self._world)
 
     def run(self, forward: Forward, between: Callable[[], None] = lambda: None) -> Evaluation:
         """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""

@@ -31,6 +31,7 @@ from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, begin_tenure
 from tsal_dist.inference.evaluation import build_evaluator
+from tsal_dist.models.detectors import stride_of
 from tsal_dist.observe.log import start_logging
 from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
@@ -300,10 +301,12 @@ def _teacher_links(
     sink = _sink(context, "teacher")
     if sink:
         leaving.callback(sink.close)
+    first = next(iter(teacher.recipe.panel.values()))
+    judged = first.build() if first.build else build_model(config)
     return TeacherLinks(
         teacher=teacher,
-        judged=Inference(build_model(config), config.runtime.teacher, role_rank.device),
-        gate_frames=context.gate_frames,
+        judged=Inference(judged, config.runtime.teacher, role_rank.device),
+        gate_frames=context.gate_frames.at(stride_of(judged)),
         weights=WeightReader(run.dir.weights("student")),
         checkpoints=_checkpoints(context, "teacher"),
         clock=context.clock,
