@@ -29,6 +29,7 @@ Mode = Literal["new", "resume", "clean"]
 # What may differ when a run is taken up again: none of it changes what is learnt from which data.
 MAY_CHANGE = (
     "run",
+    "data.beyond_points",
     "data.workers",
     "data.cache_dir",
     "data.cache_gb",

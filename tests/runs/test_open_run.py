@@ -74,7 +74,13 @@ def test_another_config_is_refused_by_key_and_values(tmp_path):
 
 @pytest.mark.parametrize(
     "override",
-    ["runtime.topology=inline", "data.workers=0", "runtime.log.every=7", "runtime.deadlines.silent_s=9"],
+    [
+        "runtime.topology=inline",
+        "data.workers=0",
+        "data.beyond_points=0.4",
+        "runtime.log.every=7",
+        "runtime.deadlines.silent_s=9",
+    ],
 )
 def test_how_a_run_is_spread_and_watched_may_change(tmp_path, override):
     open_run(config(tmp_path), "new")

@@ -26,7 +26,9 @@ LOST_SCORE = 0.15
 THRESHOLD = 0.5
 """Probability from which a subject counts as found."""
 SURE, LOOK_AGAIN_EVERY = 0.98, 5
-"""While a subject is this sure to be there, its presence is judged in every so many frames only."""
+"""While a subject is this sure to be there, its presence is judged in every so many frames only..."""
+FALLS = 0.8
+"""... and whenever its peaks are lower than this share of what they were when it was judged last."""
 MOST_WAITING = 8
 """Frames between two searches at most."""
 
@@ -77,6 +79,8 @@ class _Track:
     box_4: Box | None = None
     belief: Belief = field(default_factory=Belief)
     presence: float = float("nan")
+    judged_score: float = 0.0
+    """Its mean peak when its presence was judged last."""
     frames: int = 0
     searches: int = 0
     """In vain, in a row."""
@@ -123,8 +127,9 @@ def _next(
     found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE
     if trust:
         expected_px_K = trust.expected_px(look)[0]
-        sure = track.presence >= SURE and track.frames % LOOK_AGAIN_EVERY and not searched
-        if not sure:
+        as_before = float(score_K.mean()) >= FALLS * track.judged_score and track.frames % LOOK_AGAIN_EVERY
+        if not (track.presence >= SURE and as_before and not searched):
+            track.judged_score = float(score_K.mean())
             evidence_E = gather_evidence(eyes, picture.image_HWC, own_4)
             log_odds = trust.log_odds(evidence_E)
             track.presence = track.belief.observe(log_odds)
