@@ -87,6 +87,17 @@ def test_how_a_run_is_spread_and_watched_may_change(tmp_path, override):
     assert open_run(config(tmp_path, override), "resume").resumed
 
 
+def test_a_setting_that_was_added_since_is_no_difference(tmp_path):
+    """Its default is what the run has had all along."""
+    open_run(config(tmp_path), "new")
+    written = json.loads((tmp_path / "run.json").read_text())
+    del written["config"]["train"]["priority"]
+    (tmp_path / "run.json").write_text(json.dumps(written))
+    assert open_run(config(tmp_path), "resume").resumed
+    with pytest.raises(ConfigError, match=r"train\.priority = 0\.0, and now it is 0\.5"):
+        open_run(config(tmp_path, "train.priority=0.5"), "resume")
+
+
 @pytest.mark.parametrize("mode", ["new", "resume", "clean"])
 def test_a_folder_of_something_else_is_not_touched(tmp_path, mode):
     (tmp_path / "thesis.tex").write_text("years of work")
