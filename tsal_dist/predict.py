@@ -111,7 +111,8 @@ def main(argv: list[str]) -> int:
     if args.table:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
-    from tsal_dist.inference.detector import Predictions, smooth_rows
+    from tsal_dist.errors import DataError
+    from tsal_dist.inference.detector import Predictions, read_each, smooth_rows
     from tsal_dist.inference.overlay import plan_overlays
     from tsal_dist.inference.pictures import find_sources
 
@@ -122,16 +123,24 @@ def main(argv: list[str]) -> int:
     overlays = plan_overlays(args.out, sources)
     _log_plainly()
     detector = _open(args)
-    rows: list[Found] = []
-    for source, overlay in zip(sources, overlays, strict=True):
-        rows += _predict(detector, source, options, None if args.smooth else overlay)
-    found = Predictions(sources, smooth_rows(rows, args.smooth), options)
+    drawn = {} if args.smooth else {source.path: to for source, to in zip(sources, overlays, strict=True)}
+    rows, unread = read_each(
+        sources, lambda source: _predict(detector, source, options, drawn.get(source.path))
+    )
+    found = Predictions(sources, smooth_rows(rows, args.smooth), options, unread)
     if args.out and args.smooth:
         found.draw(args.out)
     if args.table:
         found.write_table(Path(args.table))
     _name_unused_boxes(options, found.rows)
+    if len(sources) > 1:
+        sys.stderr.write("".join(f"{fate}\n" for fate in found.fates()))
     sys.stderr.write(f"{found.summary()}\n")
+    if unread:
+        raise DataError(
+            f"{len(unread)} of {len(sources)} inputs are left out of what was written, such as {next(iter(unread))}. Why is said "
+            f"above: mend them, or name the others only."
+        )
     return 0
 
 

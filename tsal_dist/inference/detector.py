@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.inference.fates import tell_fates
 from tsal_dist.inference.looking import Box, Eyes
 from tsal_dist.inference.overlay import MOST_ERROR, open_overlay, plan_overlays
 from tsal_dist.inference.pictures import FrameRange, Picture, Source, find_sources, read_pictures
@@ -46,6 +48,8 @@ class Predictions:
     sources: list[Source]
     rows: list[Found]
     options: Options = Options()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Why a source could not be read, by its path."""
 
     @property
     def table(self) -> pa.Table:
@@ -59,12 +63,18 @@ class Predictions:
     def draw(self, out: str) -> None:
         """Read the sources again, and write them with their landmarks: a file for one, a folder for more."""
         for source, path in zip(self.sources, plan_overlays(out, self.sources), strict=True):
+            if source.path in self.unread:
+                continue
             rows = {row.frame: row for row in self.rows if row.path == source.path}
             frames = self.options.frames
             with open_overlay(path, source, self.options.most_error, sound=frames == FrameRange()) as overlay:
                 for picture in read_pictures(source, frames):
                     if picture.frame in rows:
                         overlay.add(picture, rows[picture.frame])
+
+    def fates(self) -> list[str]:
+        """What became of each source, a line for each."""
+        return list(tell_fates(self.sources, self.rows, self.unread, self.options.frames))
 
     def summary(self) -> str:
         """A sentence: in how many frames there is a subject, and how far off its points are expected to be."""
@@ -92,13 +102,30 @@ class Detector:
         """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
         chosen = Options(**options)
         sources = find_sources([what] if isinstance(what, str) else what)
-        rows = [row for source in sources for _, row in self.follow(source, chosen)]
-        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen)
+        rows, unread = read_each(sources, lambda source: [row for _, row in self.follow(source, chosen)])
+        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen, unread)
 
     def follow(self, source: Source, options: Options) -> Iterator[tuple[Picture, Found]]:
         """One source frame by frame, not smoothed."""
         pictures = read_pictures(source, options.frames)
         return follow(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold)
+
+
+def read_each(
+    sources: Sequence[Source], read: Callable[[Source], list[Found]]
+) -> tuple[list[Found], dict[str, str]]:
+    """The rows of all sources, and why some have none: one that is broken does not cost the others. Raises where none can be
+    read."""
+    rows: list[Found] = []
+    unread: dict[str, str] = {}
+    for source in sources:
+        try:
+            rows += read(source)
+        except (ConfigError, DataError) as error:
+            if len(unread) + 1 == len(sources):
+                raise
+            unread[source.path] = str(error)
+    return rows, unread
 
 
 def smooth_rows(rows: list[Found], how: Smooth) -> list[Found]:
