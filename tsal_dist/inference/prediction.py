@@ -1,20 +1,23 @@
 """Landmarks on footage that nobody labelled: frame by frame, the box following the subject by its own landmarks.
 
-Where no box is given, boxes all over the first frame are looked into and moved to what is found in them. From then on
-the box is the landmarks' own, smoothed. Each frame says whether there is a subject at all; while there is none, it is
-searched for, less and less often.
+Where no box is given, boxes all over the first frame are looked into and moved to what is found in them, or a detector of
+subjects says where to begin. From then on the box is the landmarks' own, smoothed. Each frame says whether there is a
+subject at all; while there is none, it is searched for, less and less often. One subject is followed here; several are in
+`crowd`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
-from tsal_dist.inference.pictures import Picture
+from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.presence import Belief
+from tsal_dist.pack.boxes import full_box
 from tsal_dist.records import UNNAMED, Layout
 
 Floats = NDArray[np.float64]
@@ -31,6 +34,10 @@ FALLS = 0.8
 """... and whenever its peaks are lower than this share of what they were when it was judged last."""
 MOST_WAITING = 8
 """Frames between two searches at most."""
+
+
+Finds = Callable[[Image], Box | None]
+"""Where in a picture a subject is, or None."""
 
 
 class Trusted(Protocol):
@@ -64,6 +71,8 @@ class Found:
     """Whether there is a subject. If not, the points mean nothing."""
     layout: Layout = UNNAMED
     """What the points are called and which are joined."""
+    subject: int = 1
+    """Which of the video's subjects it is, from 1."""
 
     @property
     def size_px(self) -> float:
@@ -95,21 +104,33 @@ def follow(
     boxes: Mapping[tuple[str, int | None], Box] | None = None,
     trust: Trusted | None = None,
     threshold: float = THRESHOLD,
+    find: Finds | None = None,
+    whole: bool = False,
 ) -> Iterator[tuple[Picture, Found]]:
     """Landmarks of each picture. `first_box` is of the first frame of each video; `boxes` names frames' own boxes, and a
-    frame without one follows the last. A subject whose box is given counts as found."""
+    frame without one follows the last. A subject whose box is given counts as found. One that is not is found by `find`,
+    without which the detector itself searches; or, with `whole`, fills every picture."""
     track, path = _Track(), ""
+    seek = find or partial(search, eyes)
     for picture in pictures:
         if picture.path != path:  # another video, another subject
             path, track = picture.path, _Track(first_box)
         given = (boxes or {}).get((picture.path, picture.frame))
         if given is None and track.frames == 0:
             given = first_box
-        yield picture, _next(eyes, picture, track, given, trust, threshold)
+        if whole:
+            track.box_4, track.waiting = np.array(full_box(picture.image_HWC)), 0
+        yield picture, _next(eyes, picture, track, given, trust, threshold, seek)
 
 
 def _next(
-    eyes: Eyes, picture: Picture, track: _Track, given: Box | None, trust: Trusted | None, threshold: float
+    eyes: Eyes,
+    picture: Picture,
+    track: _Track,
+    given: Box | None,
+    trust: Trusted | None,
+    threshold: float,
+    seek: Finds,
 ) -> Found:
     """This frame's landmarks; `track` is brought up to date."""
     searched = False
@@ -117,9 +138,11 @@ def _next(
     track.frames += 1
     if box_4 is None and track.waiting:
         track.waiting -= 1
-        return _nothing(eyes, picture, track.presence)
+        return nothing_found(eyes, picture, track.presence)
     if box_4 is None:
-        box_4, searched = search(eyes, picture.image_HWC), True
+        box_4, searched = seek(picture.image_HWC), True
+    if box_4 is None:
+        return nothing_found(eyes, picture, track.presence)
     look = eyes.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
     own_4 = tight_box(points_K2, picture.image_HWC)
@@ -155,8 +178,8 @@ def _take_note(track: _Track, promising: bool, searched: bool, box_4: Box, own_4
     track.waiting = min(max(0, track.searches - 1), MOST_WAITING)
 
 
-def _nothing(eyes: Eyes, picture: Picture, presence: float) -> Found:
-    """A frame that was not looked at, as there was nothing a moment ago."""
+def nothing_found(eyes: Eyes, picture: Picture, presence: float) -> Found:
+    """A frame without a subject, such as one that was not looked at as there was nothing a moment ago."""
     points = eyes.num_points
     return Found(
         *(picture.path, picture.frame, picture.pts_ms),
