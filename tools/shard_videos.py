@@ -126,6 +126,12 @@ def build_parser() -> argparse.ArgumentParser:
         "else around its landmarks)",
     )
     add(
+        "--subjects",
+        choices=["one", "many"],
+        default="one",
+        help="many: follow every subject of --videos, with --face-model, and pack each as a video of its own (default: one)",
+    )
+    add(
         "--skeleton",
         nargs="+",
         default=[],
@@ -218,6 +224,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.pack.face_models import load_detector
     from tsal_dist.pack.gather import gather_inputs
     from tsal_dist.pack.hold_out import hold_out
+    from tsal_dist.pack.track_videos import tracking
 
     if args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}; it must be at least 1.")
@@ -232,6 +239,9 @@ def main(argv: list[str]) -> int:
     if args.face_model:
         load_detector(args.face_model)  # a wrong file should not be found out by the workers
     options = _options(args)
+    track = None
+    if args.subjects == "many":
+        track = tracking(args.face_model or "", args.stride, bool(args.videos), bool(args.machine))
     inputs = gather_inputs(
         args.lists,
         args.videos,
@@ -244,6 +254,7 @@ def main(argv: list[str]) -> int:
         any_count=args.any_count,
         sequences=args.sequences,
         points=args.pts_points,
+        track=track,
     )
     if not args.labels:
         _pack(args, inputs, options)
@@ -275,7 +286,7 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
         return
     how: dict[str, Any] = {
         "workers": args.workers,
-        "face_model": args.face_model or "",
+        "face_model": args.face_model if options.box == "detector" else "",
         "apart_from": args.apart_from,
     }
     if args.machine:
@@ -299,6 +310,8 @@ def _options(args: argparse.Namespace) -> "PackOptions":
 
     usual: Literal["full", "annotation"] = "full" if args.labels and not args.boxes else "annotation"
     box: BoxFrom = "detector" if args.face_model else args.box or usual
+    if args.subjects == "many":
+        box = "annotation"  # they were found before anything is packed
     return PackOptions(
         split=args.split,
         labelled=args.labelled,
@@ -313,6 +326,7 @@ def _options(args: argparse.Namespace) -> "PackOptions":
         box=box,
         face_model=model_digest(args.face_model) if args.face_model else "",
         scheme=args.scheme,
+        subjects=args.subjects,
     )
 
 

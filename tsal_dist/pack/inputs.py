@@ -189,16 +189,20 @@ def name_inputs(inputs: Sequence[Input], root: Path) -> list[Input]:
 
 def apply_boxes(inputs: Sequence[Input], boxes: Iterable[Entry]) -> list[Input]:
     """Put the boxes of a CSV in the place of any others. A row without a frame is for the whole file."""
-    by_path: dict[str, dict[int | None, Box]] = defaultdict(dict)
+    by_input: dict[tuple[str, str], dict[int | None, Box]] = defaultdict(dict)
     for entry in boxes:
         if entry.face.box is not None:
-            by_path[os.path.abspath(entry.path)][entry.frame] = entry.face.box
-    strangers = set(by_path) - {one.path for one in inputs}
+            by_input[os.path.abspath(entry.path), entry.subject][entry.frame] = entry.face.box
+    known = {(one.path, one.subject) for one in inputs}
+    strangers = sorted(set(by_input) - known)
     if strangers:
+        path, subject = strangers[0]
+        of = f", subject {subject!r}," if subject else ","
         raise ConfigError(
-            f"The box file names {min(strangers)}, which is no input. Its paths start at --root, or at its folder."
+            f"The box file names {path}{of or ','} which is no input. Its paths start at --root, or at its folder, and its subjects "
+            "are those of the labels."
         )
-    return [_with_boxes(one, by_path.get(one.path, {})) for one in inputs]
+    return [_with_boxes(one, by_input.get((one.path, one.subject), {})) for one in inputs]
 
 
 def _with_boxes(one: Input, boxes: dict[int | None, Box]) -> Input:
