@@ -49,6 +49,18 @@ MISTAKES = [
         "x1 y1 x2 y2",
     ),
     (
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--subjects", "many", "--box", "full"),
+        "--box full",
+        "is of one subject",
+        "Leave one of them out",
+    ),
+    (
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--face-model", "{here}/y.onnx"),
+        "{here}/y.onnx",
+        "does not exist",
+        "Name the file of a YuNet",
+    ),
+    (
         (*RUN, "{clip}", "--table", "{here}/t.csv", "--boxes", "{here}/strangers.csv"),
         "other.mp4",
         "is no input",
@@ -72,6 +84,12 @@ MISTAKES = [
         "Name the folder",
     ),
     (("report", "{here}", "--out", "{here}"), "{here}", "is a folder", "Name a file in it"),
+    (
+        ("pack", "--videos", "{clip}", "--subjects", "many", "--out", "{here}/o"),
+        "--subjects many",
+        "what --face-model finds",
+        "Name both",
+    ),
     (("shards", "preview", "{here}", "--to", "{here}/s.gif"), "s.gif", "must end in", ".png"),
     (("config", "zebra"), "'zebra'", "No setting", "Name fewer words"),
 ]

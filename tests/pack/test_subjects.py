@@ -225,13 +225,14 @@ def test_every_other_frame_is_followed_where_every_other_is_packed(tmp_path):
 def test_labels_go_to_whose_box_they_lie_in(tmp_path):
     film(tmp_path / "a.avi", [walk((20, 20), (2, 0), 12), walk((100, 44), (-2, 0), 12)])
     lines = [label("a.avi", 3, "", 24, 20), label("a.avi", 5, "", 92, 44), label("a.avi", 8, "", 60, 55)]
+    lines += [label("a.avi", 10, "", 82, 44), label("a.avi", 10, "", 38, 20)]  # nothing says whose they are
     (tmp_path / "l.csv").write_text(HEAD + "".join(lines))
     found = gather(tmp_path, labels=[tmp_path / "l.csv"])
     labelled = {
-        one.name: [frame for frame, each in one.labels.items() if each.face.points_K2 is not None]
+        one.name: [frame for frame, each in sorted(one.labels.items()) if each.face.points_K2 is not None]
         for one in found
     }
-    assert labelled == {"a.avi@1": [2], "a.avi@2": [4], "a.avi@unseen": [7]}
+    assert labelled == {"a.avi@1": [2, 9], "a.avi@2": [4, 9], "a.avi@unseen": [7]}
     of = {one.name: one for one in found}
     x1, _, x2, _ = of["a.avi@1"].labels[2].face.box
     assert abs((x1 + x2) / 2 - 24) <= 1.5, "its box is the subject's, as in all frames"

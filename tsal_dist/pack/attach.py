@@ -19,8 +19,9 @@ from tsal_dist.pack.inputs import VIDEO_EXTENSIONS, Input, Label, inputs_from_en
 from tsal_dist.records import Layout
 
 
-def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Input]:
-    """The videos with their labels, and pictures that the labels speak of and no video holds."""
+def attach_labels(videos: Sequence[Input], entries: Iterable[Entry], several: bool = False) -> list[Input]:
+    """The videos with their labels, and pictures that the labels speak of and no video holds. `several`: two labels of one
+    frame may be of two subjects though nothing tells them apart; who is who is found out later."""
     labels = {(one.path, one.subject): dict(one.labels) for one in videos if one.labels}
     layouts: dict[str, Layout] = {}
     pictures = []
@@ -31,7 +32,10 @@ def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Inp
             pictures.append(_picture(entry))
             continue
         path, frame = place
-        of_subject = labels.setdefault((path, entry.subject), {})
+        subject = entry.subject
+        while several and frame in labels.get((path, subject), {}):
+            subject += " and another"
+        of_subject = labels.setdefault((path, subject), {})
         put_label(of_subject, frame, Label(entry.face, entry.problem), path)
         layouts.setdefault(path, entry.layout)
     found = []

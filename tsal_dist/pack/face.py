@@ -103,6 +103,11 @@ def check_subject(word: str) -> str:
     return word
 
 
+def spell_subject(name: str) -> str:
+    """A name that another tool gave, with every letter that may not be in one replaced."""
+    return re.sub(r"[^\w -]", "_", name)[:60]
+
+
 def name_subject(video: str, subject: str) -> str:
     """What one of a video's subjects is called: it is packed as a video of its own."""
     return f"{video}@{subject}" if subject else video

@@ -39,7 +39,7 @@ def gather_inputs(
     if videos:
         whole = inputs_from_videos(videos, annotations, points)
         spoken_of = [entry for path in labels for entry in read_list(path, root, points)]
-        inputs += attach_labels(whole, spoken_of) if labels else whole
+        inputs += attach_labels(whole, spoken_of, several=track is not None) if labels else whole
     if public is not None:
         inputs += read_layout(*public, any_count=any_count)
     if not inputs:

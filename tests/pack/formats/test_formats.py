@@ -94,6 +94,7 @@ def test_two_animals_of_deeplabcut_are_two_subjects(tmp_path):
     )
     found = read_list(write(tmp_path / "m.csv", text))
     assert [one.face.points_K2.tolist() for one in found] == [[[1, 2]], [[3, 4]]]
+    assert [one.subject for one in found] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_another_xml_is_refused(tmp_path, text, rule):
         read_list(write(tmp_path / "c.xml", text))
 
 
-def slp(path, format_id=1.2, kind=0):
+def slp(path, format_id=1.2, kind=0, track=-1):
     """A labels file as SLEAP's documentation describes it: one frame of one video with one instance."""
     h5py = pytest.importorskip("h5py")
     edge = {"py/reduce": [{"py/type": "sleap.skeleton.EdgeType"}, {"py/tuple": [1]}]}
@@ -240,7 +241,8 @@ def slp(path, format_id=1.2, kind=0):
             ("instance_id", "i8"), ("instance_type", "u1"), ("frame_id", "u8"), ("skeleton", "u4"), ("track", "i4"),
             ("from_predicted", "i8"), ("score", "f4"), ("point_id_start", "u8"), ("point_id_end", "u8"),
         ]  # fmt: skip
-        file["instances"] = np.array([(0, kind, 0, 0, -1, -1, 0, 0, 3)], instances)
+        file["instances"] = np.array([(0, kind, 0, 0, track, -1, 0, 0, 3)], instances)
+        file["tracks_json"] = [np.bytes_(json.dumps([0, name])) for name in ("resident", "guest #2")]
         points = [("x", "f8"), ("y", "f8"), ("visible", "?"), ("complete", "?")]
         file["points"] = np.array(
             [(1.5, 2, True, True), (np.nan, np.nan, False, False), (5, 6, False, True)], points
@@ -253,6 +255,12 @@ def test_sleaps_labels(tmp_path):
     (one,) = read_list(slp(tmp_path / "l.slp"))
     assert one.layout == JOINED
     assert spell([one], tmp_path) == [("v.mp4", 41, [[1.5, 2], [0, 0], [5, 6]], [1, 0, 2], None)]
+
+
+@pytest.mark.parametrize(("track", "subject"), [(-1, ""), (0, "resident"), (1, "guest _2")])
+def test_a_track_of_sleap_is_a_subject(tmp_path, track, subject):
+    (one,) = read_list(slp(tmp_path / "l.slp", track=track))
+    assert one.subject == subject
 
 
 def test_sleap_counted_from_the_edge_before_1_1(tmp_path):

@@ -1,6 +1,6 @@
 """DeepLabCut's and Lightning Pose's CSV: three header rows, scorer, bodyparts and coords, then a picture to a line.
 
-A fourth row, individuals, makes it several subjects to a picture. The picture's path is one column, or three. An empty
+A fourth row, individuals, makes it several subjects to a picture, by their names. The picture's path is one column, or three. An empty
 cell is a landmark without a place; hidden landmarks are not known to the format, and neither are boxes.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Entry, Face, build_face, check_path, parse_number
+from tsal_dist.pack.face import Entry, Face, build_face, check_path, parse_number, spell_subject
 from tsal_dist.records import Layout
 
 SCORER = "tsal_dist"
@@ -85,7 +85,8 @@ def _entries(
                     points_K2[k] = parse_number(row[axes["x"]]), parse_number(row[axes["y"]])
                     visible_K[k] = not np.isnan(points_K2[k]).any()
             if visible_K.any():
-                found.append(Entry(file, None, build_face(points_K2, visible_K), layout=layout))
+                face = build_face(points_K2, visible_K)
+                found.append(Entry(file, None, face, layout=layout, subject=spell_subject(who)))
     except (ValueError, IndexError, DataError) as error:
         raise ConfigError(f"{path}, line {number}: {error}.") from error
     return found or [Entry(file, None, Face(), layout=layout)]

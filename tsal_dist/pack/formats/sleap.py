@@ -6,6 +6,7 @@ counted from the picture's edge. `sleap-io` reads this too, and brings forty pac
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError, MissingExtra
-from tsal_dist.pack.face import HIDDEN, Entry, Face, build_face, check_path
+from tsal_dist.pack.face import HIDDEN, Entry, Face, build_face, check_path, spell_subject
 from tsal_dist.records import Layout
 
 FORMAT = 1.2
@@ -48,8 +49,12 @@ def read_sleap(path: Path, root: Path) -> list[Entry]:
             layout = _read_layout(json.loads(about["json"]))
             videos = [_video(json.loads(text), root) for text in file["videos_json"][()]]
             frames, instances, points = (file[name][()] for name in ("frames", "instances", "points"))
+            tracks = [_track(text) for text in file["tracks_json"][()]] if "tracks_json" in file else []
         entries = [
-            _entry(frame, instance, points, videos, layout, shift)
+            replace(
+                _entry(frame, instance, points, videos, layout, shift),
+                subject=tracks[int(instance["track"])] if 0 <= int(instance["track"]) < len(tracks) else "",
+            )
             for frame in frames
             for instance in instances[int(frame["instance_id_start"]) : int(frame["instance_id_end"])]
             if instance["instance_type"] == _BY_HAND
@@ -80,6 +85,12 @@ def _read_layout(page: dict[str, Any]) -> Layout:
         if _edge_kind(link.get("type")) == _BODY
     )
     return Layout(names, pairs)
+
+
+def _track(text: bytes) -> str:
+    """A track is written as [the frame it was made in, its name]."""
+    page = json.loads(text)
+    return spell_subject(str(page[1] if isinstance(page, list) else page))
 
 
 def _edge_kind(spelt: Any) -> int:
