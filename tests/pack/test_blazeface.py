@@ -1,5 +1,6 @@
 """BlazeFace's answers, by hand; its file is read where the package is installed."""
 
+import re
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tsal_dist.pack.boxes import overlap
 from tsal_dist.pack.face_models import load_detector, model_digest
 from tsal_dist.shards.frames import read_frames
 from tsal_dist.synthetic.clip import ClipSpec, render_clip
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,30 @@ def test_two_rendered_faces_are_two(detect):
         points_K2 = clip.points[0] + [160 * place, 0]
         true_4 = np.concatenate([points_K2.min(0), points_K2.max(0)])
         assert overlap(found_N5[:, :4], true_4).max() > 0.4
+
+
+@pytest.mark.slow
+def test_how_many_of_24_rendered_faces_are_found(detect):
+    """The page on predictions says these numbers."""
+    clips = [render_clip(ClipSpec(7, number, 1, 160)) for number in range(24)]
+    images = [clip.frames[0] for clip in clips]
+    boxes = [np.concatenate([clip.points[0].min(0), clip.points[0].max(0)]) for clip in clips]
+
+    def found(image_HWC, box_4):
+        return any(overlap(detect(image_HWC)[:, :4], box_4) > 0.3)
+
+    alone = sum(found(image_HWC, box_4) for image_HWC, box_4 in zip(images, boxes, strict=True))
+    together = sum(
+        found(np.hstack(images[pair : pair + 2]), boxes[pair + side] + [160 * side, 0] * 2)
+        for pair in range(0, 24, 2)
+        for side in (0, 1)
+    )
+    page = " ".join((ROOT / "docs/prediction.md").read_text().split())
+    said = re.search(
+        r"Of 24 rendered people it found (\d+) in pictures of two and (\d+) in pictures of one", page
+    )
+    assert abs(together - int(said[1])) <= 1, "a score at the threshold may fall to either side elsewhere"
+    assert abs(alone - int(said[2])) <= 1
 
 
 def test_a_video_is_packed_with_the_boxes_it_finds(detect, tmp_path):

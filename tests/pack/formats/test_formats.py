@@ -1,6 +1,7 @@
 """Files of other tools, written by hand from their documentation, and what goes out and comes back."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -275,14 +276,14 @@ def test_sleaps_predictions_are_no_labels(tmp_path):
         read_list(write(tmp_path / "text.slp", "nothing"))
 
 
-# What each format can say: frames of videos, hidden points, boxes, a skeleton.
+# What each format can say: frames of videos, hidden points, boxes, a skeleton, who of several subjects it is.
 CAN = {
-    "csv": ("frames", "hidden", "box"),
+    "csv": ("frames", "hidden", "box", "subjects"),
     "coco": ("frames", "hidden", "box", "skeleton"),
-    "deeplabcut": (),
+    "deeplabcut": ("subjects",),
     "label-studio": ("box",),
     "cvat": ("frames", "hidden", "box"),
-    "sleap": ("frames", "hidden", "skeleton"),
+    "sleap": ("frames", "hidden", "skeleton", "subjects"),
 }
 SUFFIX = {
     "csv": ".csv",
@@ -313,6 +314,28 @@ def test_what_goes_out_comes_back(tmp_path, kind):
     found = read_list(file)
     assert spell(found, tmp_path) == spell(entries, tmp_path)
     assert {one.layout for one in found} == {layout}
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind in FORMATS if "subjects" in CAN[kind]))
+def test_who_is_who_goes_out_and_comes_back(tmp_path, kind):
+    """Of the second picture one subject is labelled, and of the third two that nothing tells apart."""
+    if kind == "sleap":
+        pytest.importorskip("h5py")
+    entries = [
+        replace(entry(tmp_path / f"{name}.png", None, [[x, 2], [9, 8], [5, 6]], [1, 1, 1]), subject=subject)
+        for name, subject, x in (
+            ("a", "one", 1),
+            ("a", "", 2),
+            ("b", "", 3),
+            ("c", "one", 4),
+            ("c", "one", 5),
+        )
+    ]
+    file = tmp_path / f"labels{SUFFIX[kind]}"
+    write_labels(file, entries, kind)
+    found = read_list(file)
+    told = [(one.subject, one.path, one.face.points_K2.tolist()) for one in found]
+    assert told == [(one.subject, one.path, one.face.points_K2.tolist()) for one in entries]
 
 
 def test_two_layouts_are_not_written_into_one_file(tmp_path):

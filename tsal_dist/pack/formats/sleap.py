@@ -146,6 +146,7 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
     names = layout.names_of(points)
     files = list(dict.fromkeys(entry.path for entry in entries))
     place = {file: number for number, file in enumerate(files)}
+    tracks = list(dict.fromkeys(entry.subject for entry in entries if entry.subject))
     of_frame: dict[tuple[str, int], list[Entry]] = {}
     for entry in entries:
         of_frame.setdefault((entry.path, entry.frame or 0), []).append(entry)
@@ -163,7 +164,8 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
                 (x, y, seen != HIDDEN, True) if seen else (np.nan, np.nan, False, False)
                 for (x, y), seen in zip(face.points_K2.tolist(), face.visible_K.tolist(), strict=True)
             ]
-            instances.append((len(instances), _BY_HAND, number, 0, -1, -1, 0.0, first, len(marks), 0.0))
+            track = tracks.index(entry.subject) if entry.subject else -1
+            instances.append((len(instances), _BY_HAND, number, 0, track, -1, 0.0, first, len(marks), 0.0))
         frames.append((number, place[video], frame, start, len(instances)))
     stills = {entry.path for entry in entries if entry.frame is None}
     videos = [json.dumps({"filename": file, "backend": _backend(file, file in stills)}) for file in files]
@@ -179,8 +181,9 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
         ):
             file.create_dataset(name, data=np.array(rows, kind))
         file.create_dataset("videos_json", data=[np.bytes_(text) for text in videos])
-        for name in ("tracks_json", "suggestions_json"):
-            file.create_dataset(name, data=np.array([], "S1"))
+        told = [np.bytes_(json.dumps([0, track])) for track in tracks]
+        file.create_dataset("tracks_json", data=told or np.array([], "S1"))
+        file.create_dataset("suggestions_json", data=np.array([], "S1"))
 
 
 def _backend(file: str, still: bool) -> dict[str, Any]:
