@@ -8,11 +8,11 @@ measured of the detector, a subject is what a detector of subjects finds too.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tsal_dist.inference.looking import Box, Eyes, Floats, gather_evidence, same_as, tight_box
+from tsal_dist.inference.looking import SAME, Box, Eyes, Floats, gather_evidence, same_as, tight_box
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.prediction import (
     LOOK_AGAIN_EVERY,
@@ -33,6 +33,8 @@ SEEK_EVERY = 10
 """Frames between two searches of the whole picture for newcomers: each is some hundred looks."""
 CLOSER = 2
 """Looks at a box that a detector of subjects gave, before it counts: its boxes are not those of the landmarks."""
+NEWCOMER_OVERLAP = 0.2
+"""A newcomer whose box overlaps with another's by more (intersection over union) is waited for until they are apart."""
 UNSEEN = 5
 """Frames that a subject stays without a detector of subjects finding it, where nothing else tells."""
 
@@ -61,7 +63,7 @@ class Followed:
     """Frames since a detector of subjects found it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Sight:
     """What one look at one box saw."""
 
@@ -74,6 +76,8 @@ class _Sight:
     merit: float
     log_odds: float
     """What this frame alone says of there being somebody; 0 where that was not asked."""
+    new: bool = False
+    """Whether it is of nobody who was followed."""
 
 
 def follow_all(
@@ -98,30 +102,46 @@ class _Crowd:
         self._eyes, self._seeker, self._trust, self._threshold = eyes, seeker, trust, threshold
         self._tracker = BoxTracker()
         self._followed: dict[int, Followed] = {}
-        self._numbers: dict[int, int] = {}
-        """Of the tracks that ever counted as found: what the subject is called. Others may come to nothing."""
+        """By their numbers."""
+        self._unsure: list[Followed] = []
+        """Newcomers that have to be looked at again before they count."""
         self._presence = float("nan")
         self._frame = 0
         self._lost = False
 
     def next(self, picture: Picture) -> list[Found]:
         """Who is there."""
-        detected = self._seek(picture.image_HWC)
-        sights = [self._look(picture.image_HWC, one, detected) for one in self._followed.values()]
-        followed_4 = [one.own_4 for one in sights]
-        for box_4 in detected or []:
-            if not any(_holds(box_4, own_4) for own_4 in followed_4):
-                sights.append(self._meet(picture.image_HWC, box_4))
+        sights = self._sights(picture.image_HWC)
         if sights:
             self._presence = max(one.of.presence for one in sights)
         distinct = self._distinct([one for one in sights if self._promises(one)])
-        tracks = self._tracker.update(picture.image_HWC, [one.own_4 for one in distinct])
-        told = {track: self._tell(picture, track, one) for track, one in zip(tracks, distinct, strict=True)}
-        self._lost = not set(self._followed) <= set(told)
-        self._followed = {track: one for track, (one, _) in told.items()}
+        sure = [one for one in distinct if not one.new or self._sure_enough(one.of)]
+        self._unsure = [self._moved_on(one.of, one) for one in distinct if one not in sure]
+        numbers = self._tracker.update(picture.image_HWC, [one.own_4 for one in sure])
+        followed = {number: self._whose(number, one) for number, one in zip(numbers, sure, strict=True)}
+        self._lost = not set(self._followed) <= set(followed)
+        self._followed = followed
         self._frame += 1
-        found = sorted((one for _, one in told.values() if one), key=lambda one: one.subject)
+        seen = sorted(zip(numbers, sure, strict=True), key=lambda pair: pair[0])
+        found = [self._tell(picture, number, one) for number, one in seen if self._counts(followed[number])]
+        for number, one in seen:
+            self._moved_on(followed[number], one)
         return found or [nothing_found(self._eyes, picture, self._presence)]
+
+    def _sights(self, image_HWC: Image) -> list[_Sight]:
+        """Looks at everybody who is followed, and then at others."""
+        detected = self._seek(image_HWC)
+        sights = []
+        for number, one in self._followed.items():
+            sight = self._look(image_HWC, one, detected)
+            near = self._tracker.reaches(number, sight.own_4)
+            sights.append(sight if near else self._another(sight))
+        sights += [replace(self._look(image_HWC, one, detected), new=True) for one in self._unsure]
+        known_4 = [one.own_4 for one in sights]
+        for box_4 in detected or []:
+            if not any(_holds(box_4, own_4) for own_4 in known_4):
+                sights.append(self._meet(image_HWC, box_4))
+        return sights
 
     def _seek(self, image_HWC: Image) -> list[Box] | None:
         """Where others may be; None in frames in which nobody asks. Who was just lost is looked for at once."""
@@ -151,7 +171,14 @@ class _Crowd:
         """A look at somebody new."""
         for _ in range(CLOSER if self._seeker.detects else 0):
             box_4 = tight_box(self._eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
-        return self._look(image_HWC, Followed(box_4), None)
+        return replace(self._look(image_HWC, Followed(box_4), None), new=True)
+
+    def _another(self, sight: _Sight) -> _Sight:
+        """Points that jumped away are of nobody who is followed: what was known of him does not count for them."""
+        one = Followed(sight.looked_at_4, unseen=sight.of.unseen)
+        if self._trust:
+            one.presence = one.belief.observe(sight.log_odds)
+        return replace(sight, of=one, new=True)
 
     def _promises(self, sight: _Sight) -> bool:
         """Whether it is somebody, or may turn out to be in the next frame."""
@@ -159,43 +186,44 @@ class _Crowd:
             return sight.of.presence >= min(0.5, self._threshold)
         return float(sight.score_K.mean()) >= LOST_SCORE and sight.of.unseen <= UNSEEN
 
+    def _sure_enough(self, newcomer: Followed) -> bool:
+        return self._trust is None or newcomer.presence >= max(BORN, self._threshold)
+
+    def _counts(self, one: Followed) -> bool:
+        return self._trust is None or one.presence >= self._threshold
+
     @staticmethod
     def _distinct(sights: list[_Sight]) -> list[_Sight]:
-        """One sight of each subject: the best of those that overlap."""
+        """One sight of each subject: the best of those that overlap. Newcomers stand further apart from those before them."""
         kept: list[_Sight] = []
-        for sight in sorted(sights, key=lambda one: -one.merit):
-            if not same_as(sight.own_4, [one.own_4 for one in kept]):
+        for sight in sorted(sights, key=lambda one: (one.new, -one.merit)):
+            others = [one.own_4 for one in kept]
+            if not same_as(sight.own_4, others, NEWCOMER_OVERLAP if sight.new else SAME):
                 kept.append(sight)
         return kept
 
-    def _whose(self, track: int, sight: _Sight) -> Followed:
-        """What is known of the subject that the tracker takes this sight for. What was known of somebody else, whose points
-        jumped here, does not count for it."""
-        own = self._followed.get(track)
-        if sight.of not in self._followed.values():  # a newcomer, or somebody where no look found him
-            return sight.of if own is None or sight.of.presence > own.presence else own
-        if own is None:
-            own = Followed(sight.own_4, unseen=sight.of.unseen)
-            if self._trust:
-                own.presence = own.belief.observe(sight.log_odds)
+    def _whose(self, number: int, sight: _Sight) -> Followed:
+        """What is known of the subject that the tracker takes this sight for."""
+        own = self._followed.get(number)
+        if own is None or (sight.new and sight.of.presence > own.presence):
+            return sight.of
         return own
 
-    def _tell(self, picture: Picture, track: int, sight: _Sight) -> tuple[Followed, Found | None]:
-        """What is known of one subject from now on, and what is told: None while a newcomer is not sure enough."""
-        one = self._whose(track, sight)
+    @staticmethod
+    def _moved_on(one: Followed, sight: _Sight) -> Followed:
+        """With the box to look at in the next frame."""
         one.box_4 = SMOOTH * sight.own_4 + (1 - SMOOTH) * sight.looked_at_4
-        least = self._threshold if track in self._numbers else max(BORN, self._threshold)
-        if self._trust and one.presence < least:
-            return one, None
-        found = Found(
+        return one
+
+    def _tell(self, picture: Picture, number: int, sight: _Sight) -> Found:
+        return Found(
             *(picture.path, picture.frame, picture.pts_ms),
             *(sight.looked_at_4, sight.points_K2, sight.score_K, sight.expected_px_K),
-            presence=one.presence,
+            presence=self._followed[number].presence,
             found=True,
             layout=self._eyes.layout,
-            subject=self._numbers.setdefault(track, len(self._numbers) + 1),
+            subject=number,
         )
-        return one, found
 
 
 def _holds(box_4: Box, other_4: Box) -> bool:

@@ -108,9 +108,9 @@ def apart(boxes: Sequence[Box]) -> list[Box]:
     return kept
 
 
-def same_as(box_4: Box, others: Sequence[Box]) -> bool:
-    """Whether it is of the same subject as one of the others."""
-    return bool(others) and bool(overlap(np.stack(others), box_4).max() > SAME)
+def same_as(box_4: Box, others: Sequence[Box], most: float = SAME) -> bool:
+    """Whether it is of the same subject as one of the others: they overlap by more than `most`."""
+    return bool(others) and bool(overlap(np.stack(others), box_4).max() > most)
 
 
 def gather_evidence(eyes: Eyes, image_HWC: Image, box_4: Box) -> Floats:

@@ -96,21 +96,35 @@ class BoxTracker:
             )
         return subjects
 
+    def reaches(self, subject: int, box_4: Box) -> bool:
+        """Whether a box of the next frame may be of this subject."""
+        return any(
+            self._away(one, box_4, self._frame + 1) is not None
+            for one in self._tracks
+            if one.subject == subject
+        )
+
+    @staticmethod
+    def _away(track: Track, box_4: Box, frame: int) -> float | None:
+        """How many of its sides a box is from where the subject is expected; None where it is not of that subject."""
+        away_px = float(np.linalg.norm(middle_of(box_4) - track.expected_2(frame)))
+        growth = side_of(box_4) / side_of(track.box_4)
+        if away_px > track.reach_px(frame) or not 1 / MOST_GROWTH <= growth <= MOST_GROWTH:
+            return None
+        return away_px / side_of(track.box_4)
+
     def _pairs(
         self, boxes: Sequence[Box], colors: Sequence[NDArray[np.float64]]
     ) -> list[tuple[bool, float, int, Track]]:
         """Every box with every subject that it may be of: whether that was lost, and how far off and unlike it is."""
         found = []
         for track in self._tracks:
-            expected_2, reach_px = track.expected_2(self._frame), track.reach_px(self._frame)
             for place, box_4 in enumerate(boxes):
-                away_px = float(np.linalg.norm(middle_of(box_4) - expected_2))
-                growth = side_of(box_4) / side_of(track.box_4)
-                if away_px <= reach_px and 1 / MOST_GROWTH <= growth <= MOST_GROWTH:
-                    lost = track.last < self._frame - 1
+                away = self._away(track, box_4, self._frame)
+                if away is not None:
                     unlike = 1 - float(np.minimum(track.colors_D, colors[place]).sum())
-                    away = away_px / side_of(track.box_4) + UNLIKE_SIDES * unlike
-                    found.append((lost, away, place, track))
+                    lost = track.last < self._frame - 1
+                    found.append((lost, away + UNLIKE_SIDES * unlike, place, track))
         return found
 
 

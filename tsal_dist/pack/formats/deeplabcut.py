@@ -88,7 +88,15 @@ def _entries(
                     visible_K[k] = not np.isnan(points_K2[k]).any()
             if visible_K.any():
                 face = build_face(points_K2, visible_K)
-                found.append(Entry(file, None, face, layout=layout, subject="" if who == _NAMELESS else spell_subject(who)))
+                found.append(
+                    Entry(
+                        file,
+                        None,
+                        face,
+                        layout=layout,
+                        subject="" if who == _NAMELESS else spell_subject(who),
+                    )
+                )
     except (ValueError, IndexError, DataError) as error:
         raise ConfigError(f"{path}, line {number}: {error}.") from error
     return found or [Entry(file, None, Face(), layout=layout)]
