@@ -196,6 +196,9 @@ def test_the_table_is_a_label_table(tmp_path, suffix):
     write_table(tmp_path / f"labels{suffix}", rows)
     pack_all(tmp_path, lists=[tmp_path / f"labels{suffix}"], split="mine")
     shards = open_shards([str(tmp_path / "mine")])
+    assert {one.video for one in shards.segments(0)} == {"clips/in.avi"}, (
+        "of one subject, as labels by hand are"
+    )
     view = ViewSettings(160, 0.0)
     clips = [clip for batch in read_all(shards, view, "labelled", 1) for clip in batch]
     assert [clip.frames_T.tolist() for clip in clips] == [[1], [4]]

@@ -71,8 +71,8 @@ class Found:
     """Whether there is a subject. If not, the points mean nothing."""
     layout: Layout = UNNAMED
     """What the points are called and which are joined."""
-    subject: int = 1
-    """Which of the video's subjects it is, from 1."""
+    subject: int = 0
+    """Which of the video's subjects it is, from 1; 0 where one is followed."""
 
     @property
     def size_px(self) -> float:
