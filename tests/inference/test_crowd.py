@@ -202,8 +202,8 @@ def test_without_a_measure_and_without_a_detector_many_is_refused(finder, tmp_pa
     ("options", "rule"),
     [
         ({"subjects": "many", "first_box": np.arange(4.0)}, "--first-box is of one subject"),
-        ({"subjects": "many", "box": "full"}, "--box full is of one subject"),
-        ({"box": "full", "face_model": "blazeface"}, "--box full and --face-model both say"),
+        ({"subjects": "many", "boxes": {("a", 0): np.arange(4.0)}}, "--boxes is of one subject"),
+        ({"first_box": np.arange(4.0), "face_model": "blazeface"}, "--first-box and --face-model both say"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, rule):
@@ -335,17 +335,6 @@ def test_a_face_model_says_where_to_begin(finder, trust, monkeypatch):
     assert not first.found
     assert second.found
     np.testing.assert_allclose(second.points_K2.mean(0), (79.5, 79.5), atol=2)
-
-
-def test_a_whole_picture_is_the_box_where_that_is_said(finder, trust, monkeypatch):
-    pictures = [Picture("film", t, 0.0, draw_flag((80, 80), 96)) for t in range(3)]
-    monkeypatch.setattr(detector_module, "read_pictures", lambda source, frames: iter(pictures))
-    rows = [
-        row for _, (row,) in Detector(finder, trust, "f").follow(Source("video", "film"), Options(box="full"))
-    ]
-    assert [row.box_4.tolist() for row in rows] == [[0, 0, SIDE_PX - 1, SIDE_PX - 1]] * 3
-    assert all(row.found for row in rows)
-    np.testing.assert_allclose(rows[0].points_K2.mean(0), (79.5, 79.5), atol=2)
 
 
 class Mirror:

@@ -50,8 +50,6 @@ class Options:
     most_error: float = MOST_ERROR
     smooth: Smooth = ""
     subjects: Literal["one", "many"] = "one"
-    box: Literal["", "full"] = ""
-    """full: every picture is the box of its subject."""
     face_model: str = ""
     """What finds faces: its name or file, as the packer takes it."""
 
@@ -61,7 +59,6 @@ class Options:
             for flag, value in (
                 ("--first-box", self.first_box is not None),
                 ("--boxes", bool(self.boxes)),
-                ("--box full", bool(self.box)),
                 ("--face-model", bool(self.face_model)),
             )
             if value
@@ -160,7 +157,6 @@ class Detector:
         alone = follow(
             *(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold),
             find=partial(_first, _find_faces(options.face_model)) if options.face_model else None,
-            whole=options.box == "full",
         )
         return ((picture, [found]) for picture, found in alone)
 

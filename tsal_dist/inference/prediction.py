@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.presence import Belief
-from tsal_dist.pack.boxes import full_box
 from tsal_dist.records import UNNAMED, Layout
 
 Floats = NDArray[np.float64]
@@ -105,11 +104,10 @@ def follow(
     trust: Trusted | None = None,
     threshold: float = THRESHOLD,
     find: Finds | None = None,
-    whole: bool = False,
 ) -> Iterator[tuple[Picture, Found]]:
     """Landmarks of each picture. `first_box` is of the first frame of each video; `boxes` names frames' own boxes, and a
     frame without one follows the last. A subject whose box is given counts as found. One that is not is found by `find`,
-    without which the detector itself searches; or, with `whole`, fills every picture."""
+    without which the detector itself searches."""
     track, path = _Track(), ""
     seek = find or partial(search, eyes)
     for picture in pictures:
@@ -118,8 +116,6 @@ def follow(
         given = (boxes or {}).get((picture.path, picture.frame))
         if given is None and track.frames == 0:
             given = first_box
-        if whole:
-            track.box_4, track.waiting = np.array(full_box(picture.image_HWC)), 0
         yield picture, _next(eyes, picture, track, given, trust, threshold, seek)
 
 
