@@ -15,6 +15,7 @@ import numpy as np
 from tsal_dist.inference.looking import SAME, Box, Eyes, Floats, gather_evidence, same_as, tight_box
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.prediction import (
+    FALLS,
     LOOK_AGAIN_EVERY,
     LOST_SCORE,
     SMOOTH,
@@ -58,6 +59,8 @@ class Followed:
     box_4: Box
     belief: Belief = field(default_factory=Belief)
     presence: float = float("nan")
+    judged_score: float = 0.0
+    """Its mean peak when its presence was judged last."""
     frames: int = 0
     unseen: int = 0
     """Frames since a detector of subjects found it."""
@@ -159,7 +162,10 @@ class _Crowd:
         expected_px_K, log_odds = np.full(look.score_CK.shape[1], np.nan), 0.0
         if self._trust:
             expected_px_K = self._trust.expected_px(look)[0]
-            if not (one.presence >= SURE and one.frames % LOOK_AGAIN_EVERY):
+            score = float(look.score_CK[0].mean())
+            as_before = score >= FALLS * one.judged_score and one.frames % LOOK_AGAIN_EVERY
+            if not (one.presence >= SURE and as_before):
+                one.judged_score = score
                 log_odds = self._trust.log_odds(gather_evidence(self._eyes, image_HWC, own_4))
                 one.presence = one.belief.observe(log_odds)
         merit = float(look.score_CK[0].mean() * look.agreement_C[0])
