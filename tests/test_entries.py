@@ -1,5 +1,6 @@
 """The three commands as a user meets them: quick help, one clear line for a mistake, and what they leave behind."""
 
+import csv
 import dataclasses
 import json
 import re
@@ -279,6 +280,21 @@ def test_predict_leaves_an_overlay_and_a_table(faces, finished, tmp_path):
     capture = cv2.VideoCapture(str(out))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 8
     capture.release()
+
+
+@pytest.mark.slow
+def test_predict_takes_faces_that_blazeface_finds(faces, finished, tmp_path):
+    """Eight steps make no detector, so nothing is said of what is found: a row per frame, and more for more subjects."""
+    out, table = tmp_path / "o.mp4", tmp_path / "t.csv"
+    argv = ["--run", str(finished), "--video", str(faces.videos / "0001" / "vid.avi")]
+    how = ["--subjects", "many", "--face-model", "blazeface", "--threshold", "0.01"]
+    done = entry("predict", *argv, *how, "--out", str(out), "--table", str(table), code=0)
+    assert re.search(r"\d subjects? in \d of 8 frames", done.stderr)
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {int(row["frame"]) for row in rows} == set(range(1, 9))
+    assert all(bool(row["subject"]) == (row["found"] == "1") for row in rows)
+    assert out.stat().st_size > 1000
 
 
 @pytest.mark.slow

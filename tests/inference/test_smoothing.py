@@ -69,6 +69,50 @@ def test_no_point_is_moved_by_more_than_it_claims():
     assert moved_TK.max() > 0.9 * expected_TK.max()
 
 
+def subject(points=30, seed=5):
+    """A shape that sways, turns and grows as a whole; no point of it moves within it."""
+    time_T = np.arange(FRAMES)
+    shape_K = np.random.default_rng(seed).normal(0, 20, (points, 2)) @ np.array([1, 1j])
+    place_T = 100 + 80j + 20 * np.exp(2j * np.pi * time_T / 45)
+    turn_T = (1 + 0.1 * np.sin(time_T / 9)) * np.exp(0.3j * np.sin(time_T / 8))
+    z_TK = place_T[:, None] + turn_T[:, None] * shape_K
+    return np.stack([z_TK.real, z_TK.imag], -1)
+
+
+def test_what_all_points_do_together_is_followed_and_what_each_does_alone_is_held():
+    """Causally: at an error of the detector's that stays, as most of it does."""
+    truth_TK2 = subject()
+    expected_TK = np.full(truth_TK2.shape[:2], 6.0)
+    raw_TK2 = noisy(truth_TK2, 0.5) + np.random.default_rng(2).normal(0, 4, (1, 30, 2))
+    found_TK2 = smooth(raw_TK2, expected_TK, causal=True)
+    alone_TK2 = np.concatenate(
+        [smooth(raw_TK2[:, [k, k]], expected_TK[:, [k, k]], causal=True)[:, :1] for k in range(0, 30, 6)], 1
+    )
+    assert jitter(found_TK2) < 0.45 * jitter(raw_TK2)
+    assert jitter(found_TK2) < 0.9 * jitter(alone_TK2), "many points tell together how they move"
+    assert error_px(found_TK2, truth_TK2) < 1.01 * error_px(raw_TK2, truth_TK2)
+
+
+def test_causally_points_stray_little_from_where_they_are_known_to_be_afterwards():
+    raw_TK2 = noisy(subject(), 0.5)
+    expected_TK = np.full(raw_TK2.shape[:2], 6.0)
+    steady_TK2, found_TK2 = smooth(raw_TK2, expected_TK), smooth(raw_TK2, expected_TK, causal=True)
+    square, raw_square = (float(((one - steady_TK2) ** 2).sum(-1).mean()) for one in (found_TK2, raw_TK2))
+    assert square <= raw_square + smoothing.WORSE * 6.0**2
+
+
+@pytest.mark.parametrize("points", [1, 2, 5])
+def test_without_a_shape_each_point_is_for_itself(points):
+    """Too few points, or points that fall together."""
+    truth_TK2 = subject(points)
+    raw_TK2 = noisy(truth_TK2, 0.5)
+    raw_TK2[60:70] = raw_TK2[60:70].mean(1, keepdims=True)
+    assert smoothing._Together.of(raw_TK2, np.full(raw_TK2.shape[:2], 2.0), np.ones(FRAMES)) is None
+    found_TK2 = smooth(raw_TK2, np.full(raw_TK2.shape[:2], 2.0), causal=True)
+    assert np.isfinite(found_TK2).all()
+    assert jitter(found_TK2) < jitter(raw_TK2)
+
+
 def test_a_point_that_is_unsure_for_a_while_follows_the_sure_frames():
     truth_TK2 = paths()
     raw_TK2, expected_TK = noisy(truth_TK2, 0.5), stated(0.5)

@@ -67,6 +67,31 @@ def test_pictures_without_a_subject_are_said_to_hold_none(finder, trust):
     assert all(one.found for one in found_in(finder, trust, with_one))
 
 
+def test_subjects_are_found_where_boxes_were_whole_pictures(tmp_path):
+    """As `pack --labels` makes them: what is followed, and what is destroyed, is the subject and not the picture."""
+    shards = pack_flags(tmp_path, SIDE, OFF_PX, box="full")
+    beyond = (SIDE_PX / SIDE - 1) / 2
+    finder = finder_of(FlagDetector(), "data.box_expand=0", f"data.beyond_points={beyond}")
+    trust = measure_trust(finder, shards, 64)
+    false_alarms, overlooked = trust.presence.rates_2
+    assert false_alarms <= FALSE_ALARMS
+    assert overlooked <= 0.1
+    found = found_in(finder, trust, film([(50 + 3 * t, 70) for t in range(15)]))
+    assert all(one.found for one in found)
+    for t, one in enumerate(found[2:], 2):
+        np.testing.assert_allclose(one.points_K2.mean(0), (50 + 3 * t - 0.5, 69.5), atol=4)
+    assert sum(one.found for one in found_in(finder, trust, film([None] * 15))) == 0
+
+
+@pytest.mark.parametrize("stays", range(12, 17))
+def test_a_subject_that_was_sure_is_missed_in_the_very_frame_that_it_leaves(finder, trust, stays):
+    """Whichever frame that is, also between two in which it would have been judged anyway."""
+    found = [
+        one.found for one in found_in(finder, trust, film([(60 + t, 70) for t in range(stays)] + [None] * 6))
+    ]
+    assert found == [True] * stays + [False] * 6
+
+
 def test_a_subject_that_leaves_is_said_to_be_gone_and_found_when_it_returns(finder, trust):
     middles = [(60 + t, 70) for t in range(8)] + [None] * 6 + [(110, 60)] * 10
     found = [one.found for one in found_in(finder, trust, film(middles))]

@@ -67,6 +67,36 @@ def test_the_sound_comes_along(tmp_path):
     assert loudest * SOUND_PER_S / 24_000 == pytest.approx(440, abs=5)
 
 
+def test_sound_that_breaks_off_is_kept_until_there(tmp_path):
+    """Cut within a packet, which no decoder takes."""
+    voice = tmp_path / "voice.avi"
+    with av.open(str(voice), "w") as container:
+        stream = container.add_stream("aac", rate=48_000)
+        stream.codec_context.layout = "mono"
+        for number in range(25):
+            sound_1N = np.random.default_rng(number).normal(0, 0.1, (1, 1920)).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(sound_1N, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48_000, 1920 * number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole, refused = voice.read_bytes(), 0
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9):
+        voice.write_bytes(whole[: int(share * len(whole))])
+        refused += not _decodes(voice)
+        with av.open(str(write(tmp_path / "out.mp4", voice=voice))) as container:
+            heard = sum(frame.samples for frame in container.decode(audio=0))
+        assert 0.3 * share < heard / 48_000 < 1
+    assert refused, "none of these was cut within a packet, so nothing was tested"
+
+
+def _decodes(path):
+    try:
+        with av.open(str(path)) as container:
+            return bool(list(container.decode(audio=0)))
+    except av.error.FFmpegError:
+        return False
+
+
 def test_a_source_without_sound_is_no_trouble(tmp_path):
     silent = write(tmp_path / "silent.mp4")
     with av.open(str(write(tmp_path / "o.mp4", silent))) as container:

@@ -172,7 +172,7 @@ def test_a_file_of_which_nothing_was_measured_claims_nothing(flag_file, film, tm
     assert main(argv) == 0
     said = capsys.readouterr().err
     assert "flag: there are no held-out frames to measure it on" in said
-    assert "how far off its points are was never measured" in said
+    assert "how far off the points are was never measured" in said
     notes = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     assert json.loads(notes[NOTE])["presence"] is None
     assert json.loads(notes["config"])["model"]["crop_px"] == 64

@@ -4,8 +4,9 @@ import pytest
 from footage import POINTS_K2
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.pack.boxes import choose_box, load_detector, model_digest
+from tsal_dist.pack.boxes import choose_box
 from tsal_dist.pack.face import Face, build_face
+from tsal_dist.pack.face_models import load_detector, model_digest
 
 
 def test_a_missing_or_wrong_model_says_what_to_do(tmp_path):

@@ -89,7 +89,7 @@ def changed(option):
     values = {
         "split": "val", "labelled": 0.5, "labelled_by": "video", "seed": 1, "stride": 2, "size_px": 32,
         "quality": 80, "shard_frames": 9, "box": "full", "face_model": "x", "scheme": "faces",
-        "crop_px": 64, "crop_margin": 0.5,
+        "crop_px": 64, "crop_margin": 0.5, "subjects": "many",
     }  # fmt: skip
     return values[option]
 

@@ -93,6 +93,14 @@ def test_a_box_that_is_the_whole_picture_gets_no_margin(tmp_path):
     config = follow_shards(load_config([], [f"data.labelled={url}"]))
     assert config.data.box_expand == 0
     assert config.model.crop_px == 160
+    assert config.data.beyond_points == pytest.approx((160 / 24 - 1) / 2, abs=0.15), (
+        "24 px long, and it turns a little"
+    )
+
+
+def test_boxes_of_the_landmarks_reach_beyond_none(tmp_path):
+    url = pack_animals(tmp_path, range(6))
+    assert follow_shards(load_config([], [f"data.labelled={url}"])).data.beyond_points == 0
 
 
 def test_points_outside_of_their_boxes_widen_the_crop(tmp_path):

@@ -74,11 +74,28 @@ def test_another_config_is_refused_by_key_and_values(tmp_path):
 
 @pytest.mark.parametrize(
     "override",
-    ["runtime.topology=inline", "data.workers=0", "runtime.log.every=7", "runtime.deadlines.silent_s=9"],
+    [
+        "runtime.topology=inline",
+        "data.workers=0",
+        "data.beyond_points=0.4",
+        "runtime.log.every=7",
+        "runtime.deadlines.silent_s=9",
+    ],
 )
 def test_how_a_run_is_spread_and_watched_may_change(tmp_path, override):
     open_run(config(tmp_path), "new")
     assert open_run(config(tmp_path, override), "resume").resumed
+
+
+def test_a_setting_that_was_added_since_is_no_difference(tmp_path):
+    """Its default is what the run has had all along."""
+    open_run(config(tmp_path), "new")
+    written = json.loads((tmp_path / "run.json").read_text())
+    del written["config"]["train"]["priority"]
+    (tmp_path / "run.json").write_text(json.dumps(written))
+    assert open_run(config(tmp_path), "resume").resumed
+    with pytest.raises(ConfigError, match=r"train\.priority = 0\.0, and now it is 0\.5"):
+        open_run(config(tmp_path, "train.priority=0.5"), "resume")
 
 
 @pytest.mark.parametrize("mode", ["new", "resume", "clean"])

@@ -186,3 +186,18 @@ def test_smooth_paths_do_not_depend_on_the_clip_being_longer():
     ]
     short, long = np.mean(fast[:80]), np.mean(fast[80:])
     assert 0.7 < short / long < 1.4
+
+
+def test_nobody_is_there_while_the_person_is_away():
+    """The place is the same, and so is every other frame to the bit."""
+    there = render_clip(ClipSpec(9, 2, 6, 64))
+    left = render_clip(ClipSpec(9, 2, 6, 64, away=(2, 4)))
+    away = np.isin(np.arange(6), (2, 3))
+    assert np.array_equal(left.frames[~away], there.frames[~away])
+    assert np.array_equal(left.visible[~away], there.visible[~away])
+    assert not left.visible[away].any()
+    for frame in (2, 3):
+        x, y = np.clip(there.points[frame, 30].round().astype(int), 0, 63)
+        changed_HW = (left.frames[frame] != there.frames[frame]).any(-1)
+        assert changed_HW[y, x], "the nose is gone"
+        assert changed_HW.mean() < 0.9, "the wall stays"

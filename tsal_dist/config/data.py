@@ -75,6 +75,10 @@ class DataConfig(Section):
     """The subject's box grows by this share on each side before it is cropped: unless said, 0 where the box is the whole
     picture, and more where landmarks lie outside of it."""
 
+    beyond_points: float = Field(0.0, ge=0)
+    """How far the boxes of the labels reach beyond their landmarks on each side, in sides of the landmarks' own box: unless
+    said, as the shards say. A prediction follows its subject by the landmarks, and grows their box to what was trained on."""
+
     workers: int = Field(2, ge=0)
     """Processes per rank that read and decode; 0 reads in the training process. They change speed, never
     data."""

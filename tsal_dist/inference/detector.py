@@ -6,21 +6,33 @@ found.write_table(Path("landmarks.csv")); found.draw("overlay.mp4")
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from tsal_dist.inference.looking import Box, Eyes
+from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.inference.crowd import SEEK_EVERY, Seeker, follow_all
+from tsal_dist.inference.fates import tell_fates
+from tsal_dist.inference.looking import Box, Eyes, search_all
 from tsal_dist.inference.overlay import MOST_ERROR, open_overlay, plan_overlays
-from tsal_dist.inference.pictures import FrameRange, Picture, Source, find_sources, read_pictures
+from tsal_dist.inference.pictures import (
+    FrameRange,
+    Image,
+    Picture,
+    Source,
+    find_sources,
+    read_pictures,
+)
 from tsal_dist.inference.prediction import THRESHOLD, Found, Trusted, follow
 from tsal_dist.inference.smoothing import smooth
 from tsal_dist.inference.table import build_table, write_table
+from tsal_dist.pack.face_models import load_detector
 
 Smooth = Literal["", "offline", "causal"]
 OnFrame = Callable[[int, int], None]
@@ -37,6 +49,26 @@ class Options:
     threshold: float = THRESHOLD
     most_error: float = MOST_ERROR
     smooth: Smooth = ""
+    subjects: Literal["one", "many"] = "one"
+    face_model: str = ""
+    """What finds faces: its name or file, as the packer takes it."""
+
+    def __post_init__(self) -> None:
+        given = [
+            flag
+            for flag, value in (
+                ("--first-box", self.first_box is not None),
+                ("--boxes", bool(self.boxes)),
+                ("--face-model", bool(self.face_model)),
+            )
+            if value
+        ]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} both say where the subject is. Leave one of them out.")
+        if self.subjects == "many" and given and not self.face_model:
+            raise ConfigError(
+                f"{given[0]} is of one subject, and --subjects many finds its own. Leave one of them out."
+            )
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,8 @@ class Predictions:
     sources: list[Source]
     rows: list[Found]
     options: Options = Options()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Why a source could not be read, by its path."""
 
     @property
     def table(self) -> pa.Table:
@@ -59,24 +93,42 @@ class Predictions:
     def draw(self, out: str) -> None:
         """Read the sources again, and write them with their landmarks: a file for one, a folder for more."""
         for source, path in zip(self.sources, plan_overlays(out, self.sources), strict=True):
-            rows = {row.frame: row for row in self.rows if row.path == source.path}
+            if source.path in self.unread:
+                continue
+            rows: dict[int | None, list[Found]] = {}
+            for row in self.rows:
+                if row.path == source.path:
+                    rows.setdefault(row.frame, []).append(row)
             frames = self.options.frames
-            with open_overlay(path, source, self.options.most_error, sound=frames == FrameRange()) as overlay:
+            how = {"sound": frames == FrameRange(), "numbered": self.options.subjects == "many"}
+            with open_overlay(path, source, self.options.most_error, **how) as overlay:
                 for picture in read_pictures(source, frames):
                     if picture.frame in rows:
                         overlay.add(picture, rows[picture.frame])
 
+    def fates(self) -> list[str]:
+        """What became of each source, a line for each."""
+        return list(tell_fates(self.sources, self.rows, self.unread, self.options.frames))
+
     def summary(self) -> str:
         """A sentence: in how many frames there is a subject, and how far off its points are expected to be."""
         held = [row for row in self.rows if row.found]
-        text = f"subject in {len(held)} of {len(self.rows)} frames"
+        frames = Counter((row.path, row.frame) for row in held)
+        text = f"in {len(frames)} of {len({(row.path, row.frame) for row in self.rows})} frames"
+        if self.options.subjects == "one":
+            text = f"subject {text}"
+        else:
+            known = len({(row.path, row.subject) for row in held})
+            text = f"{known} subject{'s' * (known != 1)} {text}"
+            text += f", at most {max(frames.values())} at a time" if frames else ""
         if not held:
             return text
         expected_px = float(np.mean([row.expected_px_K.mean() for row in held]))
         if np.isnan(expected_px):
-            return f"{text}; how far off its points are was never measured"
+            return f"{text}; how far off the points are was never measured"
         share = 100 * float(np.mean([row.expected_px_K.mean() / row.size_px for row in held]))
-        return f"{text}; its points are expected to be off by {expected_px:.1f} px, {share:.1f} % of its size"
+        whose = "its" if self.options.subjects == "one" else "their"
+        return f"{text}; {whose} points are expected to be off by {expected_px:.1f} px, {share:.1f} % of {whose} size"
 
 
 @dataclass
@@ -92,24 +144,90 @@ class Detector:
         """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
         chosen = Options(**options)
         sources = find_sources([what] if isinstance(what, str) else what)
-        rows = [row for source in sources for _, row in self.follow(source, chosen)]
-        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen)
+        rows, unread = read_each(
+            sources, lambda source: [row for _, found in self.follow(source, chosen) for row in found]
+        )
+        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen, unread)
 
-    def follow(self, source: Source, options: Options) -> Iterator[tuple[Picture, Found]]:
-        """One source frame by frame, not smoothed."""
+    def follow(self, source: Source, options: Options) -> Iterator[tuple[Picture, list[Found]]]:
+        """One source frame by frame, not smoothed; of each frame its subjects, or one row that says there is none."""
         pictures = read_pictures(source, options.frames)
-        return follow(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold)
+        if options.subjects == "many":
+            return follow_all(self.eyes, pictures, self._seeker(options), self.trust, options.threshold)
+        alone = follow(
+            *(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold),
+            find=partial(_first, _find_faces(options.face_model)) if options.face_model else None,
+        )
+        return ((picture, [found]) for picture, found in alone)
+
+    def _seeker(self, options: Options) -> Seeker:
+        if options.face_model:
+            return Seeker(_find_faces(options.face_model), every=1, detects=True)
+        if self.trust is None:
+            raise ConfigError(
+                f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames. "
+                "Train with data.validation, or name what finds faces (--face-model)."
+            )
+        return Seeker(partial(search_all, self.eyes), every=SEEK_EVERY, detects=False)
+
+
+def _find_faces(name: str) -> Callable[[Image], list[Box]]:
+    """The faces of a picture, the best first."""
+    detect = load_detector(name)
+
+    def find(image_HWC: Image) -> list[Box]:
+        found_N5 = detect(image_HWC)
+        return list(found_N5[np.argsort(-found_N5[:, 4], kind="stable"), :4].astype(np.float64))
+
+    return find
+
+
+def _first(find: Callable[[Image], list[Box]], image_HWC: Image) -> Box | None:
+    return next(iter(find(image_HWC)), None)
+
+
+def read_each(
+    sources: Sequence[Source], read: Callable[[Source], list[Found]]
+) -> tuple[list[Found], dict[str, str]]:
+    """The rows of all sources, and why some have none: one that is broken does not cost the others. Raises where none can be
+    read."""
+    rows: list[Found] = []
+    unread: dict[str, str] = {}
+    for source in sources:
+        try:
+            rows += read(source)
+        except (ConfigError, DataError) as error:
+            if len(unread) + 1 == len(sources):
+                raise
+            unread[source.path] = str(error)
+    return rows, unread
 
 
 def smooth_rows(rows: list[Found], how: Smooth) -> list[Found]:
-    """Rows whose points tremble less; where no error is known, and of images, they stay as they are."""
+    """Rows whose points tremble less, each subject for itself; where no error is known, and of images, they stay as they
+    are."""
     if not how:
         return rows
-    smoothed: list[Found] = []
-    for (_, steady), group in groupby(rows, key=lambda row: (row.path, _can_be_smoothed(row))):
-        stretch = list(group)
-        smoothed += _smooth_stretch(stretch, how) if steady else stretch
+    smoothed = list(rows)
+    for stretch in _stretches(rows):
+        for place, row in zip(stretch, _smooth_stretch([rows[place] for place in stretch], how), strict=True):
+            smoothed[place] = row
     return smoothed
+
+
+def _stretches(rows: list[Found]) -> list[list[int]]:
+    """Places of rows that show one subject in frame after frame of one video."""
+    stretches: list[list[int]] = []
+    last: dict[tuple[str, int], list[int]] = {}
+    for place, row in enumerate(rows):
+        if not _can_be_smoothed(row):
+            continue
+        stretch = last.get((row.path, row.subject))
+        if stretch is None or row.frame != (rows[stretch[-1]].frame or 0) + 1:
+            stretch = last[row.path, row.subject] = []
+            stretches.append(stretch)
+        stretch.append(place)
+    return stretches
 
 
 def _can_be_smoothed(row: Found) -> bool:

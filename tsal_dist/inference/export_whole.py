@@ -50,8 +50,7 @@ def note_of(trained: Trained, trust: Trust | None) -> WholeNote:
     model = trained.config.model
     layout = Layout(model.layout.names, model.layout.skeleton)
     presence = trust.presence if trust else None
-    expand = trained.config.data.box_expand
-    return WholeNote(trained.name, model.num_points, layout, model.crop_px, expand, presence)
+    return WholeNote(trained.name, model.num_points, layout, model.crop_px, trained.expand, presence)
 
 
 @torch.no_grad()

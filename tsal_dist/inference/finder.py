@@ -25,7 +25,7 @@ class Finder:
         self.decoding = decoding.of(trained.config.model)
         choose_views(self.decoding)
         self._model = trained.model.to(device).eval()
-        self._config = trained.config
+        self._config, self._expand = trained.config, trained.expand
         self._device = device
         self._stride = stride_of(trained.model)
         self.num_points = trained.config.model.num_points
@@ -37,9 +37,9 @@ class Finder:
 
     @torch.no_grad()
     def look(self, image_HWC: Image, boxes: Sequence[Box], decoding: Decoding = PLAIN) -> Look:
-        """Landmarks within boxes that are grown as in training."""
+        """Landmarks within boxes of landmarks, grown to what was trained on."""
         settings, size_px = self._config.model, self._config.model.crop_px
-        matrices = [affine.crop(box_4, size_px, expand=self._config.data.box_expand) for box_4 in boxes]
+        matrices = [affine.crop(box_4, size_px, expand=self._expand) for box_4 in boxes]
         crops = [
             cv2.cvtColor(
                 cv2.warpAffine(image_HWC, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR),

@@ -4,6 +4,7 @@ Whether there is one is judged by looking again: from boxes that are shifted, la
 found at the same place from everywhere; what is made up moves with the crop.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.inference.pictures import Image
+from tsal_dist.pack.boxes import overlap
 from tsal_dist.records import Layout
 
 Floats = NDArray[np.float64]
@@ -21,6 +23,10 @@ LOOKS = 4
 """How often a box that was guessed is looked at again, each time closer."""
 SEARCH = ((0.9, 1), (0.65, 2), (0.45, 3))
 """A search's first boxes: their side as a share of the picture's shorter one, and how many stand along each side."""
+MOST_FOUND = 8
+"""Subjects that one search finds at most."""
+SAME = 0.5
+"""Boxes that overlap by more (intersection over union) are of one subject."""
 VIEWS = (
     (0.2, 0.2, 1.0),
     (-0.2, 0.2, 1.0),
@@ -75,11 +81,36 @@ def look_at_nothing(eyes: Eyes) -> None:
 def search(eyes: Eyes, image_HWC: Image) -> Box:
     """A box around the subject, wherever it is: boxes all over the picture are looked into, each is moved to what
     was found in it, and the one wins whose points are sure and told alike by heatmaps and offsets."""
-    boxes = list(spread_boxes(image_HWC))
+    boxes, merit_C = settle(eyes, image_HWC, list(spread_boxes(image_HWC)))
+    return boxes[int(np.argmax(merit_C))]
+
+
+def search_all(eyes: Eyes, image_HWC: Image) -> list[Box]:
+    """Boxes around whatever may be a subject, the best first, each somewhere else; most hold none and are to be judged."""
+    boxes, merit_C = settle(eyes, image_HWC, list(spread_boxes(image_HWC, even=True)))
+    return apart([boxes[place] for place in np.argsort(-merit_C, kind="stable")])[:MOST_FOUND]
+
+
+def settle(eyes: Eyes, image_HWC: Image, boxes: list[Box]) -> tuple[list[Box], Floats]:
+    """Each box moved to what is found in it, and how sure and how well told that is."""
     for _ in range(LOOKS):
         look = eyes.look(image_HWC, boxes)
         boxes = [tight_box(points_K2, image_HWC) for points_K2 in look.points_CK2]
-    return boxes[int(np.argmax(look.score_CK.mean(1) * look.agreement_C))]
+    return boxes, look.score_CK.mean(1) * look.agreement_C
+
+
+def apart(boxes: Sequence[Box]) -> list[Box]:
+    """Those that are not of the same subject as an earlier one."""
+    kept: list[Box] = []
+    for box_4 in boxes:
+        if not same_as(box_4, kept):
+            kept.append(box_4)
+    return kept
+
+
+def same_as(box_4: Box, others: Sequence[Box], most: float = SAME) -> bool:
+    """Whether it is of the same subject as one of the others: they overlap by more than `most`."""
+    return bool(others) and bool(overlap(np.stack(others), box_4).max() > most)
 
 
 def gather_evidence(eyes: Eyes, image_HWC: Image, box_4: Box) -> Floats:
@@ -94,13 +125,15 @@ def gather_evidence(eyes: Eyes, image_HWC: Image, box_4: Box) -> Floats:
     return evidence_E
 
 
-def spread_boxes(image_HWC: Image) -> Iterator[Box]:
-    """Squares of several sizes all over the picture: where a search begins."""
+def spread_boxes(image_HWC: Image, even: bool = False) -> Iterator[Box]:
+    """Squares of several sizes all over the picture: where a search begins. `even`: on a longer side stand more."""
     height, width = image_HWC.shape[:2]
+    shorter = min(height, width)
     for share, places in SEARCH:
-        half = share * min(height, width) / 2
-        for y in np.linspace(half, height - half, places):
-            for x in np.linspace(half, width - half, places):
+        half = share * shorter / 2
+        rows, columns = (math.ceil(places * side / shorter) if even else places for side in (height, width))
+        for y in np.linspace(half, height - half, rows):
+            for x in np.linspace(half, width - half, columns):
                 yield np.array([x - half, y - half, x + half, y + half])
 
 

@@ -29,35 +29,39 @@ MOST_ERROR = 0.15
 class Overlay(Protocol):
     """Takes frames in order."""
 
-    def add(self, picture: Picture, found: Found) -> None: ...
+    def add(self, picture: Picture, found: Sequence[Found]) -> None:
+        """The subjects of a picture."""
+        ...
 
 
 class NoOverlay:
     """Nobody asked for pictures."""
 
-    def add(self, picture: Picture, found: Found) -> None:
+    def add(self, picture: Picture, found: Sequence[Found]) -> None:
         """Draws nothing."""
 
 
 class VideoOverlay:
     """A video of the first frame's size, at the source's times."""
 
-    def __init__(self, file: VideoFile, most_error: float) -> None:
-        self._file, self._most_error = file, most_error
+    def __init__(self, file: VideoFile, most_error: float, numbered: bool) -> None:
+        self._file, self._most_error, self._numbered = file, most_error, numbered
 
-    def add(self, picture: Picture, found: Found) -> None:
-        self._file.add(draw(picture.image_HWC, found, self._most_error), picture.pts_ms)
+    def add(self, picture: Picture, found: Sequence[Found]) -> None:
+        self._file.add(draw_all(picture.image_HWC, found, self._most_error, self._numbered), picture.pts_ms)
 
 
 class ImageOverlay:
     """One image, or one in a folder."""
 
-    def __init__(self, path: Path, most_error: float) -> None:
-        self._path, self._most_error = path, most_error
+    def __init__(self, path: Path, most_error: float, numbered: bool) -> None:
+        self._path, self._most_error, self._numbered = path, most_error, numbered
 
-    def add(self, picture: Picture, found: Found) -> None:
+    def add(self, picture: Picture, found: Sequence[Found]) -> None:
         with written_whole(self._path) as aside:
-            if not cv2.imwrite(str(aside), draw(picture.image_HWC, found, self._most_error)):
+            if not cv2.imwrite(
+                str(aside), draw_all(picture.image_HWC, found, self._most_error, self._numbered)
+            ):
                 raise DataError(
                     f"{self._path} cannot be written as an image. Name one that ends in .png or .jpg."
                 )
@@ -98,23 +102,62 @@ def _names(sources: list[Source]) -> Iterator[Path]:
 
 @contextmanager
 def open_overlay(
-    path: Path | None, source: Source, most_error: float = MOST_ERROR, sound: bool = True
+    path: Path | None,
+    source: Source,
+    most_error: float = MOST_ERROR,
+    sound: bool = True,
+    numbered: bool = False,
 ) -> Iterator[Overlay]:
-    """The overlay of one source, put in place when all of it is drawn; with the source's sound where that can be."""
+    """The overlay of one source, put in place when all of it is drawn; with the source's sound where that can be.
+    `numbered`: subjects have their numbers beside them."""
     if path is None:
         yield NoOverlay()
     elif source.kind == "image":
-        yield ImageOverlay(path, most_error)
+        yield ImageOverlay(path, most_error, numbered)
     else:
         voice = Path(source.path) if sound and source.kind == "video" else None
         with written_whole(path) as aside, open_video_file(aside, frame_rate(source), voice) as file:
-            yield VideoOverlay(file, most_error)
+            yield VideoOverlay(file, most_error, numbered)
 
 
 def shown_points(found: Found, most_error: float) -> NDArray[np.bool_]:
     """Which of the points K are good enough to be drawn and to be labels; all where no error is known."""
     share_K = found.expected_px_K / found.size_px
     return np.isnan(share_K) | (share_K <= most_error) if found.found else np.zeros(len(share_K), np.bool_)
+
+
+def draw_all(
+    image_HWC: NDArray[np.uint8], found: Sequence[Found], most_error: float, numbered: bool
+) -> NDArray[np.uint8]:
+    """A copy with every subject's dots, and with its number in a box of its colour where they are to be told apart."""
+    drawn = image_HWC
+    for one in found:
+        drawn = draw(drawn, one, most_error)
+        if numbered and one.found:
+            _draw_number(drawn, one)
+    return drawn if drawn is not image_HWC else image_HWC.copy()
+
+
+def _draw_number(drawn: NDArray[np.uint8], found: Found) -> None:
+    """Above the subject, or at the picture's edge where it touches that."""
+    low_2, high_2 = found.points_K2.min(0), found.points_K2.max(0)
+    thick = max(1, round(found.size_px / 120))
+    scale = max(0.4, found.size_px / 240)
+    color = hue(found.subject)
+    cv2.rectangle(
+        drawn, np.rint(low_2).astype(int).tolist(), np.rint(high_2).astype(int).tolist(), color, thick
+    )
+    (_, height), below = cv2.getTextSize(str(found.subject), cv2.FONT_HERSHEY_SIMPLEX, scale, thick + 1)
+    at = (max(0, round(float(low_2[0]))), max(height + 1, round(float(low_2[1])) - below))
+    cv2.putText(drawn, str(found.subject), at, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thick + 1, cv2.LINE_AA)
+
+
+def hue(number: int) -> list[int]:
+    """A bright BGR colour; neighbouring numbers are far apart on the circle of hues, as its golden section."""
+    color_113 = cv2.cvtColor(
+        np.array([[[round(180 * 0.618 * number) % 180, 190, 255]]], np.uint8), cv2.COLOR_HSV2BGR
+    )
+    return list(map(int, color_113[0, 0]))
 
 
 def draw(image_HWC: NDArray[np.uint8], found: Found, most_error: float = MOST_ERROR) -> NDArray[np.uint8]:

@@ -1,19 +1,21 @@
 """Landmarks on footage that nobody labelled: frame by frame, the box following the subject by its own landmarks.
 
-Where no box is given, boxes all over the first frame are looked into and moved to what is found in them. From then on
-the box is the landmarks' own, smoothed. Each frame says whether there is a subject at all; while there is none, it is
-searched for, less and less often.
+Where no box is given, boxes all over the first frame are looked into and moved to what is found in them, or a detector of
+subjects says where to begin. From then on the box is the landmarks' own, smoothed. Each frame says whether there is a
+subject at all; while there is none, it is searched for, less and less often. One subject is followed here; several are in
+`crowd`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
-from tsal_dist.inference.pictures import Picture
+from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.presence import Belief
 from tsal_dist.records import UNNAMED, Layout
 
@@ -26,9 +28,15 @@ LOST_SCORE = 0.15
 THRESHOLD = 0.5
 """Probability from which a subject counts as found."""
 SURE, LOOK_AGAIN_EVERY = 0.98, 5
-"""While a subject is this sure to be there, its presence is judged in every so many frames only."""
+"""While a subject is this sure to be there, its presence is judged in every so many frames only..."""
+FALLS = 0.8
+"""... and whenever its peaks are lower than this share of what they were when it was judged last."""
 MOST_WAITING = 8
 """Frames between two searches at most."""
+
+
+Finds = Callable[[Image], Box | None]
+"""Where in a picture a subject is, or None."""
 
 
 class Trusted(Protocol):
@@ -62,6 +70,8 @@ class Found:
     """Whether there is a subject. If not, the points mean nothing."""
     layout: Layout = UNNAMED
     """What the points are called and which are joined."""
+    subject: int = 0
+    """Which of the video's subjects it is, from 1; 0 where one is followed."""
 
     @property
     def size_px(self) -> float:
@@ -77,6 +87,8 @@ class _Track:
     box_4: Box | None = None
     belief: Belief = field(default_factory=Belief)
     presence: float = float("nan")
+    judged_score: float = 0.0
+    """Its mean peak when its presence was judged last."""
     frames: int = 0
     searches: int = 0
     """In vain, in a row."""
@@ -91,21 +103,30 @@ def follow(
     boxes: Mapping[tuple[str, int | None], Box] | None = None,
     trust: Trusted | None = None,
     threshold: float = THRESHOLD,
+    find: Finds | None = None,
 ) -> Iterator[tuple[Picture, Found]]:
     """Landmarks of each picture. `first_box` is of the first frame of each video; `boxes` names frames' own boxes, and a
-    frame without one follows the last. A subject whose box is given counts as found."""
+    frame without one follows the last. A subject whose box is given counts as found. One that is not is found by `find`,
+    without which the detector itself searches."""
     track, path = _Track(), ""
+    seek = find or partial(search, eyes)
     for picture in pictures:
         if picture.path != path:  # another video, another subject
             path, track = picture.path, _Track(first_box)
         given = (boxes or {}).get((picture.path, picture.frame))
         if given is None and track.frames == 0:
             given = first_box
-        yield picture, _next(eyes, picture, track, given, trust, threshold)
+        yield picture, _next(eyes, picture, track, given, trust, threshold, seek)
 
 
 def _next(
-    eyes: Eyes, picture: Picture, track: _Track, given: Box | None, trust: Trusted | None, threshold: float
+    eyes: Eyes,
+    picture: Picture,
+    track: _Track,
+    given: Box | None,
+    trust: Trusted | None,
+    threshold: float,
+    seek: Finds,
 ) -> Found:
     """This frame's landmarks; `track` is brought up to date."""
     searched = False
@@ -113,9 +134,11 @@ def _next(
     track.frames += 1
     if box_4 is None and track.waiting:
         track.waiting -= 1
-        return _nothing(eyes, picture, track.presence)
+        return nothing_found(eyes, picture, track.presence)
     if box_4 is None:
-        box_4, searched = search(eyes, picture.image_HWC), True
+        box_4, searched = seek(picture.image_HWC), True
+    if box_4 is None:
+        return nothing_found(eyes, picture, track.presence)
     look = eyes.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
     own_4 = tight_box(points_K2, picture.image_HWC)
@@ -123,8 +146,9 @@ def _next(
     found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE
     if trust:
         expected_px_K = trust.expected_px(look)[0]
-        sure = track.presence >= SURE and track.frames % LOOK_AGAIN_EVERY and not searched
-        if not sure:
+        as_before = float(score_K.mean()) >= FALLS * track.judged_score and track.frames % LOOK_AGAIN_EVERY
+        if not (track.presence >= SURE and as_before and not searched):
+            track.judged_score = float(score_K.mean())
             evidence_E = gather_evidence(eyes, picture.image_HWC, own_4)
             log_odds = trust.log_odds(evidence_E)
             track.presence = track.belief.observe(log_odds)
@@ -150,8 +174,8 @@ def _take_note(track: _Track, promising: bool, searched: bool, box_4: Box, own_4
     track.waiting = min(max(0, track.searches - 1), MOST_WAITING)
 
 
-def _nothing(eyes: Eyes, picture: Picture, presence: float) -> Found:
-    """A frame that was not looked at, as there was nothing a moment ago."""
+def nothing_found(eyes: Eyes, picture: Picture, presence: float) -> Found:
+    """A frame without a subject, such as one that was not looked at as there was nothing a moment ago."""
     points = eyes.num_points
     return Found(
         *(picture.path, picture.frame, picture.pts_ms),

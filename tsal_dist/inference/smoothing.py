@@ -4,7 +4,10 @@ A point moves at a velocity that changes at random; what the detector says of it
 part of which is the same from frame to frame and is no trembling. How much velocities change, and which part of the
 error trembles, are read off the video itself: the pair is taken under which what was seen is most likely.
 
-Offline, every frame is judged by those before and after it (Rauch, Tung and Striebel); causally, by those before.
+Offline, every frame is judged by those before and after it (Rauch, Tung and Striebel). Causally, by those before, and
+there a filter that trembles less lags more. So the subject's motion as a whole, which many points tell together and which
+is fast, may be filtered apart from the points' motion within it, which is slow and can be held; and the calmest filter is
+taken that lags by little against what is known afterwards.
 No point is moved by more than its expected error. Axes: T frames, K points, G pairs that are tried.
 """
 
@@ -14,15 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
 
-CHANGES = np.geomspace(1e-3, 3.0, 9)
+CHANGES = np.geomspace(1e-4, 3.0, 13)
 """Tried: the change of a velocity from frame to frame, in units of the usual expected error."""
-SHARES = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
+SHARES = np.geomspace(0.01, 0.8, 8)
 """Tried: the part of the expected error that trembles."""
 MEAN_OF_GAUSSIAN = float(np.sqrt(np.pi / 2))
 """The mean length of an error in the plane whose coordinates scatter by 1."""
 READ_FRAMES = 400
 """Frames that the pair is read off."""
+WORSE = 0.02
+"""Causally, points lag; of the square of their expected error so much may be added by it: one percent of the error at most."""
+CALMER = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0)
+"""Tried, causally: velocities change by so much less than is most likely. What a detector is off by is alike in neighbouring
+frames, and the likelihood of the next frame takes a part of that for motion."""
+PLACE, TURN, WITHIN = 1.0, 2.0, 4.0
+"""How much calmer than that a subject's place, its size and turn, and its points within it are taken to be."""
+LEAST_SIZE = 0.3
+"""A subject that shrinks below this share of its first size is not split into a whole and its points."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +65,130 @@ def smooth(
         return points_TK2.copy()
     gaps_T = np.ones(len(points_TK2)) if gap_T is None else gap_T
     expected_TK = np.maximum(expected_px_TK, 1e-3)
-    motion = read_motion(points_TK2[:READ_FRAMES], expected_TK[:READ_FRAMES], gaps_T[:READ_FRAMES])
-    beliefs, forecasts, _ = _filter(points_TK2, expected_TK, gaps_T, [motion])
-    found_TK2 = np.stack([belief.place_GK2[0] for belief in beliefs])
-    if not causal:
-        found_TK2 = _look_back(beliefs, forecasts, gaps_T)
+    found_TK2 = _look_both_ways(points_TK2, expected_TK, gaps_T)
+    if causal:
+        found_TK2 = _look_ahead(points_TK2, expected_TK, gaps_T, found_TK2)
+    return _claimed(found_TK2, points_TK2, expected_TK)
+
+
+def _claimed(found_TK2: Floats, points_TK2: Floats, expected_TK: Floats) -> Floats:
+    """No point is moved by more than its expected error."""
     moved_TK2 = found_TK2 - points_TK2
     length_TK1 = np.linalg.norm(moved_TK2, axis=-1, keepdims=True)
     allowed = np.minimum(1.0, expected_TK[..., None] / np.maximum(length_TK1, 1e-12))
-    smoothed_TK2: Floats = points_TK2 + moved_TK2 * allowed
-    return smoothed_TK2
+    claimed_TK2: Floats = points_TK2 + moved_TK2 * allowed
+    return claimed_TK2
+
+
+def _look_both_ways(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> Floats:
+    beliefs, forecasts, _ = _filter(points_TK2, expected_TK, gaps_T, [_read(points_TK2, expected_TK, gaps_T)])
+    return _look_back(beliefs, forecasts, gaps_T)
+
+
+def _look_ahead(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats, steady_TK2: Floats) -> Floats:
+    """What is believed of each frame, knowing those before it: the calmest way that strays little from where the points are,
+    knowing those after it too."""
+    few = slice(READ_FRAMES)
+    apart, calmer = _choose(points_TK2[few], expected_TK[few], gaps_T[few], steady_TK2[few])
+    way = _Together.of(points_TK2, expected_TK, gaps_T) if apart else None
+    return (way or _Alone(points_TK2, expected_TK, gaps_T)).calmed(calmer)
+
+
+def _choose(
+    points_TK2: Floats, expected_TK: Floats, gaps_T: Floats, steady_TK2: Floats
+) -> tuple[bool, float]:
+    """Whether the subject is filtered apart from its points, and how much calmer than is most likely."""
+    most = _apart(points_TK2, steady_TK2) + WORSE * float((expected_TK**2).mean())
+    best, least = (False, CALMER[0]), np.inf
+    for way in (_Alone(points_TK2, expected_TK, gaps_T), _Together.of(points_TK2, expected_TK, gaps_T)):
+        if way is None:
+            continue
+        for calmer in CALMER:
+            found_TK2 = _claimed(way.calmed(calmer), points_TK2, expected_TK)
+            trembling = _trembling(found_TK2)
+            if trembling < least and _apart(found_TK2, steady_TK2) <= most:
+                best, least = (isinstance(way, _Together), calmer), trembling
+    return best
+
+
+def _apart(one_TK2: Floats, other_TK2: Floats) -> float:
+    """The mean square of how far."""
+    return float(((one_TK2 - other_TK2) ** 2).sum(-1).mean())
+
+
+def _trembling(points_TK2: Floats) -> float:
+    return float(np.linalg.norm(np.diff(points_TK2, 2, axis=0), axis=-1).mean())
+
+
+class _Alone:
+    """Each point for itself."""
+
+    def __init__(self, points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> None:
+        self._seen = points_TK2, expected_TK, gaps_T
+        self._motion = _read(points_TK2, expected_TK, gaps_T)
+
+    def calmed(self, calmer: float) -> Floats:
+        """Filtered by frames before, with velocities that change less than is most likely."""
+        motion = Motion(self._motion.change / calmer, self._motion.share)
+        beliefs, _, _ = _filter(*self._seen, [motion])
+        return np.stack([belief.place_GK2[0] for belief in beliefs])
+
+
+@dataclass(frozen=True)
+class _Together:
+    """The subject's place, its size and turn, and its points within it, each for itself."""
+
+    place: _Alone
+    turn: _Alone
+    within: _Alone
+    shape_K: Complexes
+    """The first frame's, around its middle."""
+    size_px: float
+
+    @staticmethod
+    def of(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> "_Together | None":
+        """None where there is no shape to speak of."""
+        z_TK = points_TK2[..., 0] + 1j * points_TK2[..., 1]
+        # The same weights in every frame: a middle of points whose weights change moves without any of them.
+        weight_K = np.median(expected_TK, axis=0) ** -2
+        weight_K = weight_K / weight_K.sum()
+        place_T = z_TK @ weight_K
+        centred_TK = z_TK - place_T[:, None]
+        shape_K = centred_TK[0]
+        size_px = float(np.sqrt(weight_K @ np.abs(shape_K) ** 2))
+        if len(shape_K) < 3 or size_px < 1:
+            return None
+        turn_T = centred_TK @ (weight_K * shape_K.conj()) / size_px**2
+        if np.abs(turn_T).min() < LEAST_SIZE:
+            return None
+        whole_T1 = np.median(expected_TK, axis=1, keepdims=True)
+        return _Together(
+            _Alone(_as_points(place_T[:, None]), whole_T1, gaps_T),
+            _Alone(_as_points(size_px * turn_T[:, None]), whole_T1, gaps_T),
+            _Alone(_as_points(centred_TK / turn_T[:, None] - shape_K), expected_TK, gaps_T),
+            shape_K,
+            size_px,
+        )
+
+    def calmed(self, calmer: float) -> Floats:
+        """As `_Alone`; the whole less so than what is within it."""
+        place_T1 = _as_complex(self.place.calmed(PLACE * calmer))
+        turn_T1 = _as_complex(self.turn.calmed(TURN * calmer)) / self.size_px
+        within_TK = _as_complex(self.within.calmed(WITHIN * calmer))
+        return _as_points(place_T1 + turn_T1 * (self.shape_K + within_TK))
+
+
+def _as_points(z_TK: Complexes) -> Floats:
+    return np.stack([z_TK.real, z_TK.imag], -1)
+
+
+def _as_complex(points_TK2: Floats) -> Complexes:
+    z_TK: Complexes = points_TK2[..., 0] + 1j * points_TK2[..., 1]
+    return z_TK
+
+
+def _read(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> Motion:
+    return read_motion(points_TK2[:READ_FRAMES], expected_TK[:READ_FRAMES], gaps_T[:READ_FRAMES])
 
 
 def read_motion(points_TK2: Floats, expected_px_TK: Floats, gap_T: Floats) -> Motion:

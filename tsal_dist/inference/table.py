@@ -1,9 +1,10 @@
 """Predicted landmarks as a table that pandas, Polars or a spreadsheet opens, and the packer takes for labels.
 
-One row per frame: `path` (from the table's folder), `frame` (from 1, empty for an image), `pts_ms`, `found`, `presence`,
-the box `x1 y1 x2 y2`, then for each point `p0x p0y p0v p0error p0score`: pixels of the frame, 1 or 0 for good enough to
-be a label or not, the expected error in pixels, the height of the peak. Where points have names they stand in the place
-of `p0`: `nose_x nose_y nose_v nose_error nose_score`. A frame without a subject has no numbers.
+One row per frame and subject: `path` (from the table's folder), `frame` (from 1, empty for an image), `pts_ms`, `subject`
+(its number in the video, from 1; empty where one is followed), `found`, `presence`, the box `x1 y1 x2 y2`, then for each
+point `p0x p0y p0v p0error p0score`: pixels of the frame, 1 or 0 for good enough to be a label or not, the expected error in
+pixels, the height of the peak. Where points have names they stand in the place of `p0`: `nose_x nose_y nose_v nose_error
+nose_score`. A frame without a subject has one row and no numbers.
 """
 
 import os
@@ -31,6 +32,7 @@ def build_table(rows: Sequence[Found], folder: Path, most_error: float = MOST_ER
         "path": [told[row.path] for row in rows],
         "frame": pa.array([None if row.frame is None else row.frame + 1 for row in rows], pa.int32()),
         "pts_ms": np.array([row.pts_ms for row in rows]),
+        "subject": pa.array([row.subject or None for row in rows], pa.int32()),
         "found": found_N.astype(np.int8),
         "presence": _numbers(np.array([row.presence for row in rows]), np.ones(len(rows), np.bool_)),
     }

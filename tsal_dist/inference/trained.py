@@ -41,6 +41,12 @@ class Trained:
     step: int = -1
     """-1: unknown."""
 
+    @property
+    def expand(self) -> float:
+        """By how much a box of landmarks grows on each side to be what was trained on."""
+        data = self.config.data
+        return ((1 + 2 * data.beyond_points) * (1 + 2 * data.box_expand) - 1) / 2
+
 
 def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained:
     """The detector of a run. `which` is "best" (by validation, else the last), "last", or a step."""

@@ -89,7 +89,7 @@ def measure_trust(
     for number, count, clip in _held_out(shards, crop_px):
         on_frame(number + 1, count)
         image_HWC = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
-        true_box_4 = affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
+        true_box_4 = _landmarks_box(clip, image_HWC)
         box_4 = _shifted(true_box_4, random)
         look = eyes.closely(image_HWC, box_4)
         error_K = np.linalg.norm(look.points_CK2[0] - clip.points_TK2[0], axis=-1) * look.zoom_C[0]
@@ -126,6 +126,14 @@ def _held_out(shards: ShardSet, crop_px: int) -> Iterator[tuple[int, int, Clip]]
     found = (clip for batch in read_chosen(shards, view, clips, chosen, 8) for clip in batch)
     for number, clip in enumerate(found):
         yield number, len(chosen), clip
+
+
+def _landmarks_box(clip: Clip, image_HWC: Image) -> Box:
+    """The box of the landmarks that are placed, as predictions follow it; the label's own where there are too few."""
+    placed_K2 = clip.points_TK2[0][clip.visible_TK[0].astype(bool)].astype(np.float64)
+    if len(placed_K2) < 2:
+        return affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
+    return tight_box(placed_K2, image_HWC)
 
 
 def _settled(eyes: Eyes, image_HWC: Image, box_4: Box) -> Box:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -83,6 +83,14 @@ class _ByOpenCV:
             self._writer.release()
 
 
+def _open_voice(av: ModuleType, path: Path) -> Any:
+    """The source's own file; None where it cannot be opened, which whoever reads its pictures will tell."""
+    try:
+        return av.open(str(path))
+    except av.error.FFmpegError:
+        return None
+
+
 class _H264:
     """H.264 and AAC in .mp4, each frame at its own time."""
 
@@ -90,7 +98,7 @@ class _H264:
         self._av, self._rate = av, Fraction(frames_per_s).limit_denominator(1001)
         self._container: Any = av.open(str(path), "w", container_options={"movflags": "faststart"})
         self._picture: Any = None
-        self._voice: Any = av.open(str(voice)) if voice else None
+        self._voice: Any = _open_voice(av, voice) if voice else None
         self._sound: Any = None
         self._last_tick = -1
 
@@ -128,9 +136,11 @@ class _H264:
         if self._sound is not None:
             heard = self._voice.streams.audio[0]
             form = self._av.AudioResampler("fltp", self._sound.codec_context.layout, SOUND_PER_S)
-            for piece in self._voice.decode(heard):
-                for frame in form.resample(piece):
-                    self._container.mux(self._sound.encode(frame))
+            # A source that was cut off ends in the middle of a packet: what was heard until then is kept.
+            with suppress(self._av.error.FFmpegError):
+                for piece in self._voice.decode(heard):
+                    for frame in form.resample(piece):
+                        self._container.mux(self._sound.encode(frame))
             self._container.mux(self._sound.encode(None))
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class WholeDetector(nn.Module):
         self.stride = stride_of(trained.model)
         self.size_px, self.radius = trained.config.model.crop_px, trained.config.model.decode_radius
         self.sigma_px = trained.config.train.loss.sigma_px
-        self.grown = 1 + 2 * trained.config.data.box_expand
+        self.grown = 1 + 2 * trained.expand
         self.register_buffer("mean_3", 255 * torch.tensor(MEAN_RGB))
         self.register_buffer("std_3", 255 * torch.tensor(STD_RGB))
         knot_G, table_KG = _known(calibration, trained.config.model.num_points)

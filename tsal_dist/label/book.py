@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Entry, Face, build_face
+from tsal_dist.pack.face import Entry, Face, build_face, name_subject, split_subject
 from tsal_dist.pack.formats.table import csv_text, read_csv
 from tsal_dist.records import Layout
 from tsal_dist.run_dir import write_whole
@@ -42,7 +42,8 @@ class Book:
         face = build_face(marks_K3[:, :2], marks_K3[:, 2].astype(np.int64))
         if face.visible_K is None or not face.visible_K.any():
             face = Face()
-        self.entries[video, frame] = Entry(video, frame, face, layout=self.layout)
+        path, subject = split_subject(video)
+        self.entries[video, frame] = Entry(path, frame, face, layout=self.layout, subject=subject)
         rows = [self.entries[key] for key in sorted(self.entries, key=lambda key: (key[0], key[1] or 0))]
         write_whole(self.path, csv_text(rows, len(self.layout.names), self.layout).encode())
 
@@ -57,4 +58,5 @@ def open_book(path: Path, layout: Layout) -> Book:
             f"{path} holds labels of {', '.join(entries[0].layout.names) or 'unnamed points'}, and these are "
             f"{', '.join(layout.names)}. Name another file with --out."
         )
-    return Book(path, layout, {(entry.path, entry.frame): entry for entry in entries})
+    of_frames = {(name_subject(entry.path, entry.subject), entry.frame): entry for entry in entries}
+    return Book(path, layout, of_frames)

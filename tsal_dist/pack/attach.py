@@ -1,8 +1,9 @@
 """Labels of frames that lie within whole videos: each finds its video, however its own file spells it.
 
 A label's path is the video's, from the label file's folder; or else the end of it, from one folder name down to the
-bare file name, with or without extension. DeepLabCut's `labeled-data/<video>/img0042.png` is frame 42 of <video>. What
-is no frame of a video is a picture of its own, and must exist.
+bare file name, with or without extension. DeepLabCut's `labeled-data/<video>/img0042.png` is frame 42 of <video>. A video
+whose labels tell several subjects apart becomes as many inputs. What is no frame of a video is a picture of its own, and
+must exist.
 """
 
 import os
@@ -14,13 +15,14 @@ from pathlib import Path, PurePath
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.face import Entry
 from tsal_dist.pack.formats.deeplabcut import frame_of
-from tsal_dist.pack.inputs import VIDEO_EXTENSIONS, Input, Label, inputs_from_entries
+from tsal_dist.pack.inputs import VIDEO_EXTENSIONS, Input, Label, inputs_from_entries, put_label
 from tsal_dist.records import Layout
 
 
-def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Input]:
-    """The videos with their labels, and pictures that the labels speak of and no video holds."""
-    labels: dict[str, dict[int, Label]] = {one.path: dict(one.labels) for one in videos}
+def attach_labels(videos: Sequence[Input], entries: Iterable[Entry], several: bool = False) -> list[Input]:
+    """The videos with their labels, and pictures that the labels speak of and no video holds. `several`: two labels of one
+    frame may be of two subjects though nothing tells them apart; who is who is found out later."""
+    labels = {(one.path, one.subject): dict(one.labels) for one in videos if one.labels}
     layouts: dict[str, Layout] = {}
     pictures = []
     find = cache(partial(_find, videos))  # a video's labels all spell it alike
@@ -30,15 +32,19 @@ def attach_labels(videos: Sequence[Input], entries: Iterable[Entry]) -> list[Inp
             pictures.append(_picture(entry))
             continue
         path, frame = place
-        if frame in labels[path]:
-            raise ConfigError(
-                f"Frame {frame + 1} of {path} is labelled twice. A video holds one subject: keep one line per frame."
-            )
-        labels[path][frame] = Label(entry.face, entry.problem)
+        subject = entry.subject
+        while several and frame in labels.get((path, subject), {}):
+            subject += " and another"
+        of_subject = labels.setdefault((path, subject), {})
+        put_label(of_subject, frame, Label(entry.face, entry.problem), path)
         layouts.setdefault(path, entry.layout)
-    found = [
-        replace(one, labels=labels[one.path], layout=layouts.get(one.path, one.layout)) for one in videos
-    ]
+    found = []
+    for one in videos:
+        subjects = [subject for path, subject in labels if path == one.path] or [one.subject]
+        for subject in subjects:
+            spoken_of = labels.get((one.path, subject), {})
+            layout = layouts.get(one.path, one.layout)
+            found.append(replace(one, labels=spoken_of, layout=layout, subject=subject))
     return found + inputs_from_entries(pictures)
 
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 import cv2
 
 from tsal_dist.errors import DataError
-from tsal_dist.pack.boxes import Detector, load_detector
+from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.decode import Decoder
+from tsal_dist.pack.face_models import load_detector
 from tsal_dist.pack.packing_plan import Plan, ShardPlan, Share
 from tsal_dist.pack.retry import Closed
 from tsal_dist.pack.sources import (

@@ -1,6 +1,7 @@
 """What an annotation says about one face in one frame, in pixels of the source."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ Box = tuple[float, float, float, float]
 """x1 y1 x2 y2."""
 
 _LAST_FRAME = 2**31 - 1  # the frame table holds 32 bits
+_SUBJECT = re.compile(r"[\w -]{1,60}")
+_OF_SUBJECT = re.compile(r"(?P<video>.+\.\w+)@(?P<subject>[\w -]{1,60})", re.DOTALL)
 HIDDEN = 2  # a point whose place is known though it cannot be seen; 1 is visible, 0 has no place
 
 
@@ -47,6 +50,8 @@ class Entry:
     """Why the annotation of this entry cannot be used; the frame is then recorded as failed."""
     layout: Layout = Layout()
     """What the landmarks are called, where the list says so."""
+    subject: str = ""
+    """Which of a video's subjects it is, where the list tells them apart."""
 
 
 def build_face(
@@ -89,6 +94,29 @@ def parse_size(word: str) -> float:
     if not 0 < size_px < np.inf:
         raise DataError(f"face size {word} is not a number of pixels above 0")
     return size_px
+
+
+def check_subject(word: str) -> str:
+    """The name or number of a subject, as it can be part of a video's name."""
+    if not _SUBJECT.fullmatch(word):
+        raise DataError(f"subject {word[:30]!r} is no name of letters, digits, spaces, _ and - alone")
+    return word
+
+
+def spell_subject(name: str) -> str:
+    """A name that another tool gave, with every letter that may not be in one replaced."""
+    return re.sub(r"[^\w -]", "_", name)[:60]
+
+
+def name_subject(video: str, subject: str) -> str:
+    """What one of a video's subjects is called: it is packed as a video of its own."""
+    return f"{video}@{subject}" if subject else video
+
+
+def split_subject(name: str) -> tuple[str, str]:
+    """Undoes `name_subject`: `clip.mp4@2` is subject 2 of clip.mp4; other names are of no subject in particular."""
+    match = _OF_SUBJECT.fullmatch(name)
+    return (match["video"], match["subject"]) if match else (name, "")
 
 
 def check_path(path: str) -> str:

@@ -1,7 +1,7 @@
 """What a person names on a command line, as named inputs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tsal_dist.errors import ConfigError
@@ -26,9 +26,10 @@ def gather_inputs(
     any_count: bool = False,
     sequences: bool = False,
     points: int = AFLW_POINTS,
+    track: Callable[[list[Input]], list[Input]] | None = None,
 ) -> list[Input]:
     """Read every list and folder. `labels` are of frames within `videos`; `points` is the K of `.pts` files that do not
-    tell theirs."""
+    tell theirs; `track` takes whole videos apart into their subjects."""
     if labels and not videos:
         raise ConfigError(
             "--labels are labels of frames within --videos. Name these, or give --lists instead."
@@ -38,11 +39,13 @@ def gather_inputs(
     if videos:
         whole = inputs_from_videos(videos, annotations, points)
         spoken_of = [entry for path in labels for entry in read_list(path, root, points)]
-        inputs += attach_labels(whole, spoken_of) if labels else whole
+        inputs += attach_labels(whole, spoken_of, several=track is not None) if labels else whole
     if public is not None:
         inputs += read_layout(*public, any_count=any_count)
     if not inputs:
         raise ConfigError("There is nothing to pack. Name --lists, --videos or --public.")
+    if track is not None:
+        inputs = track(inputs)
     if boxes is not None:
         inputs = apply_boxes(inputs, read_csv(boxes, root or boxes.parent))
     if skeleton:

@@ -1,4 +1,5 @@
 """Some of the labelled videos, kept out of training to measure on: by whole videos, for neighbours look alike.
+All subjects of a video are held out together.
 
 Pictures of one folder stay together where there are several folders: tools put the frames of one video there.
 """
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.pack.inputs import Input
+from tsal_dist.pack.face import name_subject
+from tsal_dist.pack.inputs import Input, Label
 
 
 def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Input], list[Input]]:
@@ -29,7 +31,7 @@ def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Inp
     held = set(names[:count])
     train = [one for one, group in zip(inputs, groups, strict=True) if group not in held]
     kept = [
-        replace(one, whole=False)
+        replace(one, whole=False, labels={k: v for k, v in one.labels.items() if _has_points(v)})
         for one, group in zip(inputs, groups, strict=True)
         if group in held and _is_labelled(one)
     ]
@@ -37,11 +39,18 @@ def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Inp
 
 
 def _is_labelled(one: Input) -> bool:
-    return any(label.face.points_K2 is not None and not label.problem for label in one.labels.values())
+    return any(_has_points(label) and not label.problem for label in one.labels.values())
+
+
+def _has_points(label: Label) -> bool:
+    """Or should have: what is wrong with its annotation is to be told."""
+    return label.face.points_K2 is not None or bool(label.problem)
 
 
 def _group(one: Input, by_folder: bool) -> str:
-    return os.path.dirname(one.name) + "/" if one.kind == "still" and by_folder else one.name
+    if one.kind == "still" and by_folder:
+        return os.path.dirname(one.name) + "/"
+    return one.name.removesuffix(name_subject("", one.subject))
 
 
 def _rank(seed: int, name: str) -> bytes:

@@ -1,6 +1,7 @@
 """Entries and folders grouped by file: the inputs of a plan, each with a name of its own.
 
-A name is the file's path below the root that all inputs share, so a data set that moves keeps its names.
+A name is the file's path below the root that all inputs share, so a data set that moves keeps its names. A video with
+several subjects is as many inputs, `clip.mp4@1` and `clip.mp4@2`: each has its boxes, and a clip shows one of them.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Box, Entry, Face
+from tsal_dist.pack.face import Box, Entry, Face, name_subject
 from tsal_dist.pack.points import AFLW_POINTS, load_pts
 from tsal_dist.records import Layout
 
@@ -48,6 +49,8 @@ class Input:
     """The face box of frames that have none of their own."""
     layout: Layout = Layout()
     """What the landmarks of its labels are called."""
+    subject: str = ""
+    """Which of the video's subjects its labels are of, where they tell them apart."""
     problem: tuple[str, str] | None = None
     """A status word and a reason why nothing of this file can be used."""
 
@@ -57,32 +60,35 @@ def inputs_from_entries(entries: Iterable[Entry], sequences: bool = False) -> li
 
     With `sequences`, images of one folder whose names end in a number are the frames of one video.
     """
-    groups: dict[tuple[str, str], dict[int, Label]] = defaultdict(dict)
+    groups: dict[tuple[str, str, str], dict[int, Label]] = defaultdict(dict)
     layouts: dict[str, Layout] = {}
     for entry in entries:
         path = os.path.abspath(entry.path)
         layouts.setdefault(path, entry.layout)
         number = None if entry.frame is not None or not sequences else _image_number(path)
         if entry.frame is not None:
-            _put(groups["video", path], entry.frame, Label(entry.face, entry.problem), path)
+            label = Label(entry.face, entry.problem)
+            put_label(groups["video", path, entry.subject], entry.frame, label, path)
         elif number is not None:
             folder, frame = number
             layouts.setdefault(folder, entry.layout)
-            _put(groups["sequence", folder], frame, Label(entry.face, entry.problem, path), path)
+            label = Label(entry.face, entry.problem, path)
+            put_label(groups["sequence", folder, entry.subject], frame, label, path)
         else:
-            faces = groups["still", path]
+            faces = groups["still", path, ""]
             faces[len(faces)] = Label(entry.face, entry.problem)
     return [
-        Input(path, kind, labels=labels, layout=layouts[path])  # type: ignore[arg-type]
-        for (kind, path), labels in groups.items()
+        Input(path, kind, labels=labels, layout=layouts[path], subject=subject)  # type: ignore[arg-type]
+        for (kind, path, subject), labels in groups.items()
     ]
 
 
-def _put(labels: dict[int, Label], frame: int, label: Label, path: str) -> None:
+def put_label(labels: dict[int, Label], frame: int, label: Label, path: str) -> None:
+    """Into the labels of one subject."""
     if frame in labels:
         raise ConfigError(
-            f"Frame {frame + 1} of {path} is listed with two different subjects or boxes; a video holds one. "
-            "Keep one line per frame."
+            f"Frame {frame + 1} of {path} is labelled twice, with two subjects or boxes that nothing tells apart. Keep one line "
+            "per frame, or name each line's subject in a column `subject`."
         )
     labels[frame] = label
 
@@ -155,8 +161,11 @@ def _annotated(file: Path, folder: Path | None, points: int) -> Input:
 
 
 def name_inputs(inputs: Sequence[Input], root: Path) -> list[Input]:
-    """Name every input by its path below `root`; sorted by name."""
+    """Name every input by its path below `root`, and by its subject where its file has several; sorted by name."""
     root = root.absolute()
+    subjects: dict[str, set[str]] = defaultdict(set)
+    for one in inputs:
+        subjects[one.path].add(one.subject)
     named = []
     for one in inputs:
         name = os.path.relpath(one.path, root)
@@ -164,7 +173,10 @@ def name_inputs(inputs: Sequence[Input], root: Path) -> list[Input]:
             raise ConfigError(
                 f"{one.path} is not below the root {root}. Name a folder above all inputs: --root."
             )
-        named.append(replace(one, name=name.replace(os.sep, "/")))
+        name = name.replace(os.sep, "/")
+        if len(subjects[one.path]) > 1:
+            name = name_subject(name, one.subject)
+        named.append(replace(one, name=name))
     named.sort(key=lambda one: (one.name, one.kind))
     for one, following in zip(named, named[1:], strict=False):
         if one.name == following.name:
@@ -177,16 +189,20 @@ def name_inputs(inputs: Sequence[Input], root: Path) -> list[Input]:
 
 def apply_boxes(inputs: Sequence[Input], boxes: Iterable[Entry]) -> list[Input]:
     """Put the boxes of a CSV in the place of any others. A row without a frame is for the whole file."""
-    by_path: dict[str, dict[int | None, Box]] = defaultdict(dict)
+    by_input: dict[tuple[str, str], dict[int | None, Box]] = defaultdict(dict)
     for entry in boxes:
         if entry.face.box is not None:
-            by_path[os.path.abspath(entry.path)][entry.frame] = entry.face.box
-    strangers = set(by_path) - {one.path for one in inputs}
+            by_input[os.path.abspath(entry.path), entry.subject][entry.frame] = entry.face.box
+    known = {(one.path, one.subject) for one in inputs}
+    strangers = sorted(set(by_input) - known)
     if strangers:
+        path, subject = strangers[0]
+        of = f", subject {subject!r}," if subject else ","
         raise ConfigError(
-            f"The box file names {min(strangers)}, which is no input. Its paths start at --root, or at its folder."
+            f"The box file names {path}{of or ','} which is no input. Its paths start at --root, or at its folder, and its subjects "
+            "are those of the labels."
         )
-    return [_with_boxes(one, by_path.get(one.path, {})) for one in inputs]
+    return [_with_boxes(one, by_input.get((one.path, one.subject), {})) for one in inputs]
 
 
 def _with_boxes(one: Input, boxes: dict[int | None, Box]) -> Input:

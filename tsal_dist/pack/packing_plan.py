@@ -6,6 +6,7 @@ in order. Labels outside of the chosen share are dropped here, so that no worker
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -46,6 +47,8 @@ class PackOptions:
     box: BoxFrom = "annotation"
     face_model: str = ""
     """Digest of the detector's file."""
+    subjects: Literal["one", "many"] = "one"
+    """Whether all subjects of whole videos were followed, each with its boxes."""
     scheme: str = ""
     """Name of the landmark layout; "" is `<K> points`."""
 
@@ -79,11 +82,13 @@ class PackOptions:
         return FaceCrops(side_px=self.crop_px, margin=self.crop_margin) if self.crop_px else None
 
     def to_summary(self) -> dict[str, Any]:
-        """All that a plan's fingerprint covers. Without crops nothing is said of them: folders that were begun before
-        they could be cut are finished by the same plan."""
+        """All that a plan's fingerprint covers. Without crops, and of one subject, nothing is said of them: folders that
+        were begun before there were any are finished by the same plan."""
         said = asdict(self)
         if not self.crop_px:
             del said["crop_px"], said["crop_margin"]
+        if self.subjects == "one":
+            del said["subjects"]
         return said
 
 
@@ -163,6 +168,7 @@ def build_plan(
     if not usable:
         causes = ", ".join(f"{one.name}: {seen.reason}" for one, seen in sources[:3])
         raise DataError(f"None of the {len(sources)} inputs can be packed ({causes}). Check the paths.")
+    _check_subjects([one for one, _ in usable], options)
     points = _count_points(one for one, _ in usable)
     layout = _common_layout([one for one, _ in usable], points)
     wanted = [_wanted_frames(one, seen, options.stride) for one, seen in usable]
@@ -248,6 +254,19 @@ def _check_labelled_frames(one: Input, seen: Probe, frames: Sequence[int], strid
         raise ConfigError(
             f"Frame {strangers[0] + 1} of {one.name} is labelled, and --stride {stride} leaves it out. Use a stride of 1, or "
             "give the labels as --lists apart from the videos."
+        )
+
+
+def _check_subjects(inputs: Sequence[Input], options: PackOptions) -> None:
+    """Where a video has several subjects, every frame that is packed must have a box of its own subject."""
+    count = Counter(one.path for one in inputs if one.kind != "still")
+    for one in inputs:
+        if one.kind == "still" or count[one.path] == 1 or not (one.whole or options.box != "annotation"):
+            continue
+        which = "the whole frame" if options.box == "full" else "a frame without a label"
+        raise ConfigError(
+            f"{one.path} has {count[one.path]} subjects, and {which} is the box of none of them. Let them be followed (--subjects "
+            "many with --face-model), or pack the labelled frames alone: their table as --lists, without --videos."
         )
 
 

@@ -87,6 +87,16 @@ def _look_into(one: Input) -> tuple[int, str, str]:
     return frames, OK, ""
 
 
+def stored_frames(path: str) -> int:
+    """How many frames the file's own index counts; 0 where it has none, and a player would have to guess."""
+    if not os.path.isfile(path) or not _stores_frame_count(path):
+        return 0
+    video = open_video(path)
+    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    return frames if 0 < frames <= _LONGEST else 0
+
+
 def _stores_frame_count(path: str) -> bool:
     with open(path, "rb") as file:
         head = file.read(12)

@@ -28,6 +28,7 @@ MOST_SHARDS = 8
 SIGMA_SHARE, LEAST_SIGMA_PX = 6 / 256, 4.0
 """A heatmap's cell is 4 pixels wide in most detectors, and a narrower gaussian falls between cells."""
 CROP_STEP_PX, LEAST_CROP_PX = 32, 96
+BEYOND_STEP = 0.05
 ALL_AROUND_DEG = 60.0
 """Subjects that turn further than this from each other are seen from above: any rotation is as likely."""
 FEW_SHAPES = 5
@@ -58,6 +59,19 @@ class Subjects:
         )
         share_NK = (beyond_NK2 / side_N12).max(-1)
         return float(np.quantile(np.where(self.placed_NK, share_NK, -1.0).max(1), 0.99))
+
+    @property
+    def beyond_points(self) -> float:
+        """How far boxes usually reach beyond their landmarks on each side, in longer sides of the landmarks' own box."""
+        placed_NK1 = self.placed_NK[..., None]
+        low_N2 = np.where(placed_NK1, self.points_NK2, np.inf).min(1)
+        high_N2 = np.where(placed_NK1, self.points_NK2, -np.inf).max(1)
+        own_N = (high_N2 - low_N2).max(1)
+        box_N = (self.box_N4[:, 2:] - self.box_N4[:, :2]).max(1)
+        extended = own_N >= 1  # a frame with a single point says nothing
+        if not extended.any():
+            return 0.0
+        return max(0.0, (float(np.median(box_N[extended] / own_N[extended])) - 1) / 2)
 
     @property
     def side_px(self) -> float:
@@ -102,6 +116,7 @@ def follow_shards(config: RunConfig) -> RunConfig:
         if found["model.layout.flip"] != "faces":  # for those the defaults were found
             found |= _view(config, subjects)
             found["train.loss.absent"] = subjects.leave_points_out
+        found["data.beyond_points"] = round(BEYOND_STEP * round(subjects.beyond_points / BEYOND_STEP), 2)
         found["train.labelled_batch"] = min(config.train.labelled_batch, max(1, _labelled(shards)))
     if not config.data.validation:
         # On the labels that it learns from a student always looks better than its teacher, which then never teaches.

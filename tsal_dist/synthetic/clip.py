@@ -32,6 +32,8 @@ class ClipSpec:
     """Which clip of that seed: another person, place and story."""
     frames: int = 48
     size_px: int = 160
+    away: tuple[int, int] = (0, 0)
+    """From the first of these frames to before the second nobody is there: the place alone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Rendered:
     points: NDArray[np.float32]
     """T x 68 x 2, pixels."""
     visible: NDArray[np.bool_]
-    """T x 68: false where the head itself, dark glasses or a passing thing hides the point, or the frame ends."""
+    """T x 68: false where the head itself, dark glasses or a passing thing hides the point, the frame ends, or nobody is
+    there."""
     pose_deg: NDArray[np.float32]
     """T x 3: yaw, pitch, roll."""
 
@@ -83,19 +86,20 @@ def _render(spec: ClipSpec) -> Rendered:
         expression = motion.expression(t)
         placed = head.place(pose, expression)
         big = np.asarray(cv2.resize(ground.frame(t, size), (2 * size, 2 * size)), np.uint8)
-        jaw, nape = (
-            pose.project(np.array([at]))[0, :2] * 2 + 0.5 for at in ((0, 1.3, 0.6), (0.0, 0.85, -0.35))
-        )
-        body.paint(big, t, 2 * pose.unit_px, jaw, nape, lamp)
-        hits = head.paint(big, placed, expression, motion.gaze[t], lamp)
-        cover = np.zeros(big.shape[:2], np.uint8)
-        middle = pose.project(np.array([[0.0, 0.5, 1.0]]))[0, :2] * 2 + 0.5
-        for other in others:
-            other.paint(big, cover, t, middle, 2 * pose.unit_px, lamp)
+        points[t], visible[t] = placed.points[:, :2], False
+        if not spec.away[0] <= t < spec.away[1]:
+            jaw, nape = (
+                pose.project(np.array([at]))[0, :2] * 2 + 0.5 for at in ((0, 1.3, 0.6), (0.0, 0.85, -0.35))
+            )
+            body.paint(big, t, 2 * pose.unit_px, jaw, nape, lamp)
+            hits = head.paint(big, placed, expression, motion.gaze[t], lamp)
+            cover = np.zeros(big.shape[:2], np.uint8)
+            middle = pose.project(np.array([[0.0, 0.5, 1.0]]))[0, :2] * 2 + 0.5
+            for other in others:
+                other.paint(big, cover, t, middle, 2 * pose.unit_px, lamp)
+            visible[t] = _visible(placed, hits, cover)
         small = np.asarray(cv2.resize(big, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
         pictures[t] = lens.take(small, rng, float(motion.gain[t]))
-        points[t] = placed.points[:, :2]
-        visible[t] = _visible(placed, hits, cover)
         if look.glasses == "dark":
             visible[t, 36:48] = False
     pose_deg = np.stack([motion.yaw, motion.pitch, motion.roll], 1).astype(np.float32)

@@ -1,6 +1,7 @@
 """Files of other tools, written by hand from their documentation, and what goes out and comes back."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -94,6 +95,7 @@ def test_two_animals_of_deeplabcut_are_two_subjects(tmp_path):
     )
     found = read_list(write(tmp_path / "m.csv", text))
     assert [one.face.points_K2.tolist() for one in found] == [[[1, 2]], [[3, 4]]]
+    assert [one.subject for one in found] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_another_xml_is_refused(tmp_path, text, rule):
         read_list(write(tmp_path / "c.xml", text))
 
 
-def slp(path, format_id=1.2, kind=0):
+def slp(path, format_id=1.2, kind=0, track=-1):
     """A labels file as SLEAP's documentation describes it: one frame of one video with one instance."""
     h5py = pytest.importorskip("h5py")
     edge = {"py/reduce": [{"py/type": "sleap.skeleton.EdgeType"}, {"py/tuple": [1]}]}
@@ -240,7 +242,8 @@ def slp(path, format_id=1.2, kind=0):
             ("instance_id", "i8"), ("instance_type", "u1"), ("frame_id", "u8"), ("skeleton", "u4"), ("track", "i4"),
             ("from_predicted", "i8"), ("score", "f4"), ("point_id_start", "u8"), ("point_id_end", "u8"),
         ]  # fmt: skip
-        file["instances"] = np.array([(0, kind, 0, 0, -1, -1, 0, 0, 3)], instances)
+        file["instances"] = np.array([(0, kind, 0, 0, track, -1, 0, 0, 3)], instances)
+        file["tracks_json"] = [np.bytes_(json.dumps([0, name])) for name in ("resident", "guest #2")]
         points = [("x", "f8"), ("y", "f8"), ("visible", "?"), ("complete", "?")]
         file["points"] = np.array(
             [(1.5, 2, True, True), (np.nan, np.nan, False, False), (5, 6, False, True)], points
@@ -255,6 +258,12 @@ def test_sleaps_labels(tmp_path):
     assert spell([one], tmp_path) == [("v.mp4", 41, [[1.5, 2], [0, 0], [5, 6]], [1, 0, 2], None)]
 
 
+@pytest.mark.parametrize(("track", "subject"), [(-1, ""), (0, "resident"), (1, "guest _2")])
+def test_a_track_of_sleap_is_a_subject(tmp_path, track, subject):
+    (one,) = read_list(slp(tmp_path / "l.slp", track=track))
+    assert one.subject == subject
+
+
 def test_sleap_counted_from_the_edge_before_1_1(tmp_path):
     (one,) = read_list(slp(tmp_path / "l.slp", format_id=1.0))
     assert one.face.points_K2[0].tolist() == [1.0, 1.5]
@@ -267,14 +276,14 @@ def test_sleaps_predictions_are_no_labels(tmp_path):
         read_list(write(tmp_path / "text.slp", "nothing"))
 
 
-# What each format can say: frames of videos, hidden points, boxes, a skeleton.
+# What each format can say: frames of videos, hidden points, boxes, a skeleton, who of several subjects it is.
 CAN = {
-    "csv": ("frames", "hidden", "box"),
+    "csv": ("frames", "hidden", "box", "subjects"),
     "coco": ("frames", "hidden", "box", "skeleton"),
-    "deeplabcut": (),
+    "deeplabcut": ("subjects",),
     "label-studio": ("box",),
     "cvat": ("frames", "hidden", "box"),
-    "sleap": ("frames", "hidden", "skeleton"),
+    "sleap": ("frames", "hidden", "skeleton", "subjects"),
 }
 SUFFIX = {
     "csv": ".csv",
@@ -305,6 +314,28 @@ def test_what_goes_out_comes_back(tmp_path, kind):
     found = read_list(file)
     assert spell(found, tmp_path) == spell(entries, tmp_path)
     assert {one.layout for one in found} == {layout}
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind in FORMATS if "subjects" in CAN[kind]))
+def test_who_is_who_goes_out_and_comes_back(tmp_path, kind):
+    """Of the second picture one subject is labelled, and of the third two that nothing tells apart."""
+    if kind == "sleap":
+        pytest.importorskip("h5py")
+    entries = [
+        replace(entry(tmp_path / f"{name}.png", None, [[x, 2], [9, 8], [5, 6]], [1, 1, 1]), subject=subject)
+        for name, subject, x in (
+            ("a", "one", 1),
+            ("a", "", 2),
+            ("b", "", 3),
+            ("c", "one", 4),
+            ("c", "one", 5),
+        )
+    ]
+    file = tmp_path / f"labels{SUFFIX[kind]}"
+    write_labels(file, entries, kind)
+    found = read_list(file)
+    told = [(one.subject, one.path, one.face.points_K2.tolist()) for one in found]
+    assert told == [(one.subject, one.path, one.face.points_K2.tolist()) for one in entries]
 
 
 def test_two_layouts_are_not_written_into_one_file(tmp_path):

@@ -1,21 +1,23 @@
 """DeepLabCut's and Lightning Pose's CSV: three header rows, scorer, bodyparts and coords, then a picture to a line.
 
-A fourth row, individuals, makes it several subjects to a picture. The picture's path is one column, or three. An empty
+A fourth row, individuals, makes it several subjects to a picture, by their names. The picture's path is one column, or three. An empty
 cell is a landmark without a place; hidden landmarks are not known to the format, and neither are boxes.
 """
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Entry, Face, build_face, check_path, parse_number
+from tsal_dist.pack.face import Entry, Face, build_face, check_path, parse_number, spell_subject
 from tsal_dist.records import Layout
 
 SCORER = "tsal_dist"
+_NAMELESS = "single"  # what DeepLabCut calls landmarks of no individual in particular
 _HEADS = ("scorer", "individuals", "bodyparts", "coords")
 _DIGITS = re.compile(r"(\d+)$")
 
@@ -85,7 +87,16 @@ def _entries(
                     points_K2[k] = parse_number(row[axes["x"]]), parse_number(row[axes["y"]])
                     visible_K[k] = not np.isnan(points_K2[k]).any()
             if visible_K.any():
-                found.append(Entry(file, None, build_face(points_K2, visible_K), layout=layout))
+                face = build_face(points_K2, visible_K)
+                found.append(
+                    Entry(
+                        file,
+                        None,
+                        face,
+                        layout=layout,
+                        subject="" if who == _NAMELESS else spell_subject(who),
+                    )
+                )
     except (ValueError, IndexError, DataError) as error:
         raise ConfigError(f"{path}, line {number}: {error}.") from error
     return found or [Entry(file, None, Face(), layout=layout)]
@@ -105,22 +116,31 @@ def frame_of(picture: str) -> tuple[str, int] | None:
 
 
 def write_deeplabcut(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:
-    """Hidden landmarks are written as any other; a frame of a video gets the name that DeepLabCut would give it."""
+    """Hidden landmarks are written as any other; a frame of a video gets the name that DeepLabCut would give it. Subjects
+    that are told apart are the individuals of one line."""
     names = layout.names_of(points)
+    people = list(dict.fromkeys(entry.subject for entry in entries))
+    individuals = [who or _NAMELESS for who in people for _ in range(2 * points)]
     head = [
-        ["scorer", *[SCORER] * (2 * points)],
-        ["bodyparts", *[name for name in names for _ in "xy"]],
-        ["coords", *["x", "y"] * points],
+        ["scorer", *[SCORER] * len(individuals)],
+        *([["individuals", *individuals]] if any(people) else []),
+        ["bodyparts", *[name for name in names for _ in "xy"] * len(people)],
+        ["coords", *["x", "y"] * points * len(people)],
     ]
-    lines = []
+    lines: dict[tuple[str, int], list[str]] = {}
+    written: Counter[tuple[str, str]] = Counter()
     for entry in entries:
-        cells = [""] * (2 * points)
+        picture, first = _picture(entry), 1 + 2 * points * people.index(entry.subject)
+        # What nothing tells apart has a line of its own.
+        again = written[picture, entry.subject]
+        written[picture, entry.subject] += 1
+        cells = lines.setdefault((picture, again), [picture, *[""] * len(individuals)])
         if entry.face.points_K2 is not None and entry.face.visible_K is not None:
             for k in np.flatnonzero(entry.face.visible_K).tolist():
-                cells[2 * k : 2 * k + 2] = [f"{value:.3f}" for value in entry.face.points_K2[k].tolist()]
-        lines.append([_picture(entry), *cells])
+                place = [f"{value:.3f}" for value in entry.face.points_K2[k].tolist()]
+                cells[first + 2 * k : first + 2 * k + 2] = place
     with open(path, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([*head, *lines])
+        csv.writer(file, lineterminator="\n").writerows([*head, *lines.values()])
 
 
 def _picture(entry: Entry) -> str:

@@ -6,6 +6,7 @@ counted from the picture's edge. `sleap-io` reads this too, and brings forty pac
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError, MissingExtra
-from tsal_dist.pack.face import HIDDEN, Entry, Face, build_face, check_path
+from tsal_dist.pack.face import HIDDEN, Entry, Face, build_face, check_path, spell_subject
 from tsal_dist.records import Layout
 
 FORMAT = 1.2
@@ -48,8 +49,12 @@ def read_sleap(path: Path, root: Path) -> list[Entry]:
             layout = _read_layout(json.loads(about["json"]))
             videos = [_video(json.loads(text), root) for text in file["videos_json"][()]]
             frames, instances, points = (file[name][()] for name in ("frames", "instances", "points"))
+            tracks = [_track(text) for text in file["tracks_json"][()]] if "tracks_json" in file else []
         entries = [
-            _entry(frame, instance, points, videos, layout, shift)
+            replace(
+                _entry(frame, instance, points, videos, layout, shift),
+                subject=tracks[int(instance["track"])] if 0 <= int(instance["track"]) < len(tracks) else "",
+            )
             for frame in frames
             for instance in instances[int(frame["instance_id_start"]) : int(frame["instance_id_end"])]
             if instance["instance_type"] == _BY_HAND
@@ -80,6 +85,12 @@ def _read_layout(page: dict[str, Any]) -> Layout:
         if _edge_kind(link.get("type")) == _BODY
     )
     return Layout(names, pairs)
+
+
+def _track(text: bytes) -> str:
+    """A track is written as [the frame it was made in, its name]."""
+    page = json.loads(text)
+    return spell_subject(str(page[1] if isinstance(page, list) else page))
 
 
 def _edge_kind(spelt: Any) -> int:
@@ -135,6 +146,7 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
     names = layout.names_of(points)
     files = list(dict.fromkeys(entry.path for entry in entries))
     place = {file: number for number, file in enumerate(files)}
+    tracks = list(dict.fromkeys(entry.subject for entry in entries if entry.subject))
     of_frame: dict[tuple[str, int], list[Entry]] = {}
     for entry in entries:
         of_frame.setdefault((entry.path, entry.frame or 0), []).append(entry)
@@ -152,7 +164,8 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
                 (x, y, seen != HIDDEN, True) if seen else (np.nan, np.nan, False, False)
                 for (x, y), seen in zip(face.points_K2.tolist(), face.visible_K.tolist(), strict=True)
             ]
-            instances.append((len(instances), _BY_HAND, number, 0, -1, -1, 0.0, first, len(marks), 0.0))
+            track = tracks.index(entry.subject) if entry.subject else -1
+            instances.append((len(instances), _BY_HAND, number, 0, track, -1, 0.0, first, len(marks), 0.0))
         frames.append((number, place[video], frame, start, len(instances)))
     stills = {entry.path for entry in entries if entry.frame is None}
     videos = [json.dumps({"filename": file, "backend": _backend(file, file in stills)}) for file in files]
@@ -168,8 +181,9 @@ def write_sleap(path: Path, entries: Sequence[Entry], points: int, layout: Layou
         ):
             file.create_dataset(name, data=np.array(rows, kind))
         file.create_dataset("videos_json", data=[np.bytes_(text) for text in videos])
-        for name in ("tracks_json", "suggestions_json"):
-            file.create_dataset(name, data=np.array([], "S1"))
+        told = [np.bytes_(json.dumps([0, track])) for track in tracks]
+        file.create_dataset("tracks_json", data=told or np.array([], "S1"))
+        file.create_dataset("suggestions_json", data=np.array([], "S1"))
 
 
 def _backend(file: str, still: bool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The project's own label table: CSV with a header, one subject of one frame per line.
 
-Columns: `path`, optionally `frame` (from 1), a box as `x1,y1,x2,y2` or, converted by name, as `x,y,w,h`, optionally
+Columns: `path`, optionally `frame` (from 1) and `subject` (which of the video's it is, a name or number), a box as `x1,y1,x2,y2` or, converted by name, as `x,y,w,h`, optionally
 `face_px`, and landmarks, either by name, `nose_x,nose_y[,nose_v],tail_x,...`, or by number, `p0x,p0y[,p0v],p1x,...`.
 Visibility is 0 (no place), 1 (visible) or 2 (hidden); a landmark whose x and y are empty has no place. Without landmarks
 it is a list of boxes. Parquet has the same columns.
@@ -23,6 +23,7 @@ from tsal_dist.pack.face import (
     build_face,
     check_box,
     check_path,
+    check_subject,
     parse_frame,
     parse_number,
     parse_size,
@@ -104,7 +105,8 @@ def table_rows(entries: Sequence[Entry], points: int, layout: Layout) -> list[li
         header = [f"{name}_{part}" for name in layout.names for part in "xyv"]
     else:
         header = [f"p{k}{part}" for k in range(points) for part in "xyv"]
-    rows = [["path", "frame", "x1", "y1", "x2", "y2", *header]]
+    several = any(entry.subject for entry in entries)
+    rows = [["path", "frame", *(["subject"] if several else []), "x1", "y1", "x2", "y2", *header]]
     for entry in entries:
         face = entry.face
         frame = "" if entry.frame is None else str(entry.frame + 1)
@@ -115,7 +117,7 @@ def table_rows(entries: Sequence[Entry], points: int, layout: Layout) -> list[li
                 zip(face.points_K2.tolist(), face.visible_K.tolist(), strict=True)
             ):
                 marks[3 * k : 3 * k + 3] = [_spell(x), _spell(y), str(seen)] if seen else ["", "", "0"]
-        rows.append([entry.path, frame, *box, *marks])
+        rows.append([entry.path, frame, *([entry.subject] if several else []), *box, *marks])
     return rows
 
 
@@ -143,6 +145,7 @@ def _entry(
             raise DataError("it has not as many fields as the first line")
         file = str(root / check_path(row["path"]))
         frame = parse_frame(row["frame"]) if row.get("frame") else None
+        subject = check_subject(row["subject"]) if row.get("subject") else ""
         box = _box(row)
         face_px = parse_size(row["face_px"]) if row.get("face_px") else None
         face = Face(box=box, face_px=face_px)
@@ -154,7 +157,7 @@ def _entry(
         raise ConfigError(f"{path}, line {line}: there is no column {error}.") from error
     except (ValueError, OverflowError, DataError) as error:
         raise ConfigError(f"{path}, line {line}: {error}.") from error
-    return Entry(file, frame, face, layout=layout)
+    return Entry(file, frame, face, layout=layout, subject=subject)
 
 
 def _place(row: Mapping[str, str], x: str, y: str, v: str) -> tuple[float, float, int]:
