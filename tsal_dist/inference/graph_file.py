@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from tsal_dist.errors import MissingExtra
 
+MOST = 1 << 20
+"""How long an axis of any length may be: the exporter of torch 2.6 refuses one without an end."""
+
 Runner = Callable[[Mapping[str, Tensor]], list[NDArray[Any]]]
 """Every output of a graph, for its inputs by name."""
 
@@ -31,7 +34,7 @@ def write_graph(
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "export", "An ONNX file") from None
     sizes = {
-        name: {axis: torch.export.Dim(word) for axis, word in axes.items()}
+        name: {axis: torch.export.Dim(word, max=MOST) for axis, word in axes.items()}
         for name, (_, axes) in inputs.items()
     }
     with warnings.catch_warnings():

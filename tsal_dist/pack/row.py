@@ -53,7 +53,10 @@ def build_row(
         return failed("annotation", "every landmark is outside of the picture")
     box = _find_box(piece, face, source, options, detect)
     if box is None:
-        return failed("no_box", "no annotation, row of a box file or detection says where the subject is")
+        return failed(
+            "no_box",
+            "no annotation, row of a box file or detection says where the subject is: give --boxes, --face-model, or --box full",
+        )
     window = None
     if windows is not None:
         window = _find_window(windows, piece, face, box, source)
