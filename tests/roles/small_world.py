@@ -1,24 +1,22 @@
 """Both roles in one thread, on stores in memory, by a clock that is moved by hand: hours of a run in milliseconds.
 
-Real are the loops, the upkeep, the heartbeats, the handshake, the claims, the queue with its producers, planner, cursor
-and credits, the gate, the usage counts and the config. What a role computes is a number: the student's weights are its
-step, a label row is made of its identity (`tests/fakes_rows`). A step, an absorbed version and a segment take the time
-that the test says.
+Real are the loops, the schedules, the upkeep, the heartbeats, the handshake, the claims, the queue with its producers,
+planner, cursor and credits, the gate, the usage counts and the config. What a role computes is a number
+(`counting_roles`). A step, an absorbed version and a segment take the time that the test says.
 
-A process that is killed leaves what it wrote and nothing else: `start_student` and `start_teacher` build a new one from it.
+The config says how the roles are played: at their own paces, in lockstep, or in turns within the student's process
+(inline). A process that is killed leaves what it wrote and nothing else: `run_student` and `start_teacher` build a new
+one from it.
 """
 
-import copy
-import itertools
-from collections import defaultdict
+from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 
-import numpy as np
-import torch
-
-from tests.fakes_rows import make_batch, rows_are_true, small_schema
-from tsal_dist.checkpoint.store import Loaded
+from tests.fakes_rows import small_schema
+from tests.roles.counting_roles import UNIT, Judge, JudgedNet, SmallStudent, SmallTeacher
+from tests.roles.kept_in_memory import MemoryCheckpoints, PlanLines, Versions
+from tests.roles.manual_clock import ManualClock
 from tsal_dist.config import load_config
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import StaleRun
@@ -27,28 +25,23 @@ from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.store import ensure
 from tsal_dist.exchange.tenure import begin_tenure
-from tsal_dist.metrics.gate import ReadinessGate
-from tsal_dist.observe.meters import Pace
-from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.staleness import Staleness
-from tsal_dist.pseudo.topic import open_topic, producer_name, split_producer
-from tsal_dist.recipes.api import OneNet
-from tsal_dist.roles.label_usage import LabelUsage
-from tsal_dist.roles.peers import STUDENT_PEER, TEACHER_PEER, SignOfLife, WatchedTeachers
+from tsal_dist.pseudo.topic import open_topic, producer_name
+from tsal_dist.roles.inline import Beside
+from tsal_dist.roles.lockstep import Called, Caller, resume_point
+from tsal_dist.roles.peers import STUDENT_PEER, TEACHER_PEER, NoTeacher, SignOfLife, WatchedTeachers
 from tsal_dist.roles.plan_finder import PlanFinder
-from tsal_dist.roles.student import Student
 from tsal_dist.roles.student_loop import OwnPace, StudentLoop
 from tsal_dist.roles.student_upkeep import StudentUpkeep
-from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, go_round
 from tsal_dist.run_dir import role_in_files
 
-UNIT, ROWS = 4, 8
-"""Frames of a clip, and what a step wants."""
+ROWS = 8
+"""What a step wants."""
 SETTINGS = (
     "method.name=tsal",
     "train.steps=40",
@@ -69,243 +62,8 @@ SETTINGS = (
 )
 
 
-class ManualClock:
-    """Time passes where somebody spends it. Whoever is at the top spends everybody's; an actor spends its own."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.actors = []
-        self._acting = None
-
-    def now_s(self):
-        return self._acting.free_at if self._acting else self.now
-
-    def sleep(self, seconds):
-        if self._acting:
-            self._acting.free_at += seconds
-        else:
-            self._pass(seconds)
-
-    def add(self, turn, at=None):
-        """Let `turn` be called whenever the actor is free, until it returns True."""
-        actor = SimpleNamespace(turn=turn, free_at=self.now if at is None else at)
-        self.actors.append(actor)
-        return actor
-
-    def at(self, when, act):
-        """Once, at this time."""
-
-        def turn():
-            self.actors.remove(actor)
-            act()
-
-        actor = self.add(turn, at=when)
-
-    def _pass(self, seconds):
-        target = self.now + seconds
-        while due := [actor for actor in self.actors if actor.free_at <= target]:
-            actor = min(due, key=lambda one: one.free_at)
-            self.now = max(self.now, actor.free_at)
-            actor.free_at, self._acting = self.now, actor
-            try:
-                done = actor.turn()
-            finally:
-                self._acting = None
-            actor.free_at = max(actor.free_at, self.now + 1e-3)
-            if done and actor in self.actors:
-                self.actors.remove(actor)
-        self.now = target
-
-
-class MemoryCheckpoints:
-    """Kept by the world, as a disk keeps them."""
-
-    def __init__(self, keep=2):
-        self.files, self._keep = {}, keep
-        self.at = None
-
-    def save(self, step, state, rank_state):
-        self.files[step] = copy.deepcopy((dict(state), dict(rank_state)))
-        self.at = step
-        for old in self.committed()[: -self._keep]:
-            del self.files[old]
-
-    def committed(self):
-        return sorted(self.files)
-
-    def latest_committed(self):
-        return max(self.files, default=None)
-
-    def load_latest(self, most=float("inf")):
-        self.at = max((step for step in self.files if step <= most), default=None)
-        return None if self.at is None else Loaded(self.at, *copy.deepcopy(self.files[self.at]))
-
-    def peek_all(self, key):
-        return [copy.deepcopy(self.files[step][0][key]) for step in self.committed()]
-
-    def record_score(self, step, score):
-        pass
-
-
-class Versions:
-    """The student's weights on their way to the teacher: both ends."""
-
-    def __init__(self):
-        self.there, self.published, self.superseded = {}, 0, 0
-
-    def offer(self, step, tensors, nme=None):
-        self.there[step] = SimpleNamespace(tensors=dict(tensors), version=SimpleNamespace(nme=nme))
-        self.published += 1
-
-    def flush(self, timeout_s):
-        pass
-
-    def forget_after(self, step):
-        self.there = {at: version for at, version in self.there.items() if at <= step}
-
-    def versions_since(self, step):
-        return sorted(found for found in self.there if found > step)
-
-    def fetch(self, step):
-        return self.there.get(step)
-
-
-class PlanLines:
-    """A plan log in memory."""
-
-    def __init__(self):
-        self.lines = []
-
-    def write(self, plan):
-        self.lines.append(plan)
-
-    def surviving(self):
-        plans = []
-        for plan in self.lines:
-            while plans and plans[-1].step >= plan.step:
-                plans.pop()
-            plans.append(plan)
-        return plans
-
-    def close(self):
-        pass
-
-
-class Net:
-    """An engine whose weights are its step."""
-
-    def __init__(self):
-        self.steps = 0
-
-    def full_weights(self):
-        return {"step": torch.tensor(float(self.steps))}
-
-
-class SmallStudent(Student):
-    """Trains in `step_s`, or in `quick_s` without labels, and remembers what it was given."""
-
-    def __init__(self, world, planner, consumer, ahead):
-        self.config, self.rank, self.world, self.ahead = world.config, 0, 1, ahead
-        self.recipe = SimpleNamespace(publishes="student", student=OneNet(), extra=dict)
-        self.engine, self.planner = Net(), planner
-        self.feed = SimpleNamespace(
-            consumer=consumer, expect=lambda plan: self.given.update({plan.step: consumer.fetch(plan)})
-        )
-        self.usage = LabelUsage(world.staleness)
-        self.average = self.notes = None
-        self.profiler = StepProfiler()
-        self.pace, self.metrics, self.coming, self.given = Pace(world.clock.now_s), {}, {}, {}
-        self._world = world
-
-    def step(self):
-        plan = self.coming.pop(self.step_number, None)
-        if plan and plan.rows_per_rank:
-            rows = self.given.pop(plan.step)
-            assert rows_are_true(rows.columns)
-        self.engine.steps += 1
-        self._world.took[self.engine.steps - 1] = plan.rows_per_rank if plan else 0
-        self._world.clock.sleep(self._world.step_s if plan and plan.rows_per_rank else self._world.quick_s)
-
-    def state_dict(self):
-        return {
-            "engine": {"weights": self.engine.full_weights()},
-            "step": self.engine.steps,
-            "planner": self.planner.state_dict(),
-        }
-
-    def load_state_dict(self, state):
-        self.engine.steps = state["step"]
-        self.planner.load_state_dict(state["planner"])
-
-
-class SmallTeacher(Teacher):
-    """Labels the next clips in `label_s`; what it knows is a version."""
-
-    def __init__(self, world, producer, label_s):
-        self.config, self.rank, self.world = world.config, 0, 1
-        self.recipe = SimpleNamespace(every_version=True)
-        self.engine, self.clips, self.producer = Net(), itertools.count(), producer
-        self.gate = ReadinessGate(world.config.train.gate.slack)
-        self.version, self.turn, self.labelled_rows = -1, -1, 0
-        # Each crew has its own order of clips.
-        self.next_clip = 10_000 * sum(split_producer(producer.name)[0].removeprefix("teacher").encode())
-        self.pace, self.metrics = Pace(world.clock.now_s), {}
-        self._world, self._label_s = world, label_s
-
-    def absorb(self, step, weights):
-        assert float(weights["step"]) == step
-        self.version = self.engine.steps = step
-        self._world.absorbed.append(step)
-        self._world.clock.sleep(self._world.absorb_s)
-
-    def label(self):
-        first = self.next_clip * UNIT
-        self.next_clip += ROWS // UNIT
-        self._world.clock.sleep(self._label_s)
-        self.producer.publish(make_batch(range(first, first + ROWS)), self.version)
-        self.labelled_rows += ROWS
-        return ROWS
-
-    def state_dict(self):
-        return {"version": self.version, "clip": self.next_clip, "gate": self.gate.state_dict()}
-
-    def load_state_dict(self, state):
-        self.version = self.engine.steps = state["version"]
-        self.next_clip = state["clip"]
-        self.gate.load_state_dict(state["gate"])
-
-
-class JudgedNet:
-    """What is measured."""
-
-    def load(self, weights):
-        self.step = float(weights["step"])
-
-
-class Judge:
-    """Stands for an evaluator: the error of a net at its step, as the test says, found in so many seconds."""
-
-    def __init__(self, world, role, nme_at):
-        self._world, self._role, self._nme_at = world, role, nme_at
-
-    def run(self, net, between=lambda: None):
-        for _ in range(10):  # batches
-            self._world.clock.sleep(self._world.evaluate_s[self._role] / 10)
-            between()
-        return Judged(self._nme_at(net.step))
-
-
-class Judged:
-    """An evaluation of one number."""
-
-    def __init__(self, nme):
-        self.errors = SimpleNamespace(nme=nme)
-
-    def vectors(self):
-        return {"nme": np.array([self.errors.nme])}
-
-    def with_vectors(self, vectors):
-        return Judged(float(vectors["nme"][0]))
+class Dead(BaseException):
+    """Raised in a teacher's part: its process dies there, and no other."""
 
 
 class TellingLife(SignOfLife):
@@ -318,6 +76,21 @@ class TellingLife(SignOfLife):
     def show(self, phase, step, besides=lambda: None):
         self._said.append((self._now_s(), phase))
         super().show(phase, step, besides)
+
+    def leave(self):
+        """Say goodbye, as a process does at its end."""
+        self._heart.beat(DONE, 0)
+
+
+class Saved(dict):
+    """A place for the checkpoints of each role, made when it is first asked for."""
+
+    def __init__(self, world):
+        self._world = world
+
+    def __missing__(self, role):
+        self[role] = MemoryCheckpoints(before_save=partial(self._world.spend, f"save the {role}", 0.0))
+        return self[role]
 
 
 class World:
@@ -332,14 +105,36 @@ class World:
         self.store, self.queue = store or MemoryStore(), queue or MemoryStore()
         bounds = self.config.runtime.queue
         self.staleness = Staleness(0.999, bounds.max_rho, bounds.max_lag_steps)
-        self.plans, self.versions = PlanLines(), Versions()
-        self.saved = defaultdict(MemoryCheckpoints)
-        self.took, self.student_stop, self.codes = {}, StopFlag(), []
+        self.plans, self.versions = PlanLines(), Versions(partial(self.spend, "publish", 0.0))
+        self.saved = Saved(self)
+        self.lessons, self.student_stop = {}, StopFlag()
+        """What each step of the surviving history was trained on: the label rows and their teacher's version."""
         self.teachers, self.phases, self.absorbed = [], {}, []
+        self._times, self._during = Counter(), {}
         open_topic(self.queue, small_schema(UNIT), "run", create=True)
         RunEnd(self.store)
         for peer in (STUDENT_PEER, TEACHER_PEER):
             ensure(self.store, NAMES.hello(*peer).as_posix())
+
+    @property
+    def inline(self):
+        return self.config.runtime.topology == "inline"
+
+    @property
+    def took(self):
+        """How many label rows each step was trained on."""
+        return {step: len(lesson) for step, lesson in self.lessons.items()}
+
+    def spend(self, what, seconds):
+        """A part does `what` for so long. What is to happen during it happens in its middle."""
+        self.clock.sleep(seconds / 2)
+        self._times[what] += 1
+        self._during.pop((what, self._times[what]), lambda: None)()
+        self.clock.sleep(seconds / 2)
+
+    def during(self, what, time, act):
+        """Once, while `what` is done for the `time`-th time."""
+        self._during[what, time] = act
 
     def start_teacher(self, at=None, crew="", label_s=None):
         """A new process of the teacher, which acts from now on, or from `at` on; its handle to stop or kill it. A `crew`
@@ -348,15 +143,20 @@ class World:
 
         def turn():
             if handle.links is None:
-                handle.links = self.teacher_links(role_in_files("teacher", crew), label_s)
+                handle.links = self.teacher_links(role_in_files("teacher", crew), label_s=label_s)
+                handle.links.resume(self.student_step())
                 handle.resumed_from = handle.links.teacher.version
+                lockstep = self.config.runtime.lockstep
+                handle.go_round = (
+                    Called(handle.links, self.store).go_round if lockstep else partial(go_round, handle.links)
+                )
                 return False
             try:
-                handle.code = go_round(handle.links, handle.stop)
-            except StaleRun as error:
+                handle.code = handle.go_round(handle.stop)
+            except (StaleRun, Dead) as error:
                 handle.error = error
             if handle.code is not None:
-                handle.links.life._heart.beat(DONE, 0)
+                handle.links.life.leave()
             handle.ended_at = self.clock.now
             return handle.code is not None or handle.error is not None
 
@@ -372,12 +172,55 @@ class World:
     def run_student(self):
         """A new process of the student, to its end; its exit code."""
         self.student_stop = StopFlag()
-        code = self.student_loop().run()
+        loop = self.student_loop()
+        if self.config.runtime.lockstep:
+            limits = self.config.runtime.deadlines
+            self.student_hello.meet([TEACHER_PEER], limits.silent_s, limits.poll_s)
+        code = loop.run()
+        self._student_life.leave()
         self.clock.sleep(5.0)  # so that a teacher sees the end
         return code
 
     def student_loop(self):
-        turn = begin_tenure(self.store, "student", 0, "run")
+        """One whose process has just begun; inline with the teacher's part in it."""
+        roles = ("teacher", "student") if self.inline else ("student",)
+        turns = [begin_tenure(self.store, role, 0, "run") for role in roles]
+        life = self._student_life = self._life("inline" if self.inline else "student", turns)
+        peers, schedule = NoTeacher(life, RunEnd(self.store)), OwnPace()
+        if not self.inline:
+            peers, schedule = self._teacher_elsewhere(life)
+        planner, student = self._student()
+        upkeep = StudentUpkeep(
+            student=student,
+            judged=JudgedNet(),
+            checkpoints=self.saved["student"],
+            publisher=self.versions,
+            sink=None,
+            validation=None,
+            gate_frames=Judge(self, "student", lambda step: self.student_nme(step)),
+            newest_step=self._newest_step(),
+            wait_for_disk=self.config.takes_turns,
+            sign_of_life=lambda phase: (peers.tick(phase, student.step_number), planner.tick()),
+        )
+        if self.inline:
+            schedule = Beside(self.teacher_links(turns=turns, life=life))
+        finder = PlanFinder(planner, self.config, 1, peers, self.student_stop, self.clock)
+        return StudentLoop(student, upkeep, peers, schedule, finder, self.student_stop)
+
+    def _teacher_elsewhere(self, life):
+        """What the student knows of it, and the schedule that both keep."""
+        end = RunEnd(self.store)
+        end.announce("")
+        self.student_hello = self._handshake("student")
+        find = partial(list_crews, self.store, "teacher")
+        peers = WatchedTeachers(
+            life, end, self.student_hello, self.watch(), find, self.clock, list_every_s=5.0
+        )
+        if self.config.runtime.lockstep:
+            return peers, Caller(self.store, self.config, peers, self.clock, self.student_stop)
+        return peers, OwnPace()
+
+    def _student(self):
         queue, limits = self.config.runtime.queue, self.config.runtime.deadlines
         topic = open_topic(self.queue, small_schema(UNIT), "run")
         planner = Planner(
@@ -385,38 +228,24 @@ class World:
             "student",
             self.staleness,
             max_reuse=queue.max_reuse if queue.on_starvation == "reuse" else 1,
-            discover_s=limits.poll_s,
+            discover_s=0 if self.config.takes_turns else limits.poll_s,
             cursor_s=limits.poll_s,
             plan_log=self.plans,
             clock=self.clock.now_s,
         )
         # Read and decoded in this thread, for an order that is always the same.
         consumer = Consumer(topic, 0, self.staleness, threads=0, verified=planner.take_verified)
-        student = SmallStudent(self, planner, consumer, self.ahead)
-        checkpoints = self.saved["student"]
-        end = RunEnd(self.store)
-        end.announce("")
-        peers = WatchedTeachers(
-            self._life("student", turn),
-            end,
-            self._handshake("student"),
-            self.watch(),
-            partial(list_crews, self.store, "teacher"),
-            self.clock,
-            list_every_s=5.0,
-        )
-        upkeep = StudentUpkeep(
-            student=student,
-            judged=JudgedNet(),
-            checkpoints=checkpoints,
-            publisher=self.versions,
-            sink=None,
-            validation=None,
-            gate_frames=Judge(self, "student", lambda step: self.student_nme(step)),
-            sign_of_life=lambda phase: (peers.tick(phase, student.step_number), planner.tick()),
-        )
-        finder = PlanFinder(planner, self.config, 1, peers, self.student_stop, self.clock)
-        return StudentLoop(student, upkeep, peers, OwnPace(), finder, self.student_stop)
+        return planner, SmallStudent(self, planner, consumer, self.ahead)
+
+    def student_step(self):
+        """The step that the student resumes from."""
+        if self.config.runtime.lockstep:
+            return resume_point(self.config, self.saved["student"], self.saved["teacher"])
+        return self.saved["student"].latest_committed()
+
+    def _newest_step(self):
+        step = self.student_step()
+        return None if not self.config.runtime.lockstep else -1 if step is None else step
 
     def phase_at(self, role, when):
         """What a role was doing then."""
@@ -457,50 +286,65 @@ class World:
         )
         assert max(uses.values(), default=0) <= most
 
-    def teacher_links(self, role="teacher", label_s=None):
-        turn = begin_tenure(self.store, role, 0, "run")
-        queue, limits = self.config.runtime.queue, self.config.runtime.deadlines
-        topic = open_topic(self.queue, small_schema(UNIT), "run")
-        credits = Credits(
-            self.queue,
-            producer_name(role, 0, turn.incarnation),
-            ["student"],
-            queue.high_water_rows,
-            queue.low_water_rows,
-            limits.silent_s,
-            self.clock.now_s,
-        )
-        producer = Producer(
-            topic,
-            role,
-            0,
-            turn.incarnation,
-            max_rows=queue.segment_rows,
-            credits=credits,
-            clock=self.clock.now_s,
-        )
-        teacher = SmallTeacher(self, producer, self.label_s if label_s is None else label_s)
-        links = TeacherLinks(
-            teacher=teacher,
+    def teacher_links(self, role="teacher", turns=None, life=None, label_s=None):
+        """A new teacher with its connections; inline with the turns and the sign of life of the process that plays both."""
+        turns = turns or [begin_tenure(self.store, role, 0, "run")]
+        producer, label_s = self._producer(role, turns[0].incarnation), label_s or self.label_s
+        return TeacherLinks(
+            teacher=SmallTeacher(self, producer, self._rows_at_once, label_s),
             judged=JudgedNet(),
             gate_frames=Judge(self, "teacher", lambda step: self.teacher_nme(step)),
             weights=self.versions,
             checkpoints=self.saved[role],
             clock=self.clock,
-            life=self._life(role, turn),
-            require_current=turn.require,
-            handshake=self._handshake(role),
-            end=RunEnd(self.store),
+            life=life or self._life(role, turns),
+            require_current=partial(require_all, turns),
+            handshake=None if self.inline else self._handshake(role),
+            end=None if self.inline else RunEnd(self.store),
             sink=None,
         )
-        links.resume(self.saved["student"].latest_committed())
-        return links
 
-    def _life(self, role, turn):
-        heart = Heart(self.store, role, 0, turn.incarnation, "host")
+    @property
+    def _rows_at_once(self):
+        """What a teacher labels in one go: a segment; in turns, what the student trains on until its next turn."""
+        runtime = self.config.runtime
+        return ROWS * runtime.teacher_cycle if self.config.takes_turns else runtime.queue.segment_rows
+
+    def _producer(self, role, incarnation):
+        queue, limits = self.config.runtime.queue, self.config.runtime.deadlines
+        topic = open_topic(self.queue, small_schema(UNIT), "run")
+        credits = None
+        if not self.config.takes_turns:
+            credits = Credits(
+                self.queue,
+                producer_name(role, 0, incarnation),
+                ["student"],
+                queue.high_water_rows,
+                queue.low_water_rows,
+                limits.silent_s,
+                self.clock.now_s,
+            )
+        return Producer(
+            topic,
+            role,
+            0,
+            incarnation,
+            max_rows=queue.segment_rows,
+            credits=credits,
+            clock=self.clock.now_s,
+        )
+
+    def _life(self, role, turns):
+        heart = Heart(self.store, role, 0, turns[0].incarnation, "host")
         heart.beat("start", 0)
         said = self.phases.setdefault(role, [])
-        return TellingLife(heart, turn.require, self.clock, said)
+        return TellingLife(heart, partial(require_all, turns), self.clock, said)
 
     def _handshake(self, role):
         return Handshake(self.store, role, 0, "run", self.clock.now_s, self.clock.sleep)
+
+
+def require_all(turns):
+    """StaleRun where one of these turns is over."""
+    for turn in turns:
+        turn.require()

@@ -86,15 +86,6 @@ def test_a_student_that_was_told_to_end_without_labels_names_the_teacher():
     assert 42 < world.clock.now < 60
 
 
-@pytest.mark.parametrize("policy", ["wait", "abort"])
-def test_in_turns_nobody_waits_for_labels_that_cannot_come_meanwhile(policy):
-    """A teacher whose gate is closed has had its turn: it labels no sooner for being waited for."""
-    world = World(f"runtime.queue.on_starvation={policy}", "runtime.topology=inline")
-    assert world.run_student() == ExitCode.DONE
-    assert world.clock.now == 40 * world.quick_s + 5.0
-    world.assert_whole()
-
-
 # Teachers that are late, die, come back.
 
 

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from tests.fakes_rows import small_schema
-from tests.roles.small_world import UNIT, World
+from tests.roles.counting_roles import UNIT
+from tests.roles.small_world import World
 from tsal_dist.errors import ExitCode, StaleRun
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.pseudo.collect import collect_orphans, list_segments

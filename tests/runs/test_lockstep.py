@@ -5,8 +5,7 @@ import pytest
 from tests.checkpoint.equality import equal
 from tests.roles.short_runs import plans, short_config, student_of, train
 from tests.runs.jobs import QUICK, committed, kill, log_text, worker_pid
-from tsal_dist.config import load_config
-from tsal_dist.errors import ConfigError, PeerLost
+from tsal_dist.errors import ConfigError
 from tsal_dist.recipes.conformance.sameness import assert_same_end
 
 LOCKSTEP = ("runtime.topology=split", "runtime.lockstep=true")
@@ -64,31 +63,3 @@ def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
     assert job.finish() == 0, job.output
     assert "resumed from step" in log_text(folder, "student")
     assert equal(student_of(inline), student_of(folder))
-
-
-def test_a_student_that_waits_in_vain_says_for_whom(tmp_path):
-    """A teacher that has left, and one that never was there."""
-    from tsal_dist.clock import MonotonicClock
-    from tsal_dist.dist.shutdown import StopFlag
-    from tsal_dist.exchange.beat import DONE, Heart, Watch
-    from tsal_dist.exchange.fence import Handshake, RunEnd
-    from tsal_dist.exchange.posix import PosixStore
-    from tsal_dist.exchange.store import ensure
-    from tsal_dist.roles.lockstep import Caller
-    from tsal_dist.roles.peers import TEACHER_PEER, SignOfLife, WatchedTeachers
-
-    store, clock = PosixStore(tmp_path), MonotonicClock()
-    config = load_config()
-    for silent_s, leave, message in (
-        (0.2, False, "teacher 0 has never been seen"),
-        (9.0, True, "teacher 0 has left"),
-    ):
-        life = SignOfLife(Heart(store, "student", 0, 1), lambda: None, clock, 1.0)
-        watch = Watch(store, [TEACHER_PEER], silent_s)
-        hello = Handshake(store, "student", 0, "run")
-        peers = WatchedTeachers(life, RunEnd(store), hello, watch, tuple, clock, 0.0)
-        ensure(store, "ctl/hello/teacher-0.json")
-        if leave:
-            Heart(store, "teacher", 0, 1).beat(DONE, 0)
-        with pytest.raises(PeerLost, match=f"waits for the teacher to teach, .*: {message}"):
-            Caller(store, config, peers, clock, StopFlag()).before_step(0)

@@ -6,7 +6,8 @@ after a step    where the student saves: save
 
 `inline` keeps it within one process. With `runtime.lockstep` the roles of `split` keep it through two files: the
 student writes what it asks for and waits, the teacher does it and writes the same words back. So a run in two processes
-computes what `inline` does, to the bit where both use equally many threads, and as slowly.
+computes what `inline` does, to the bit where both use equally many threads, and as slowly. Whoever stops or is killed,
+both roles are resumed from where both can go on; one alone is refused.
 """
 
 import json
@@ -14,11 +15,12 @@ import logging
 import secrets
 from typing import Any
 
+from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import Clock
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.dist.shutdown import StopFlag
-from tsal_dist.errors import ConfigError, ExchangeError, ExitCode, PeerLost
+from tsal_dist.errors import CheckpointError, ConfigError, ExchangeError, ExitCode, PeerLost
 from tsal_dist.exchange.beat import DONE, NAMES, Watch
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.roles.peers import STUDENT_PEER, Peers
@@ -38,6 +40,21 @@ def check_seats(students: int, teachers: int) -> None:
             f"runtime.lockstep needs as many teachers as students, and there are {teachers} and {students}. Set "
             f"runtime.teachers to half of the processes."
         )
+
+
+def resume_point(config: RunConfig, student: Checkpoints, teacher: Checkpoints) -> int | None:
+    """The newest step that the student has saved and that the teacher, from what it has saved, comes to without missing a
+    turn; None for the beginning.
+
+    The roles save apart, and where the teacher is killed and the student asked to stop, only the student does.
+    """
+    last_turns = _last_turns(teacher)
+    for step in reversed(student.committed()):
+        saved = [at for at in last_turns if at <= step]
+        last_turn = last_turns[max(saved)] if saved else -1
+        if _next_turn(config, last_turn) >= step:
+            return step
+    return None
 
 
 def teaches_before(config: RunConfig, step: int) -> bool:
@@ -102,36 +119,76 @@ class Caller(OwnPace):
             self._clock.sleep(IDLE_S)
 
 
-def run_lockstep_teacher(links: TeacherLinks, store: Store, stop: StopFlag) -> ExitCode:
-    """Do what the student asks for, one thing after the other, until the run ends (DONE) or pauses (REQUEUE)."""
-    teacher = links.teacher
-    ensure(store, ASKED)
-    watch = Watch(store, [STUDENT_PEER], teacher.config.runtime.deadlines.grace_s)
-    done: dict[str, Any] = {}
-    while True:
+class Called:
+    """The teacher's side: it does what the student asks for, one thing after the other, and nothing else."""
+
+    def __init__(self, links: TeacherLinks, store: Store) -> None:
+        self._links, self._store = links, store
+        limits = links.teacher.config.runtime.deadlines
+        ensure(store, ASKED)
+        self._watch = Watch(store, [STUDENT_PEER], limits.grace_s, links.clock.now_s)
+        self._done: dict[str, Any] = {}
+        """What was asked and done last."""
+
+    def go_round(self, stop: StopFlag) -> ExitCode | None:
+        """Do what is asked, or rest a little; None where that goes on. Collective."""
+        links, teacher = self._links, self._links.teacher
         asked = stop.agreed()
-        message = broadcast_json(_look(links, store, watch) if teacher.rank == 0 else None)
+        message = broadcast_json(self._look() if teacher.rank == 0 else None)
         if message["end"] or message["left"] or asked:
-            break
+            return self._leave(message["end"])
         words = message["words"]
-        if not words or words == done:
+        if not words or words == self._done:
             links.tick("wait for the student")
             with teacher.pace.phase("unwanted"):
                 links.clock.sleep(IDLE_S)
-            continue
+            return None
         links.tick(words["what"])
         if words["what"] == SAVE:
             links.save_at(words["step"])
         else:
+            self._require_no_gap(words["step"])
             with teacher.pace.phase("label"):
                 take_turn(links, words["step"])
-        done = words
+        self._done = words
         if teacher.rank == 0:
-            store.replace(ANSWERED, json.dumps(words).encode())
-    if not message["end"] and teacher.last_turn_step >= 0:
-        links.save_at(teacher.last_turn_step)
-    teacher.producer.close()
-    return ExitCode.DONE if message["end"] else ExitCode.REQUEUE
+            self._store.replace(ANSWERED, json.dumps(words).encode())
+        return None
+
+    def _leave(self, end: str) -> ExitCode:
+        """The run has ended where there is a reason for it; else the role saves what it is."""
+        links, teacher = self._links, self._links.teacher
+        if not end and teacher.last_turn_step >= 0:
+            links.save_at(teacher.last_turn_step)
+        teacher.producer.close()
+        return ExitCode.DONE if end else ExitCode.REQUEUE
+
+    def _require_no_gap(self, step: int) -> None:
+        """Where one role alone was started again, what it computes would be something else than `inline` does."""
+        last = self._links.teacher.last_turn_step
+        if step not in (last, _next_turn(self._links.teacher.config, last)):
+            raise PeerLost(
+                f"The student asks for the turn before step {step}, and the teacher's last one was before step {last}: one "
+                f"of them was started again without the other. Stop both, and resume both."
+            )
+
+    def _look(self) -> dict[str, Any]:
+        pulse = self._watch.look()[STUDENT_PEER]
+        end = self._links.end.reason() if self._links.end else ""
+        self._watch.require(STUDENT_PEER)
+        return {
+            "end": end,
+            "left": pulse is not None and pulse.phase == DONE,
+            "words": json.loads(self._store.get(ASKED) or b"null"),
+        }
+
+
+def run_lockstep_teacher(links: TeacherLinks, store: Store, stop: StopFlag) -> ExitCode:
+    """Do what the student asks for until the run ends (DONE) or pauses (REQUEUE)."""
+    called = Called(links, store)
+    while (code := called.go_round(stop)) is None:
+        pass
+    return code
 
 
 def _absorbs(config: RunConfig, step: int) -> bool:
@@ -141,6 +198,25 @@ def _absorbs(config: RunConfig, step: int) -> bool:
 def _labels(config: RunConfig, step: int) -> bool:
     since_burn_in = step - config.train.burn_in_steps
     return since_burn_in >= 0 and since_burn_in % config.runtime.teacher_cycle == 0
+
+
+def _next_turn(config: RunConfig, last: int) -> int:
+    """The step before which the teacher has its next turn; `last` is -1 before the first."""
+    step = last + 1
+    while not teaches_before(config, step):
+        step += 1
+    return step
+
+
+def _last_turns(teacher: Checkpoints) -> dict[int, int]:
+    """By the step of each checkpoint, the step before which it had had its last turn."""
+    found = {}
+    for step in teacher.committed():
+        try:
+            found[step] = int(teacher.peek(step, "last_turn_step"))
+        except CheckpointError as error:
+            log.debug("nobody can go on from the teacher's step %d: %s", step, error)
+    return found
 
 
 def _versions(links: TeacherLinks, step: int) -> list[int]:
@@ -155,14 +231,3 @@ def _versions(links: TeacherLinks, step: int) -> list[int]:
             )
         links.clock.sleep(IDLE_S)
     return found
-
-
-def _look(links: TeacherLinks, store: Store, watch: Watch) -> dict[str, Any]:
-    pulse = watch.look()[STUDENT_PEER]
-    end = links.end.reason() if links.end else ""
-    watch.require(STUDENT_PEER)
-    return {
-        "end": end,
-        "left": pulse is not None and pulse.phase == DONE,
-        "words": json.loads(store.get(ASKED) or b"null"),
-    }

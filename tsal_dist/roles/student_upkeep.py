@@ -42,6 +42,8 @@ class StudentUpkeep:
     """All held-out frames."""
     gate_frames: KeptFrames
     """The few frames on which teacher and student are compared."""
+    newest_step: int | None = None
+    """It goes on from this step at most, and from -1 at the beginning; None where any will do."""
     wait_for_disk: bool = False
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
     progress: Progress | None = None
@@ -128,7 +130,7 @@ class StudentUpkeep:
 
     def resume(self) -> int | None:
         """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""
-        loaded = self.checkpoints.load_latest()
+        loaded = self.checkpoints.load_latest(self.newest_step)
         student = self.student
         student.pace.collect()  # what it took to get here is not training
         if self.publisher:

@@ -37,7 +37,7 @@ from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
 from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
-from tsal_dist.roles.lockstep import Caller, check_seats, run_lockstep_teacher
+from tsal_dist.roles.lockstep import Caller, check_seats, resume_point, run_lockstep_teacher
 from tsal_dist.roles.peers import (
     STUDENT_PEER,
     TEACHER_PEER,
@@ -205,7 +205,7 @@ def _meet_teacher(
     config, store = context.config, context.store
     handshake = context.greet()
     silent_s = config.runtime.deadlines.silent_s
-    watch = Watch(store, [TEACHER_PEER], silent_s)
+    watch = Watch(store, [TEACHER_PEER], silent_s, context.clock.now_s)
     find = partial(list_crews, store, "teacher")
     peers = WatchedTeachers(life, end, handshake, watch, find, context.clock, silent_s / PER_SILENCE)
     lockstep = config.runtime.lockstep
@@ -264,6 +264,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         if context.shards.validation
         else None,
         gate_frames=context.gate_frames,
+        newest_step=_newest_step(context),
         wait_for_disk=config.takes_turns,
         progress=leaving.enter_context(Progress(run.dir)) if context.leads else None,
         begin=partial(begin_at, run.origin),
@@ -349,4 +350,15 @@ def _sink(context: ProcessContext, role: str) -> Sink | None:
 
 def _student_step(context: ProcessContext) -> int | None:
     """The step the student resumes from; its checkpoints are the run's clock."""
-    return _checkpoints(context, "student").latest_committed()
+    student = _checkpoints(context, "student")
+    if context.config.runtime.lockstep:
+        return resume_point(context.config, student, _checkpoints(context, "teacher"))
+    return student.latest_committed()
+
+
+def _newest_step(context: ProcessContext) -> int | None:
+    """Where two roles keep step, the student resumes from where both can."""
+    if not context.config.runtime.lockstep:
+        return None
+    step = _student_step(context)
+    return -1 if step is None else step

@@ -73,6 +73,14 @@ class ProcessContext:
     def greet(self) -> Handshake:
         """This process's hello to the other role."""
         return when_there_is_room(
-            lambda: Handshake(self.store, self.seat.name, 0, self.run.id, shards=self.shards.fingerprints),
+            lambda: Handshake(
+                self.store,
+                self.seat.name,
+                0,
+                self.run.id,
+                self.clock.now_s,
+                self.clock.sleep,
+                shards=self.shards.fingerprints,
+            ),
             self.config.runtime.deadlines,
         )
