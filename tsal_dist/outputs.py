@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tsal_dist.errors import ConfigError, DataError, DiskFull
-from tsal_dist.run_dir import aside_of, sync_folder
+from tsal_dist.run_dir import beside, take_place
 
 
 def check_file(
@@ -53,26 +53,21 @@ def check_folder(flag: str, path: str | Path, inputs: Iterable[str | Path] = ())
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A file beside `path` to write into, with the same ending; it takes its place when all went well."""
-    aside = aside_of(path, path.suffix)
     try:
-        yield aside
-        _put_in_place(aside, path)
+        with beside(path, path.suffix) as aside:
+            yield aside
+            _put_in_place(aside, path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(
             f"{path} was not written: {error.strerror}. Free some space and start again."
         ) from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _put_in_place(aside: Path, path: Path) -> None:
     try:
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        sync_folder(path.parent)
+        take_place(aside, path)
     except FileNotFoundError:
         raise DataError(f"{path} was not written: there was nothing to write. Check the input.") from None
 

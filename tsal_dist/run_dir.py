@@ -132,20 +132,44 @@ class RunDir:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader sees all of it or none of it, even after a power cut."""
-    with plainly("write", path), _aside(path, data) as aside:
-        os.replace(aside, path)
-        sync_folder(path.parent)
+    with plainly("write", path), beside(path) as aside:
+        _write(aside, data)
+        take_place(aside, path)
 
 
 def write_new(path: Path, data: bytes) -> bool:
     """As `write_whole`, unless the name is taken: of several processes only one gets True."""
-    with plainly("write", path), _aside(path, data) as aside:
+    with plainly("write", path), beside(path) as aside:
+        _write(aside, data)
+        sync_file(aside)
         try:
             link_new(aside, path)
         except FileExistsError:
             return False
         sync_folder(path.parent)
     return True
+
+
+@contextmanager
+def beside(path: Path, ending: str = ".tmp") -> Iterator[Path]:
+    """A hidden name beside `path` to write a file under, which is gone afterwards whatever happens: finished, the file
+    takes its place first (`take_place`)."""
+    aside = aside_of(path, ending)
+    try:
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def take_place(aside: Path, path: Path, durable: bool = True) -> None:
+    """Give the finished file `aside` the name `path`, in one move.
+
+    Its content is on disk before it has the name. The name itself is on disk only where it must be `durable`.
+    """
+    sync_file(aside)
+    os.replace(aside, path)
+    if durable:
+        sync_folder(path.parent)
 
 
 def link_new(aside: Path, target: Path) -> None:
@@ -178,6 +202,12 @@ def make_folder(folder: Path) -> None:
         sync_folder(each.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Have the content of a file that was written and closed on disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable: a rename is only in the folder's own data until then."""
     handle = os.open(folder, os.O_RDONLY)
@@ -205,16 +235,6 @@ def aside_of(path: Path, ending: str = ".tmp") -> Path:
     return path.with_name(f".{begin}.{uuid.uuid4().hex}{ending}")
 
 
-@contextmanager
-def _aside(path: Path, data: bytes) -> Iterator[Path]:
-    """A finished file with `data` beside `path`, gone afterwards whatever happens."""
+def _write(path: Path, data: bytes) -> None:
     make_folder(path.parent)
-    aside = aside_of(path)
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield aside
-    finally:
-        aside.unlink(missing_ok=True)
+    path.write_bytes(data)

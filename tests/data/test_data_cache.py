@@ -37,6 +37,15 @@ def test_a_file_is_fetched_once(folder):
     assert ShardCache(folder, 10_000).fetch(url, digest).read_bytes() == b"a" * 1000
 
 
+def test_its_content_is_on_disk_before_it_has_its_name(folder, monkeypatch):
+    """Else a power cut leaves a file of its digest's name, full of zeros, and nobody reads it again to see."""
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("content"), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("name"), replace(*names)))
+    ShardCache(folder, 10_000).fetch(*put("d.tar", b"d" * 1000))
+    assert done == ["content", "name"]
+
+
 def test_what_has_the_wrong_digest_is_never_seen(folder):
     url, digest = put("b.tar", b"damaged")
     with pytest.raises(DataError, match=r"fetched 3 times and never had the digest"):

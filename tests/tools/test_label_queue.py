@@ -1,6 +1,7 @@
 """The command line over a queue, as a user runs it; and the log as a dataset for pandas, Polars and DuckDB."""
 
 import glob
+import itertools
 import json
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.fakes_rows import Scene, make_batch
+from tests.fakes_rows import Scene, make_batch, small_schema
 from tools.label_queue import main
 from tsal_dist.exchange.doctor import answer
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.pseudo.topic import segment_name
+from tsal_dist.pseudo import export
+from tsal_dist.pseudo.topic import open_topic, segment_name
 
 ROOT = Path(__file__).parents[2]
 NAME = "teacher-r0000-000001"
@@ -109,6 +111,22 @@ def test_export(place, capsys, tmp_path):
     (place / segment_name(NAME, 1)).write_bytes(b"PAR1")
     code, text = ask(capsys, "export", place, out, "--json")
     assert (code, json.loads(text)) == (1, {"rows": 12, "skipped_segments": 1, "file": str(out)})
+
+
+def test_two_exports_to_one_file_at_once_are_in_nobodys_way(place, tmp_path, monkeypatch):
+    topic, out = open_topic(PosixStore(place), small_schema(), "run"), tmp_path / "labels.parquet"
+    whole = export.living_segments
+
+    def another_begins(topic):
+        yield from itertools.islice(whole(topic), 1)
+        monkeypatch.setattr(export, "living_segments", whole)
+        assert export.export_topic(topic, out) == (20, 0)
+        yield from itertools.islice(whole(topic), 1, None)
+
+    monkeypatch.setattr(export, "living_segments", another_begins)
+    assert export.export_topic(topic, out) == (20, 0)
+    assert pq.read_table(out).num_rows == 20
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [out.name]
 
 
 def test_doctor(tmp_path, capsys):

@@ -52,7 +52,7 @@ def place_of(folder: Path, step: int) -> Path:
     return folder / f"step_{step}"
 
 
-def aside_of(folder: Path, step: int, incarnation: int) -> Path:
+def aside_folder(folder: Path, step: int, incarnation: int) -> Path:
     """Where the checkpoint is written before it gets its name: a folder that no other incarnation writes into."""
     return folder / f".step_{step}-{incarnation:06d}.tmp"
 

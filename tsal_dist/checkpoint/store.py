@@ -20,7 +20,7 @@ from tsal_dist.checkpoint.folder import (
     COMMIT,
     Commit,
     DamagedCheckpoint,
-    aside_of,
+    aside_folder,
     discard,
     finished,
     hide,
@@ -188,7 +188,7 @@ class Checkpoints:
         endings = [over for over, _, _ in answers if over]
         errors = [error for _, error, _ in answers if error]
         if (endings or errors) and self._rank == 0:
-            self._remove(aside_of(self._folder, step, self._incarnation))
+            self._remove(aside_folder(self._folder, step, self._incarnation))
         if endings:
             raise StaleRun(endings[0])
         if errors:
@@ -204,7 +204,7 @@ class Checkpoints:
         self._require_current()
         for path in leftovers(self._folder, self._incarnation):
             self._remove(path)
-        aside = aside_of(self._folder, step, self._incarnation)
+        aside = aside_folder(self._folder, step, self._incarnation)
         make_folder(aside)
         return {"folder": aside.name}
 

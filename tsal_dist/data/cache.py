@@ -8,12 +8,12 @@ they fetch the same file twice. The file used longest ago goes first; a reader t
 import hashlib
 import os
 import time
-import uuid
 from pathlib import Path
 
 import fsspec
 
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.run_dir import beside, take_place
 
 CHUNK_BYTES = 8 << 20
 ATTEMPTS = 3
@@ -57,23 +57,21 @@ class ShardCache:
         return place
 
     def _fetch_once(self, url: str, sha256: str, place: Path) -> bool:
-        aside = self._folder / f".{uuid.uuid4().hex}.tmp"
         digest = hashlib.sha256()
         try:
-            with fsspec.open(url, "rb") as source, open(aside, "wb") as target:
-                while chunk := source.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    target.write(chunk)
-            if digest.hexdigest() != sha256:
-                return False
-            os.replace(aside, place)
-            return True
+            with beside(place) as aside:
+                with fsspec.open(url, "rb") as source, open(aside, "wb") as target:
+                    while chunk := source.read(CHUNK_BYTES):
+                        digest.update(chunk)
+                        target.write(chunk)
+                if digest.hexdigest() != sha256:
+                    return False
+                take_place(aside, place, durable=False)  # what a power cut takes away is fetched again
+                return True
         except FileNotFoundError:
             raise DataError(f"{url} does not exist, but its manifest names it. Upload it again.") from None
         except OSError as error:
             raise DataError(f"{url} cannot be fetched into {self._folder}: {error}.") from error
-        finally:
-            aside.unlink(missing_ok=True)
 
     def _evict(self, keep: Path) -> None:
         files = []

@@ -110,7 +110,11 @@ class PosixStore:
 
     @contextmanager
     def _aside(self, data: Bytes) -> Iterator[Path]:
-        """A finished temporary file with `data`, gone afterwards whatever happens."""
+        """A finished temporary file with `data`, gone afterwards whatever happens.
+
+        Not `run_dir.beside`: this one is listed by nobody, is swept where its writer died, and is synced only where the
+        store is to be durable.
+        """
         aside = self.root / "tmp" / uuid.uuid4().hex
         try:
             handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tsal_dist.exchange.store import NameAbsent
+from tsal_dist.outputs import written_whole
 from tsal_dist.pseudo.log import Record
 from tsal_dist.pseudo.schema import BITS, Column, Field, Strings
 from tsal_dist.pseudo.segment import DamagedSegment, decode_segment, verify_segment
@@ -24,22 +25,18 @@ def export_topic(topic: Topic, target: Path) -> tuple[int, int]:
     Points are lists of K·2 numbers x0 y0 x1 y1 ..., scores and validity lists of K, beside `producer` and `segment`.
     """
     rows = skipped = 0
-    aside = target.with_name(f".{target.name}.tmp")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with pq.ParquetWriter(aside, _friendly_schema(topic), compression="zstd") as writer:
-            for producer, record in living_segments(topic):
-                try:
-                    table = _friendly_table(topic, producer, record)
-                except (DamagedSegment, NameAbsent) as error:
-                    log.warning("Left out: %s", error)
-                    skipped += 1
-                    continue
-                writer.write_table(table)
-                rows += len(table)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    schema = _friendly_schema(topic)
+    with written_whole(target) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        for producer, record in living_segments(topic):
+            try:
+                table = _friendly_table(topic, producer, record)
+            except (DamagedSegment, NameAbsent) as error:
+                log.warning("Left out: %s", error)
+                skipped += 1
+                continue
+            writer.write_table(table)
+            rows += len(table)
     return rows, skipped
 
 

@@ -15,7 +15,7 @@ import fsspec
 
 from tsal_dist.address import is_url, refuse_secrets
 from tsal_dist.errors import DataError
-from tsal_dist.run_dir import aside_of, sync_folder, write_whole
+from tsal_dist.run_dir import aside_of, take_place, write_whole
 
 
 def is_local(url: str) -> bool:
@@ -76,11 +76,7 @@ def put_file(source: Path, url: str, durable: bool = True) -> None:
         shutil.copyfile(source, aside)
         source.unlink()
         source = aside
-    with open(source, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(source, target)
-    if durable:
-        sync_folder(target.parent)
+    take_place(source, target, durable)
 
 
 def make_folder(folder: str) -> None:
