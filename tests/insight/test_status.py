@@ -262,7 +262,7 @@ def test_watching_ends_with_the_run(tmp_path):
 
 
 def test_a_process_that_is_killed_is_found_out(tmp_path):
-    run = write_run(tmp_path, runtime={"deadlines": {"silent_s": 4}})
+    run, clock = write_run(tmp_path, runtime={"deadlines": {"silent_s": 4}}), Time()
     code = f"""
 import time
 from pathlib import Path
@@ -275,7 +275,7 @@ for step in range(1000):
 """
     worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
-        watcher = Watcher(run)
+        watcher = Watcher(run, clock=clock, sleep=clock.sleep)
         deadline = time.monotonic() + 30
         while states(watcher.look())["student"] != "alive":
             assert time.monotonic() < deadline
@@ -284,8 +284,9 @@ for step in range(1000):
         worker.kill()  # SIGKILL: it can say nothing
         worker.wait()
     watcher.look()  # its last beats
-    time.sleep(4.5)
+    clock.now += 4.5
     assert states(watcher.look())["student"] == "silent"
+    age(run, "student", 4.5)
     assert states(Watcher(run).look())["student"] == "silent"  # one that has not seen it alive
 
 
