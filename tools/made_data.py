@@ -31,10 +31,11 @@ def open_stream(
     from tsal_dist.data.crop import ViewSettings
     from tsal_dist.data.request import ReadAhead
     from tsal_dist.data.stream import ClipStream
+    from tsal_dist.geometry.flip import flip_order
 
     return ClipStream(
         shards,
-        ViewSettings(crop_px, augment=augment, raw=raw),
+        ViewSettings(crop_px, augment=augment, raw=raw, mirror=flip_order(68)),
         select="all",
         batch=16,
         rank=0,

@@ -71,7 +71,7 @@ def test_a_pseudo_label_row_is_cropped_again_with_its_own_box(shards_url):
     assert not seen.points_TK2.any()
 
     hard = AugmentConfig(flip_prob=1.0)
-    student = FrameReader(shards, ViewSettings(crop_px=96, augment=hard))
+    student = FrameReader(shards, ViewSettings(crop_px=96, augment=hard, mirror=flip_order(68)))
     taken = student.read(ClipRequest(seen.ref, 1, 1, box=tuple(seen.box_4.tolist()), rng_key=(9, 9)))
     points, visible = place_points(points_of(4), np.ones(68, bool), taken.to_crop_23, 96, taken.mirror_K)
     assert affine.mirrors(taken.to_crop_23)
@@ -102,7 +102,8 @@ def test_the_view_depends_on_its_words_alone(shards_url):
     shards = open_shards([shards_url])
     request = ClipRequest(FrameRef(0, 3), 2, 1, rng_key=(4, 5, 6))
     first, second = (
-        FrameReader(shards, ViewSettings(crop_px=48, augment=DataConfig().hard)) for _ in range(2)
+        FrameReader(shards, ViewSettings(crop_px=48, augment=DataConfig().hard, mirror=flip_order(68)))
+        for _ in range(2)
     )
     second.read(ClipRequest(FrameRef(1, 0), 1, 1, rng_key=(1, 1)))
     one, two = first.read(request), second.read(request)

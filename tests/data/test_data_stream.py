@@ -12,13 +12,14 @@ from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.errors import CheckpointError, DataError
+from tsal_dist.geometry.flip import flip_order
 
 
 def stream(urls, *, workers=0, view=None, **words):
     settings = {"select": "all", "batch": 3, "rank": 0, "world": 1, "seed": 0, "epochs": 1, "window": 2}
     return ClipStream(
         open_shards([urls] if isinstance(urls, str) else urls),
-        view or ViewSettings(crop_px=24, augment=DataConfig().hard),
+        view or ViewSettings(crop_px=24, augment=DataConfig().hard, mirror=flip_order(68)),
         **{**settings, **words},
         read_ahead=ReadAhead(workers=workers),
     )

@@ -23,6 +23,7 @@ from tsal_dist.data.request import ClipRequest, ReadAhead
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.data.stream import ClipStream
+from tsal_dist.geometry.flip import flip_order
 
 CPU = torch.device("cpu")
 CROP_PX = 96
@@ -129,7 +130,7 @@ def shards(shards_url):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stream_of_raw_clips_gives_what_a_stream_of_views_gives(shards, workers):
     def batch(raw):
-        view = ViewSettings(64, augment=AugmentConfig(), raw=raw)
+        view = ViewSettings(64, augment=AugmentConfig(), raw=raw, mirror=flip_order(68))
         words = {"select": "all", "batch": 6, "rank": 0, "world": 1, "seed": 3, "clip_frames": 2}
         with ClipStream(shards, view, read_ahead=ReadAhead(workers), **words) as stream:
             return next(stream)
@@ -190,7 +191,9 @@ def test_a_copy_goes_beside_what_is_computed(monkeypatch):
 
 
 def test_the_pixels_of_a_batch_are_one_copy(shards, monkeypatch):
-    view = ViewSettings(64, augment=AugmentConfig(blur_prob=0, occlude_prob=0), raw=True)
+    view = ViewSettings(
+        64, augment=AugmentConfig(blur_prob=0, occlude_prob=0), raw=True, mirror=flip_order(68)
+    )
     words = {"select": "all", "batch": 8, "rank": 0, "world": 1, "seed": 3}
     with ClipStream(shards, view, read_ahead=ReadAhead(0), **words) as stream:
         clips = next(stream)

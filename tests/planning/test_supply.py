@@ -11,6 +11,7 @@ from tsal_dist.config import load_config
 from tsal_dist.config.run import RunConfig
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
+from tsal_dist.planning import rates as rates_module
 from tsal_dist.planning.demand import describe_demand
 from tsal_dist.planning.rates import measure_rates
 from tsal_dist.planning.supply import Rates, check_supplies, find_supplies, load_rates
@@ -116,6 +117,24 @@ def test_rates_are_measured_and_a_dry_run_uses_them(faces, tmp_path, capsys):
     file.write_text(json.dumps(starved))
     with pytest.raises(ConfigError, match="starves"):
         main(words)
+
+
+def test_pixels_are_read_as_in_training_whatever_is_mirrored(monkeypatch):
+    """An animal, whose three points no face has: the sides in their names say who changes places."""
+    names = "['left_ear', 'nose', 'right_ear']"
+    config = load_config([], ["model.num_points=3", "model.layout.flip=names", f"model.layout.names={names}"])
+    read_as = []
+
+    def open_reader(shards, view):
+        read_as.append(view)
+        raise InterruptedError
+
+    monkeypatch.setattr(rates_module, "FrameReader", open_reader)
+    with pytest.raises(InterruptedError):
+        measure_rates(config, None, torch.device("cpu"))
+    read_as[0].check(3)
+    assert read_as[0].mirror == (2, 1, 0)
+    assert read_as[0].augment.flip_prob == 0.5
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"read_s": 1}', "no"])

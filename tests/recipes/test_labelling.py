@@ -16,6 +16,7 @@ from tests.roles.painted import (
     unlabelled,
 )
 from tsal_dist.errors import ConfigError
+from tsal_dist.geometry.flip import flip_order
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import neighbours
 from tsal_dist.recipes.labelling import Limits, label
@@ -26,6 +27,7 @@ ALL = ("heatmap", "center", "track")
 LIMITS = Limits(max_error_px=1.5, max_move_px=20.0)
 STEP = (2.0, -1.0)
 FRAMES = 4
+MIRROR = flip_order(POINTS)
 
 
 def moving(step=STEP):
@@ -37,7 +39,7 @@ def ask(points_TK2, tracker, sources=ALL, views=1, clips=1, limits=LIMITS):
     detector = ColourDetector()
     asked = [Source(name, reading=name, views=views) for name in sources]
     panel = {"teacher": detector}
-    answers = label(panel, tracker, frames, asked, stride=STRIDE, radius=4, limits=limits)
+    answers = label(panel, tracker, frames, asked, stride=STRIDE, radius=4, limits=limits, mirror_K=MIRROR)
     return answers, torch.from_numpy(np.concatenate([points_TK2] * clips)).float(), detector
 
 
@@ -144,7 +146,7 @@ def test_only_what_was_asked_for_is_computed(sources):
 
 
 @pytest.mark.parametrize(
-    "turn", turns(7, POINTS), ids=lambda turn: f"{turn.degrees:g} {turn.zoom:g} {bool(turn.order)}"
+    "turn", turns(7, MIRROR), ids=lambda turn: f"{turn.degrees:g} {turn.zoom:g} {bool(turn.order)}"
 )
 def test_what_is_found_in_another_view_comes_home(turn):
     truth_K2 = grid_points((0.3, -0.4))
@@ -166,15 +168,14 @@ def test_further_views_are_averaged_and_counted():
 
 
 def test_a_layout_without_mirrored_names_is_not_mirrored():
-    assert all(not turn.order for turn in turns(7, 5))
-    assert len(set(turns(7, 5))) == 7
+    assert all(not turn.order for turn in turns(7, ()))
+    assert len(set(turns(7, ()))) == 7
 
 
 def test_points_of_another_subject_are_mirrored_by_their_own_names():
-    assert {turn.order for turn in turns(7, 5, (1, 0, 2, 3, 4)) if turn.order} == {(1, 0, 2, 3, 4)}
-    assert all(not turn.order for turn in turns(7, POINTS, ())), "as many points as a face has, and no face"
+    assert {turn.order for turn in turns(7, (1, 0, 2, 3, 4)) if turn.order} == {(1, 0, 2, 3, 4)}
 
 
 def test_more_views_than_there_are_is_refused():
     with pytest.raises(ConfigError, match=r"method\.views is 9; there are 8"):
-        turns(8, POINTS)
+        turns(8, MIRROR)

@@ -215,8 +215,9 @@ def train_path(shards: "ShardSet") -> Callable[[], int]:
     from tsal_dist.data.crop import ViewSettings
     from tsal_dist.data.reader import FrameReader
     from tsal_dist.data.request import ClipRequest
+    from tsal_dist.geometry.flip import flip_order
 
-    reader = FrameReader(shards, ViewSettings(CROP_PX, augment=DataConfig().hard))
+    reader = FrameReader(shards, ViewSettings(CROP_PX, augment=DataConfig().hard, mirror=flip_order(68)))
     clips = build_clips(shards, "all")
 
     def side() -> int:
@@ -258,10 +259,11 @@ def stream(shards: "ShardSet", workers: int) -> Callable[[], int]:
     from tsal_dist.data.crop import ViewSettings
     from tsal_dist.data.request import ReadAhead
     from tsal_dist.data.stream import ClipStream
+    from tsal_dist.geometry.flip import flip_order
 
     made = ClipStream(
         shards,
-        ViewSettings(CROP_PX, augment=DataConfig().hard),
+        ViewSettings(CROP_PX, augment=DataConfig().hard, mirror=flip_order(68)),
         select="all",
         batch=8,
         rank=0,

@@ -12,7 +12,6 @@ from tsal_dist.data.decode import decode_crop
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import flip_order
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,8 @@ class ViewSettings:
     """True: readers only decode and cut; the view is taken where the pixels are used (`device_view`)."""
     points: int | None = None
     """K of the clips, for shards that have no landmarks of their own; None takes theirs."""
-    mirror: tuple[int, ...] | None = None
-    """Which landmark takes which one's place in a mirror image; () where nobody knows, None for a known layout of faces."""
-
-    def mirror_of(self, points: int) -> tuple[int, ...]:
-        """The order for K landmarks."""
-        return flip_order(points) if self.mirror is None and points else self.mirror or ()
+    mirror: tuple[int, ...] = ()
+    """Which landmark takes which one's place in a mirror image (`geometry.flip`); () where nobody knows."""
 
     def check(self, points: int) -> None:
         """Refuse mirrors of a layout that nobody knows before an epoch begins, not in its middle."""
@@ -47,7 +42,7 @@ class ViewSettings:
                 "Take shards of one landmark layout."
             )
         points = points or self.points or 0  # clips without landmarks of their own still carry a teacher's
-        if self.augment is not None and self.augment.flip_prob and points and not self.mirror_of(points):
+        if self.augment is not None and self.augment.flip_prob and points and not self.mirror:
             raise ConfigError(
                 f"flip_prob is {self.augment.flip_prob:g}, and nobody knows which of these {points} landmarks takes "
                 "which one's place in a mirror image. Set flip_prob=0, or name the landmarks by their sides."

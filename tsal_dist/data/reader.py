@@ -96,7 +96,7 @@ class FrameReader:
         box_4 = np.asarray(request.box, np.float32) if request.box else _clip_box(table.box_N4[rows_T])
         view = self._settings.view(request.rng_key)
         to_crop_23 = view.to_crop(box_4, self._settings.crop_px, self._settings.expand)
-        mirror_K = self._settings.mirror_of(self._points) if view.flip else ()
+        mirror_K = self._settings.mirror if view.flip else ()
         labelled_T = table.labelled_N[rows_T] & self._settings.looks_at_labels(request.ref.shard)
         points_TK2 = np.zeros((len(rows_T), self._points, 2), np.float32)
         visible_TK = np.zeros((len(rows_T), self._points), np.bool_)

@@ -112,8 +112,3 @@ def mirror_order(mirror: Mirror, names: Sequence[str], num_points: int) -> tuple
     if mirror == "names":
         return names_order(names)
     return _ORDERS.get(num_points, ()) if mirror == "faces" else ()
-
-
-def known_order(mirror_K: tuple[int, ...] | None, num_points: int) -> tuple[int, ...]:
-    """An order as it was given, or, where none was, that of a face of so many points; () where nobody knows."""
-    return _ORDERS.get(num_points, ()) if mirror_K is None else mirror_K

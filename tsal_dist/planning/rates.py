@@ -18,6 +18,7 @@ from tsal_dist.data.request import ClipRequest
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.engine.api import Engine
 from tsal_dist.engine.choose import build_engine
+from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.models.detectors import build_detector, stride_of
 from tsal_dist.planning.supply import Rates
 from tsal_dist.recipes.api import OneNet, Source, Task
@@ -33,7 +34,11 @@ MOST_FRAMES = 256
 
 def measure_rates(config: RunConfig, shards: ShardSet, device: torch.device, seconds: float = 2.0) -> Rates:
     """Rates of `config` with frames of `shards`, in this process and on its device."""
-    view = ViewSettings(config.model.crop_px, config.data.box_expand, config.data.hard, labels=False)
+    layout, points = config.model.layout, config.model.num_points
+    mirror = mirror_order(layout.flip, layout.names, points)
+    view = ViewSettings(
+        config.model.crop_px, config.data.box_expand, config.data.hard, labels=False, mirror=mirror
+    )
     reader, clips = FrameReader(shards, view), build_clips(shards, "all")
     kept: list[NDArray[np.uint8]] = []
     samples = count()

@@ -54,8 +54,8 @@ class Task:
     """Whether a labelled frame teaches an empty map for a point that it does not show."""
     absent: tuple[float, ...] = ()
     """For each point the share of the labelled frames that do not show it; () where that is not known."""
-    mirror_K: tuple[int, ...] | None = None
-    """Who changes places in a mirror image; () where nobody knows, None for a face of a known number of points."""
+    mirror_K: tuple[int, ...] = ()
+    """Who changes places in a mirror image; () where nobody knows."""
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,9 @@ def label(
     radius: int,
     limits: Limits,
     fitting: Fitting | None = None,
-    mirror_K: tuple[int, ...] | None = None,
+    mirror_K: tuple[int, ...] = (),
 ) -> Answers:
-    """The sources' answers for every frame and point. `mirror_K` is for mirrored views; None goes by a face's points."""
+    """The sources' answers for every frame and point. Without `mirror_K` no view is mirrored."""
     asked = _Asked(panel, frames, sources, stride, radius, fitting, mirror_K)
     pairs = neighbours(frames)
     tracked = any(source.reading == "track" for source in sources)
@@ -103,7 +103,7 @@ class _Asked:
         stride: int,
         radius: int,
         fitting: Fitting | None,
-        mirror_K: tuple[int, ...] | None,
+        mirror_K: tuple[int, ...],
     ) -> None:
         self._tapped = {source.member for source in sources if source.reading == "feature"}
         self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
@@ -150,7 +150,7 @@ class _Asked:
                 _seen_turned(
                     self._panel[member], self._image_NHWC, turn, self._stride_of(output), self._radius
                 )
-                for turn in turns(views - 1, seen[0][1].shape[1], self._mirror_K)
+                for turn in turns(views - 1, self._mirror_K)
             ]
             self._peaks[member, views] = _average(seen) if views > 1 else seen[0]
         return self._peaks[member, views]

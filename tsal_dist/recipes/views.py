@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.flip import known_order
 
 
 class Turn(NamedTuple):
@@ -28,19 +27,18 @@ _LIST = ((0.0, 1.0, True), (8.0, 0.95, False), (-8.0, 1.05, True), (-8.0, 0.95, 
 _MORE = ((15.0, 1.0, False), (-15.0, 1.0, True))
 
 
-def turns(count: int, num_points: int, mirror_K: tuple[int, ...] | None = None) -> list[Turn]:
-    """The first `count` other views. A layout without mirrored names gets the same views unmirrored."""
+def turns(count: int, mirror_K: tuple[int, ...]) -> list[Turn]:
+    """The first `count` other views. A layout whose mirror nobody knows gets the same views unmirrored."""
     views = (*_LIST, *_MORE)
     if count > len(views):
         raise ConfigError(
             f"method.views is {count + 1}; there are {len(views) + 1} different views. Use at most that many."
         )
-    order = known_order(mirror_K, num_points)
-    if not order:
+    if not mirror_K:
         return [
             Turn(degrees + (4.0 if mirrored else 0.0), zoom, ()) for degrees, zoom, mirrored in views[:count]
         ]
-    return [Turn(degrees, zoom, order if mirrored else ()) for degrees, zoom, mirrored in views[:count]]
+    return [Turn(degrees, zoom, mirror_K if mirrored else ()) for degrees, zoom, mirrored in views[:count]]
 
 
 def turn_image(image_NHWC: Tensor, turn: Turn) -> Tensor:
