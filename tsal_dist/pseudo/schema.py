@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from dataclasses import field as default
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,6 +179,15 @@ class SourceColumns:
 ADDED = ("candidates", "patch", "feature")
 
 
+class Added(NamedTuple):
+    """What a source says more of each point of N rows."""
+
+    kind: str
+    """One of ADDED."""
+    value_NK: NDArray[Any]
+    """N K and whatever follows."""
+
+
 def labels_schema(
     points: int,
     sources: Sequence[str | SourceColumns] = SOURCES,
@@ -233,8 +242,8 @@ class LabelBatch:
     fb_error_NK: NDArray[Any]
     error_NK: Mapping[str, NDArray[Any]] = default(default_factory=dict)
     """Source pixels, of the sources that state their errors."""
-    more: Mapping[str, NDArray[Any]] = default(default_factory=dict)
-    """What sources add, by the name of its column."""
+    more: Mapping[str, Added] = default(default_factory=dict)
+    """What sources add, each its own."""
     cell_N22: NDArray[np.float32] | None = None
     """With patches: source pixels per cell of one, along its columns and rows."""
 
@@ -248,7 +257,8 @@ class LabelBatch:
             out[f"{source}_score"] = self.score_NK[source]
             out[f"{source}_valid"] = self.valid_NK[source]
         out |= {f"{source}_error": error_NK for source, error_NK in self.error_NK.items()}
-        return out | dict(self.more) | ({} if self.cell_N22 is None else {"cell": self.cell_N22})
+        out |= {f"{source}_{added.kind}": added.value_NK for source, added in self.more.items()}
+        return out | ({} if self.cell_N22 is None else {"cell": self.cell_N22})
 
     @staticmethod
     def from_columns(columns: Mapping[str, Any], sources: Sequence[str]) -> "LabelBatch":
@@ -265,10 +275,10 @@ class LabelBatch:
             columns["fb_error"],
             {source: columns[f"{source}_error"] for source in sources if f"{source}_error" in columns},
             {
-                name: columns[name]
+                source: Added(kind, columns[name])
                 for source in sources
-                for added in ADDED
-                if (name := f"{source}_{added}") in columns
+                for kind in ADDED
+                if (name := f"{source}_{kind}") in columns
             },
             columns.get("cell"),
         )

@@ -4,7 +4,8 @@ Labels travel in pixels of the source frame, so every reader may crop as it like
 view, and here a teacher's view is undone. Axes: B clips, T frames, N = B T frames, S sources, K points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from tsal_dist.data.device_view import crop_side, render
 from tsal_dist.geometry import affine
-from tsal_dist.pseudo.schema import LabelBatch, Strings
+from tsal_dist.pseudo.schema import Added, LabelBatch, Strings
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, PseudoFrames
 from tsal_dist.recipes.target import Evidence
@@ -59,13 +60,13 @@ def enter_view(
     fb_error = rows.fb_error_NK.astype(np.float32)
     error = _errors(rows, sources)
     matrices = [clip.to_crop_23 for clip in clips]
-    more = {name: np.array(value) for name, value in rows.more.items()}
+    more = {source: Added(added.kind, np.array(added.value_NK)) for source, added in rows.more.items()}
     _move(
         clips,
         matrices,
-        places=(points, *(value for name, value in more.items() if name.endswith("_candidates"))),
+        places=(points, *_places(more)),
         by_source=(points, score, valid, error),
-        by_point=(fb_error, *more.values()),
+        by_point=(fb_error, *(added.value_NK for added in more.values())),
     )
     _scale(matrices, error)
     crop_px = crop_side(clips[0])
@@ -83,8 +84,8 @@ def enter_view(
         fb_error_NK=torch.from_numpy(fb_error).to(device, non_blocking=True),
         fresh_N=torch.from_numpy(fresh_N.astype(np.float32)).to(device, non_blocking=True),
         more={
-            name.rpartition("_")[0]: torch.from_numpy(value).to(device, non_blocking=True)
-            for name, value in more.items()
+            source: torch.from_numpy(added.value_NK).to(device, non_blocking=True)
+            for source, added in more.items()
         },
         cell_N22=None if cell is None else torch.from_numpy(cell).to(device, non_blocking=True),
         error_NSK=torch.from_numpy(error).to(device, non_blocking=True) if rows.error_NK else None,
@@ -103,15 +104,15 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[Source
     error = np.full_like(score, np.nan)
     if answers.error_NSK is not None:
         error[:] = answers.error_NSK.float().cpu().numpy()
-    more = {name: value.cpu().numpy().copy() for name, value in answers.more.items()}
     reading = {source.name: source.reading for source in sources}
+    more = {name: Added(reading[name], value.cpu().numpy().copy()) for name, value in answers.more.items()}
     matrices = [affine.invert(clip.to_crop_23) for clip in clips]
     _move(
         clips,
         matrices,
-        places=(points, *(value for name, value in more.items() if reading[name] == "candidates")),
+        places=(points, *_places(more)),
         by_source=(points, score, valid, error),
-        by_point=(fb_error, *more.values()),
+        by_point=(fb_error, *(added.value_NK for added in more.values())),
     )
     _scale(matrices, error)
     cells = np.tile(np.eye(2, dtype=np.float32) * stride, (len(points), 1, 1))
@@ -132,9 +133,14 @@ def leave_view(answers: Answers, clips: Sequence[Clip], sources: Sequence[Source
         error_NK={
             source.name: error[:, place] for place, source in enumerate(sources) if source.states_error
         },
-        more={f"{name}_{reading[name]}": value for name, value in more.items()},
+        more=more,
         cell_N22=_turn(matrices, cells) if patches else None,
     )
+
+
+def _places(more: Mapping[str, Added]) -> list[NDArray[Any]]:
+    """Of what sources add, that which are points again."""
+    return [added.value_NK for added in more.values() if added.kind == "candidates"]
 
 
 def _errors(rows: LabelBatch, sources: Sequence[str]) -> NDArray[np.float32]:
