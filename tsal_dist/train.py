@@ -50,13 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
         "run that the settings name. train.steps may grow",
     )
     add_start(parser, existing)
-    second_hand = parser.add_mutually_exclusive_group()
-    second_hand.add_argument(
+    another_run = parser.add_mutually_exclusive_group()
+    another_run.add_argument(
         "--replay-plan",
         metavar="RUN",
         help="students alone, trained once more by a finished run's plans and labels; the config is that run's",
     )
-    second_hand.add_argument(
+    another_run.add_argument(
         "--offline",
         action="append",
         metavar="RUN",

@@ -35,14 +35,14 @@ def test_a_role_that_is_half_on_gpus_is_refused_in_a_sentence():
 
 
 def agree(rank, world, places):
-    return agree_on_backend("student", open_store(), rank, world, places[rank], 30)
+    return agree_on_backend("student", open_launch_store(), rank, world, places[rank], 30)
 
 
-def open_store():
+def open_launch_store():
     from tsal_dist.dist.environment import read_environment
-    from tsal_dist.dist.groups import open_store
+    from tsal_dist.dist.groups import open_launch_store
 
-    return PrefixStore("role/student/0", open_store(read_environment(), 30))
+    return PrefixStore("role/student/0", open_launch_store(read_environment(), 30))
 
 
 @pytest.mark.ranks

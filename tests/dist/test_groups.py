@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 def join(spec):
     from tsal_dist.dist.environment import read_environment
-    from tsal_dist.dist.groups import in_turn, join_role, open_store
+    from tsal_dist.dist.groups import in_turn, join_role, open_launch_store
     from tsal_dist.dist.topology import assign_roles
 
     env = read_environment()
-    store = open_store(env, 30)
+    store = open_launch_store(env, 30)
     with in_turn(env, store, 30):
         pass
     return join_role(env, assign_roles(env.world, env.local_world, spec)[env.rank], store, 30, use_gpu=False)
@@ -50,11 +50,11 @@ def join_alone(rank, world):
     import torch.distributed as dist
 
     from tsal_dist.dist.environment import Environment
-    from tsal_dist.dist.groups import join_role, leave_role, open_store
+    from tsal_dist.dist.groups import join_role, leave_role, open_launch_store
     from tsal_dist.dist.topology import Seat
 
     alone = Environment()
-    group = join_role(alone, Seat("student", 0, 1), open_store(alone, 10), timeout_s=10, use_gpu=False)
+    group = join_role(alone, Seat("student", 0, 1), open_launch_store(alone, 10), timeout_s=10, use_gpu=False)
     dist.barrier()
     leave_role()
     leave_role()  # leaving twice is harmless

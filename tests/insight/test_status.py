@@ -49,7 +49,7 @@ def age(run, role, seconds):
 
 
 def states(status):
-    return {pulse.beat.role: pulse.state for pulse in status.pulses}
+    return {rank.beat.role: rank.state for rank in status.ranks}
 
 
 def test_what_moves_between_two_looks_is_alive(tmp_path):
@@ -218,7 +218,7 @@ def test_falling_peaks_are_an_alarm_before_training_stops(tmp_path):
     assert "fell from 0.400 to 0.220" in alarm
 
 
-def test_the_diet_is_read_from_the_plan_log(tmp_path):
+def test_what_the_student_got_of_labels_is_read_from_the_plan_log(tmp_path):
     run = write_run(tmp_path)
     log = PlanLog(run.metrics("plan"))
 

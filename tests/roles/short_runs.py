@@ -26,7 +26,7 @@ OVERRIDES = (
     "runtime.log.every=1",
     "runtime.log.evaluate_every=8",
 )
-"""A teacher that labels from step 2 on, and every duty at least once."""
+"""A teacher that labels from step 2 on, and all of the upkeep at least once."""
 
 
 WARMING_UP = ("tsal", "mean_teacher")

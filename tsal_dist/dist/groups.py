@@ -119,7 +119,7 @@ def leave_role() -> None:
         dist.destroy_process_group()
 
 
-def open_store(environment: Environment, timeout_s: float) -> Store:
+def open_launch_store(environment: Environment, timeout_s: float) -> Store:
     """The key-value store that all processes of a launch share. Open it once: without torchrun it is served from here."""
     if not environment.launched:
         return dist.HashStore()  # type: ignore[attr-defined]

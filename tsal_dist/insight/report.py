@@ -40,15 +40,13 @@ class ToldRun:
 
 def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     """The page about these runs; the first one is told in full. Every model of all of them is measured."""
-    stories = [_open(folder, names) for folder, names in zip(folders, _names(folders), strict=True)]
-    first = stories[0]
+    told_runs = [_open(folder, names) for folder, names in zip(folders, _names(folders), strict=True)]
+    first = told_runs[0]
     where = list(urls) or list(first.run.config.data.validation)
     shards = (
         open_shards(where, first.run.config.data.cache_dir, first.run.config.data.cache_gb) if where else None
     )
-    models = (
-        [model for story in stories for model in measure(story.name, story.run, shards)] if shards else []
-    )
+    models = [model for told in told_runs for model in measure(told.name, told.run, shards)] if shards else []
     sections = []
     if models:
         sections.append(page.Section("accuracy", "Accuracy", tell_accuracy(models, where)))
@@ -59,8 +57,8 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     sections.append(
         page.Section("training", "Training", draw_curves(first.run.config, first.student, first.teachers))
     )
-    if len(stories) > 1:
-        sections.append(page.Section("runs", "The runs compared", _compare(stories)))
+    if len(told_runs) > 1:
+        sections.append(page.Section("runs", "The runs compared", _compare(told_runs)))
     if first.provenance:
         sections.append(
             page.Section(
@@ -68,9 +66,9 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
             )
         )
     sections.append(page.Section("configuration", "Configuration", _configuration(first)))
-    sections.append(page.Section("limits", "What was not measured", page.bullets(_limits(stories, models))))
+    sections.append(page.Section("limits", "What was not measured", page.bullets(_limits(told_runs, models))))
     config = first.run.config
-    others = f" Compared with {', '.join(story.name for story in stories[1:])}." if len(stories) > 1 else ""
+    others = f" Compared with {', '.join(told.name for told in told_runs[1:])}." if len(told_runs) > 1 else ""
     begun = f" Begun from {first.run.origin}." if first.run.origin else ""
     lead = f"{config.method.name}, {config.model.detector} detector at {config.model.crop_px} px, {config.train.steps} steps.{begun}{others}"
     version = json.loads(first.run.dir.run_json.read_text())["version"]
@@ -105,42 +103,42 @@ def _open(folder: Path, name: str) -> ToldRun:
     )
 
 
-def _top(story: ToldRun, models: Sequence[Model]) -> str:
+def _top(told: ToldRun, models: Sequence[Model]) -> str:
     """Alarms, a sentence for a newcomer, then the numbers that people ask for first."""
-    alarms = "".join(page.paragraph(text, "alarm") for text in story.status.alarms)
-    own = [model for model in models if model.run == story.name]
+    alarms = "".join(page.paragraph(text, "alarm") for text in told.status.alarms)
+    own = [model for model in models if model.run == told.name]
     opening = page.paragraph(open_with(own), "opening") if own else ""
-    facts = best_tiles(own, story.student) if own else []
-    snapshot = story.status.snapshot
+    facts = best_tiles(own, told.student) if own else []
+    snapshot = told.status.snapshot
     pace = f"steps, at {snapshot.steps_per_s:.3g} a second" if snapshot.steps_per_s else "steps"
     facts.append((f"{snapshot.step} / {snapshot.total_steps}", pace))
-    times = [line["time"] for line in story.student]
+    times = [line["time"] for line in told.student]
     if times:
         facts.append((_duration(times[-1] - times[0]), "from first to last line"))
-    if story.provenance:
-        facts.append((f"{story.provenance.trained_rows:,}", "pseudo-labelled frames trained on"))
-    return alarms + opening + page.tiles(facts) + page.paragraph(story.status.verdict, "lead")
+    if told.provenance:
+        facts.append((f"{told.provenance.trained_rows:,}", "pseudo-labelled frames trained on"))
+    return alarms + opening + page.tiles(facts) + page.paragraph(told.status.verdict, "lead")
 
 
-def _next(story: ToldRun) -> str:
+def _next(told: ToldRun) -> str:
     """Unlabelled frames of the run; "" where its shards or its weights are gone."""
-    config = story.run.config
+    config = told.run.config
     shards = _open_if_there(config, config.data.unlabelled or config.data.labelled)
-    if shards is None or not Checkpoints(story.run.dir.checkpoints("student"), None, keep=1).committed():
+    if shards is None or not Checkpoints(told.run.dir.checkpoints("student"), None, keep=1).committed():
         return ""
-    return tell_next(story.run, shards)
+    return tell_next(told.run, shards)
 
 
-def _compare(stories: Sequence[ToldRun]) -> str:
+def _compare(told_runs: Sequence[ToldRun]) -> str:
     """Validation over steps, and what was set differently."""
     series = []
-    for color, story in enumerate(stories):
-        lines = [line for line in story.student if line.get("validation/nme") is not None]
+    for color, told in enumerate(told_runs):
+        lines = [line for line in told.student if line.get("validation/nme") is not None]
         if lines:
             steps_N = np.array([float(line["step"]) for line in lines])
             series.append(
                 Series(
-                    story.name, steps_N, np.array([100 * line["validation/nme"] for line in lines]), color % 6
+                    told.name, steps_N, np.array([100 * line["validation/nme"] for line in lines]), color % 6
                 )
             )
     figures = (
@@ -148,19 +146,19 @@ def _compare(stories: Sequence[ToldRun]) -> str:
         if series
         else []
     )
-    flat = [flatten(story.run.config.model_dump(mode="json")) for story in stories]
+    flat = [flatten(told.run.config.model_dump(mode="json")) for told in told_runs]
     rows = [
         [key, *(_word(one.get(key)) for one in flat)]
         for key in flat[0]
         if len({_word(one.get(key)) for one in flat}) > 1 and not key.startswith("run.")
     ]
     return page.charts(figures) + page.table(
-        ["differs", *(story.name for story in stories)], rows, words=True
+        ["differs", *(told.name for told in told_runs)], rows, words=True
     )
 
 
-def _configuration(story: ToldRun) -> str:
-    now = story.run.config.model_dump(mode="json")
+def _configuration(told: ToldRun) -> str:
+    now = told.run.config.model_dump(mode="json")
     usual = flatten(RunConfig().model_dump(mode="json"))
     rows = [
         [key, _word(value), _word(usual.get(key))]
@@ -174,9 +172,9 @@ def _configuration(story: ToldRun) -> str:
     )
 
 
-def _limits(stories: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
+def _limits(told_runs: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
     """What a reader must not take from this page."""
-    first = stories[0]
+    first = told_runs[0]
     found = []
     if not models:
         found.append(
@@ -202,7 +200,7 @@ def _limits(stories: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
             )
     if not any("memory/gpu_peak_gb" in line for line in first.student):
         found.append("GPU speed and memory: this run used none.")
-    if any(story.status.going for story in stories):
+    if any(told.status.going for told in told_runs):
         found.append("The end: at least one run was still going when this page was made.")
     found.append("Time per step is that of the machine at that time, with whatever else it was doing.")
     return found

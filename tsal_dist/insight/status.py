@@ -31,7 +31,7 @@ RECENT_PLANS = 50
 
 
 @dataclass(frozen=True)
-class Pulse:
+class RankState:
     """One rank. `quiet`: its heartbeat stands still, though not yet for longer than the deadline allows."""
 
     beat: Beat
@@ -74,7 +74,7 @@ class Status:
     """The answer, for a person (`rows`) and for programs (`to_json`)."""
 
     snapshot: Snapshot
-    pulses: tuple[Pulse, ...]
+    ranks: tuple[RankState, ...]
     queue: Queue | None
     usage: LabelSupply
     free_gb: float
@@ -84,19 +84,19 @@ class Status:
     @property
     def over(self) -> bool:
         """Whether every rank has said goodbye or left a note."""
-        return all(pulse.state in ("finished", "stopped") for pulse in self.pulses) and bool(self.pulses)
+        return all(rank.state in ("finished", "stopped") for rank in self.ranks) and bool(self.ranks)
 
     @property
     def going(self) -> bool:
         """Whether somebody may still be at work."""
-        return any(pulse.state in ("alive", "quiet") for pulse in self.pulses)
+        return any(rank.state in ("alive", "quiet") for rank in self.ranks)
 
     def alarm_rows(self) -> list[Row]:
         return [Row("ALARM", text, "bold red") for text in self.alarms]
 
     def rows(self) -> list[Row]:
         """What the panel cannot know: who lives, the queue's files, the verdict."""
-        found = [Row("ranks", "; ".join(pulse.text() for pulse in self.pulses) or "nobody has come yet")]
+        found = [Row("ranks", "; ".join(rank.text() for rank in self.ranks) or "nobody has come yet")]
         if self.queue:
             rows = sum(one.rows for one in self.queue.producers)
             found.append(
@@ -120,7 +120,7 @@ class Status:
             "steps_per_s": snapshot.steps_per_s,
             "left_s": snapshot.left_s(snapshot.step),
             "ranks": [
-                {**asdict(one.beat), "state": one.state, "silent_s": one.silent_s} for one in self.pulses
+                {**asdict(one.beat), "state": one.state, "silent_s": one.silent_s} for one in self.ranks
             ],
             "student": dict(snapshot.student.numbers),
             **{crew: dict(state.numbers) for crew, state in snapshot.teachers.items()},
@@ -153,7 +153,7 @@ class Watcher:
     def look_twice(self) -> Status:
         """A look that can tell the living from the dead; at once where everybody has left."""
         status = self.look()
-        if status.over or not status.pulses:
+        if status.over or not status.ranks:
             return status
         self._sleep(LOOK_S)
         return self.look()
@@ -161,23 +161,23 @@ class Watcher:
     def look(self) -> Status:
         """One look. A first one cannot know who is alive."""
         snapshot = read_snapshot(self._run_dir)
-        pulses = tuple(
+        ranks = tuple(
             self._judge(beat, snapshot) for state in snapshot.roles.values() for beat in state.beats
         )
-        queue, usage = read_queue(self._run_dir), read_diet(self._run_dir)
+        queue, usage = read_queue(self._run_dir), read_label_supply(self._run_dir)
         free = shutil.disk_usage(self._run_dir.root)
         alarms = find_alarms(
             snapshot,
-            silent=[pulse.text() for pulse in pulses if pulse.state == "silent"],
+            silent=[rank.text() for rank in ranks if rank.state == "silent"],
             quarantined=queue.quarantined_segments if queue else 0,
             first_peak=first_value(self._run_dir.metrics("student"), "unlabelled/peak_mean"),
             free_gb=free.free / 1e9,
             free_share=free.free / free.total,
         )
-        verdict = _ended(snapshot, pulses) or give_verdict(snapshot, usage)
-        return Status(snapshot, pulses, queue, usage, free.free / 1e9, tuple(alarms), verdict)
+        verdict = _ended(snapshot, ranks) or give_verdict(snapshot, usage)
+        return Status(snapshot, ranks, queue, usage, free.free / 1e9, tuple(alarms), verdict)
 
-    def _judge(self, beat: Beat, snapshot: Snapshot) -> Pulse:
+    def _judge(self, beat: Beat, snapshot: Snapshot) -> RankState:
         now, key = self._clock(), (beat.role, beat.rank)
         before = self._seen.get(key)
         moved = before is not None and before[0] != beat
@@ -185,21 +185,21 @@ class Watcher:
             self._seen[key] = beat, now, moved
         _, since, lives = self._seen[key]
         if beat.phase == DONE:
-            return Pulse(beat, "finished", 0.0)
+            return RankState(beat, "finished", 0.0)
         limit_s = float(snapshot.config["runtime"]["deadlines"]["silent_s"])
         if lives and now - since < min(limit_s, max(limit_s / 4, 2 * LOOK_S)):
-            return Pulse(beat, "alive", now - since)
+            return RankState(beat, "alive", now - since)
         state = snapshot.teachers.get(beat.role, snapshot.student)
         if state.ending:
-            return Pulse(beat, "stopped", 0.0)
+            return RankState(beat, "stopped", 0.0)
         file = self._run_dir.beat(beat.role, beat.rank)
         silent_s = now - since if lives else max(now - since, time.time() - file.stat().st_mtime)
-        return Pulse(beat, "silent" if silent_s > limit_s else "quiet", silent_s)
+        return RankState(beat, "silent" if silent_s > limit_s else "quiet", silent_s)
 
 
-def _ended(snapshot: Snapshot, pulses: tuple[Pulse, ...]) -> str:
+def _ended(snapshot: Snapshot, ranks: tuple[RankState, ...]) -> str:
     """What to say of a run that nobody works on and that is not done; empty for any other."""
-    student = [pulse.state for pulse in pulses if pulse.beat.role not in snapshot.teachers]
+    student = [rank.state for rank in ranks if rank.beat.role not in snapshot.teachers]
     if not student or not set(student) <= {"silent", "stopped"}:
         return ""
     saved = snapshot.student.checkpoint_step
@@ -229,7 +229,7 @@ def read_queue(run_dir: RunDir) -> Queue | None:
     )
 
 
-def read_diet(run_dir: RunDir) -> LabelSupply:
+def read_label_supply(run_dir: RunDir) -> LabelSupply:
     """What the student got of the pseudo-labels it wanted in its last steps, from the plan log."""
     texts = read_metrics(run_dir.metrics("plan"), TAIL_BYTES)
     plans = []

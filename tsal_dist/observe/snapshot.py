@@ -111,7 +111,7 @@ class Snapshot:
 
     @property
     def steps_per_s(self) -> float | None:
-        """Of the last lines, all duties counted in."""
+        """Of the last lines, upkeep counted in."""
         rates = [line.get("speed/steps_per_s") for line in self.student.lines]
         found = [rate for rate in rates if rate][-RECENT_LINES:]
         return statistics.harmonic_mean(found) if found else None

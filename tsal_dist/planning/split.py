@@ -34,7 +34,7 @@ class Costs:
     """Seconds of one process for one clip, in a role of several that meet at every step."""
 
     student_s: float
-    """Learning from it, labelled frames and all duties included."""
+    """Learning from it, labelled frames and all upkeep included."""
     teacher_s: float
     """Labelling it, with all views, and absorbing the student."""
     lone: "Costs | None" = None

@@ -18,7 +18,7 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import MonotonicClock
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.environment import Environment
-from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers, open_store
+from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers, open_launch_store
 from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
@@ -93,7 +93,7 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
         if config.runtime.lockstep:
             check_seats(len(seats) - teachers, teachers)
     limits = config.runtime.deadlines
-    store = open_store(environment, limits.group_s)
+    store = open_launch_store(environment, limits.group_s)
     with in_turn(environment, store, limits.group_s):
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"

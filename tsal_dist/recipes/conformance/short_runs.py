@@ -49,7 +49,7 @@ SETTINGS = (
     f"runtime.log.evaluate_every={STEPS}",
     "runtime.deadlines.silent_s=15",
 )
-"""A teacher that labels from the end of burn-in on, and every duty at least once."""
+"""A teacher that labels from the end of burn-in on, and all of the upkeep at least once."""
 SCHOOL = (
     "method.name=supervised",
     "train.steps=200",
