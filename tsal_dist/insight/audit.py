@@ -13,7 +13,7 @@ from typing import Any
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import CheckpointError
-from tsal_dist.exchange.overlay import Overlay
+from tsal_dist.exchange.copy_on_write import CopyOnWriteStore
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.staleness import Staleness
@@ -68,7 +68,7 @@ def audit_run(run_dir: RunDir) -> Audit:
     audit = Audit(steps=len(plans), bound_steps=staleness.bound_steps)
     first_uses = _check_plans(plans, config, staleness, audit)
     _check_counts(
-        inspect_topic(Overlay(PosixStore(run_dir.queue("labels")))),
+        inspect_topic(CopyOnWriteStore(PosixStore(run_dir.queue("labels")))),
         state,
         config,
         staleness,

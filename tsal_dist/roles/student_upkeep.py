@@ -17,8 +17,8 @@ from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import TrainingError
 from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
 from tsal_dist.inference.kept_frames import KeptFrames
+from tsal_dist.observe.display import Display
 from tsal_dist.observe.memory import read_memory
-from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
 from tsal_dist.pseudo.collect import try_to_collect
 from tsal_dist.roles.student import Student
@@ -46,7 +46,7 @@ class StudentUpkeep:
     """It goes on from this step at most, and from -1 at the beginning; None where any will do."""
     wait_for_disk: bool = False
     """Whether a published version must be on disk before the next step: in inline, the teacher reads it at once."""
-    progress: Progress | None = None
+    display: Display | None = None
     """What a person watches; rank 0's alone."""
     begin: Callable[[Student], bool] = lambda student: False
     """Called before the first step of a run; whether it has given the student something that may not be there again."""
@@ -75,8 +75,8 @@ class StudentUpkeep:
             validated = self.validate(self.validation)
         if step % runtime.checkpoint.every == 0 or self.student.done:
             self.checkpoint(validated)
-        if self.progress:
-            self.progress.update(step)
+        if self.display:
+            self.display.update(step)
 
     def publish(self) -> None:
         """Offer this step's weights to the teacher. Collective."""

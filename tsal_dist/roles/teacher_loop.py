@@ -19,8 +19,8 @@ from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.inference.evaluation import sum_over_ranks
 from tsal_dist.inference.kept_frames import KeptFrames
+from tsal_dist.observe.display import Display
 from tsal_dist.observe.memory import read_memory
-from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink
 from tsal_dist.roles.feedback import Note
 from tsal_dist.roles.peers import STUDENT_PEER, SignOfLife
@@ -49,7 +49,7 @@ class TeacherLinks:
     handshake: Handshake | None
     end: RunEnd | None
     sink: Sink | None
-    progress: Progress | None = None
+    display: Display | None = None
     """What a person watches, where the student does not share this terminal."""
     superseded: int = 0
     """Versions that were gone before they could be absorbed."""
@@ -114,8 +114,8 @@ class TeacherLinks:
 
     def tick(self, phase: str) -> None:
         """A sign of life, for the student and for whoever watches; answer a student that came back."""
-        if self.progress:
-            self.progress.update()
+        if self.display:
+            self.display.update()
         self.life.show(phase, self.teacher.version, self._answer)
 
     def write_down(self) -> None:

@@ -32,8 +32,8 @@ from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, begin_tenure
 from tsal_dist.inference.evaluation import build_evaluator
 from tsal_dist.models.detectors import stride_of
+from tsal_dist.observe.display import Display
 from tsal_dist.observe.log import start_logging
-from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.sinks import Sink, open_sinks
 from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
@@ -266,7 +266,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         gate_frames=context.gate_frames,
         newest_step=_newest_step(context),
         wait_for_disk=config.takes_turns,
-        progress=leaving.enter_context(Progress(run.dir)) if context.leads else None,
+        display=leaving.enter_context(Display(run.dir)) if context.leads else None,
         begin=partial(begin_at, run.origin),
         sign_of_life=partial(_show_life, peers, student),
     )
@@ -316,7 +316,7 @@ def _teacher_links(
         handshake=handshake,
         end=end,
         sink=sink,
-        progress=leaving.enter_context(Progress(run.dir)) if alone and context.leads else None,
+        display=leaving.enter_context(Display(run.dir)) if alone and context.leads else None,
     )
 
 

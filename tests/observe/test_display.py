@@ -8,8 +8,8 @@ from rich.console import Console
 
 from tests.observe.runs import beat, write_run
 from tsal_dist.errors import ConfigError
+from tsal_dist.observe.display import Display
 from tsal_dist.observe.panel import draw, format_line
-from tsal_dist.observe.progress import Progress
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.run_dir import RunDir
 
@@ -70,9 +70,9 @@ def test_a_beat_that_is_ahead_of_the_metrics_counts(tmp_path):
 def test_a_log_gets_a_line_now_and_then_and_the_last_one(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     run, clock = write_run(tmp_path), Clock()
-    with Progress(run, every_s=30, console=Console(file=io.StringIO()), clock=clock) as progress:
+    with Display(run, every_s=30, console=Console(file=io.StringIO()), clock=clock) as display:
         for step in range(1, 101):
-            progress.update(step)
+            display.update(step)
             clock.now += 1
     assert [text.split()[1] for text in caplog.messages] == ["31/100", "61/100", "91/100", "100/100"]
 
@@ -80,9 +80,9 @@ def test_a_log_gets_a_line_now_and_then_and_the_last_one(tmp_path, caplog):
 def test_a_terminal_gets_the_block_in_place(tmp_path):
     run, clock, out = write_run(tmp_path), Clock(), io.StringIO()
     console = Console(file=out, force_terminal=True, width=100)
-    with Progress(run, console=console, clock=clock) as progress:
+    with Display(run, console=console, clock=clock) as display:
         for step in range(1, 51):
-            progress.update(step)
+            display.update(step)
             clock.now += 0.25
     assert "49/100" in out.getvalue()
     assert 24 < out.getvalue().count(" left") < 30

@@ -4,7 +4,7 @@ from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.store import Bytes, NameAbsent, NameTaken, Store
 
 
-class Overlay:
+class CopyOnWriteStore:
     """`beneath` as it would be if its reader wrote to it. One process's: nobody else sees any of it."""
 
     def __init__(self, beneath: Store) -> None:

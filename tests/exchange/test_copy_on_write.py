@@ -1,9 +1,9 @@
-"""An overlay behaves like the store that it lies over, which stays as it is."""
+"""A copy on write behaves like the store that it lies over, which stays as it is."""
 
 import pytest
 
+from tsal_dist.exchange.copy_on_write import CopyOnWriteStore
 from tsal_dist.exchange.memory import MemoryStore
-from tsal_dist.exchange.overlay import Overlay
 from tsal_dist.exchange.store import NameAbsent, NameTaken
 
 
@@ -19,7 +19,7 @@ def test_the_same_operations_have_the_same_results_and_leave_no_trace(beneath):
     plain = MemoryStore()
     plain.files = dict(beneath.files)
     before = dict(beneath.files)
-    over = Overlay(beneath)
+    over = CopyOnWriteStore(beneath)
     for store in (plain, over):
         store.put_new("a/three", b"333")
         store.replace("a/one", b"uno")

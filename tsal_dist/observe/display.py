@@ -21,7 +21,7 @@ LIVE_S, LINE_S = 0.5, 30.0
 """How often a terminal and a log are told."""
 
 
-class Progress:
+class Display:
     """Shows how far a run is; `update` may be called at every step and decides itself when to speak."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Progress:
         if self._clock() - self._told >= self._every_s:
             self._tell()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "Display":
         if self._live:
             self._live.start()
             self._tell()
