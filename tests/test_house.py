@@ -175,6 +175,19 @@ def test_no_file_outgrows_the_page():
     assert not long
 
 
+def test_the_linter_looks_at_every_page():
+    """By itself it leaves out every folder of the name `dist`."""
+    seen = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--show-files", "."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    rooms = ("tsal_dist", "launch", "tools", "tests")
+    assert {str(path) for room in rooms for path in (ROOT / room).rglob("*.py")} <= set(seen)
+
+
 def test_every_part_has_a_row():
     assert {part for part, _ in sources()} <= set(LEVEL)
 

@@ -58,7 +58,7 @@ def join_alone(rank, world):
     dist.barrier()
     leave_role()
     leave_role()  # leaving twice is harmless
-    return group.world, group.is_first, group.device.type, dist.is_initialized()
+    return group.rank, group.world, group.device.type, dist.is_initialized()
 
 
 def lose_the_other(rank, world):
@@ -120,7 +120,7 @@ def test_without_torchrun_the_first_process_serves_the_store(tmp_path):
 
 
 def test_a_single_process_needs_no_torchrun():
-    assert run_ranks(join_alone, 1, group=False, env={"RANK": "0"}) == [(1, True, "cpu", False)]
+    assert run_ranks(join_alone, 1, group=False, env={"RANK": "0"}) == [(0, 1, "cpu", False)]
 
 
 @pytest.mark.slow

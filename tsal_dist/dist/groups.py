@@ -38,11 +38,6 @@ class RoleGroup:
     store: Store
     """The role's own prefix of the store; `collectives.meet` uses it."""
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this is rank 0, the only one that touches shared metadata."""
-        return self.rank == 0
-
 
 def join_role(
     environment: Environment, seat: Seat, store: Store, timeout_s: float, use_gpu: bool | None = None

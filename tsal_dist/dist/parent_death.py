@@ -4,7 +4,6 @@ Elsewhere both do nothing, and only process groups are left.
 """
 
 import ctypes
-import os
 import signal
 import sys
 
