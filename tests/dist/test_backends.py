@@ -35,10 +35,10 @@ def test_a_role_that_is_half_on_gpus_is_refused_in_a_sentence():
 
 
 def agree(rank, world, places):
-    return agree_on_backend("student", open_launch_store(), rank, world, places[rank], 30)
+    return agree_on_backend("student", role_store(), rank, world, places[rank], 30)
 
 
-def open_launch_store():
+def role_store():
     from tsal_dist.dist.environment import read_environment
     from tsal_dist.dist.groups import open_launch_store
 
@@ -70,7 +70,7 @@ def test_nccl_is_bound_to_its_device_at_once(monkeypatch):
     monkeypatch.setattr(groups, "present_role", lambda *seat: None)
     place = Environment(rank=1, world=2, local_rank=1, local_world=2)
     group = groups.join_role(place, Seat("teacher", 0, 1), dist.HashStore(), 5)
-    assert asked["backend"] == group.backend == NCCL
+    assert asked["backend"] == NCCL
     assert asked["device_id"] == asked["current"] == group.device == torch.device("cuda", 1)
 
 

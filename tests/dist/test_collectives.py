@@ -10,9 +10,6 @@ pytestmark = pytest.mark.ranks
 
 def share(rank, world):
     import torch
-    import torch.distributed as dist
-
-    from tsal_dist.errors import PeerLost
 
     found = {}
     found["sum"] = collectives.sum_tensors(
@@ -37,11 +34,6 @@ def share(rank, world):
     }
     found["tensors"] = collectives.broadcast_tensors(mixed if rank == 0 else {})
     found["no_tensors"] = collectives.broadcast_tensors({})
-    store = dist.distributed_c10d._get_default_store()
-    collectives.meet(store, rank, world, "all", 20)
-    if rank == 0:
-        with pytest.raises(PeerLost, match=r"0 of 2 waited 0.5 s at 'late' for rank\(s\) 1\."):
-            collectives.meet(store, rank, world, "late", 0.5)
     return found
 
 

@@ -71,7 +71,7 @@ def lose_the_other(rank, world):
     if rank == 1:
         dist.destroy_process_group()
         return ""
-    group = RoleGroup("student", rank, world, torch.device("cpu"), "gloo", None)
+    group = RoleGroup("student", rank, world, torch.device("cpu"))
     try:
         with losing_peers(group):
             dist.all_reduce(torch.zeros(3))
@@ -85,7 +85,7 @@ def fail_by_itself(rank, world):
     from tsal_dist.dist.groups import RoleGroup, losing_peers
 
     try:
-        with losing_peers(RoleGroup("student", rank, world, torch.device("cpu"), "gloo", None)):
+        with losing_peers(RoleGroup("student", rank, world, torch.device("cpu"))):
             torch.zeros(2) @ torch.zeros(3)
     except RuntimeError as error:
         return type(error).__name__

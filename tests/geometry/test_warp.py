@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.warp import carry, forward_backward_error, not_occluded, resample, sample, warp
+from tsal_dist.geometry.warp import forward_backward_error, not_occluded, resample, sample, warp
 
 
 def make_image(height=24, width=37):
@@ -28,13 +28,6 @@ def test_constant_flow_shifts_exactly(x, y):
     inside = valid.expand_as(image)
     torch.testing.assert_close(rebuilt[inside], expected[inside], atol=1e-5, rtol=0)
     assert valid.sum() == 2 * (24 - abs(y)) * (37 - abs(x))
-
-
-def test_points_are_carried_by_the_flow_under_them():
-    flow = torch.zeros(1, 2, 10, 10)
-    flow[:, 0, :, 5:] = 2.0
-    points = torch.tensor([[[1.0, 1.0], [7.0, 3.0], [4.5, 0.0]]])
-    assert carry(points, flow).tolist() == [[[1, 1], [9, 3], [5.5, 0]]]
 
 
 def test_sampling_at_pixels_reads_them():

@@ -74,7 +74,7 @@ def test_every_crew_of_teachers_is_told_of(tmp_path):
     status = look(run, lambda: beat(run, "teacher-night", seq=9, step=49))
     assert list(status.snapshot.teachers) == ["teacher", "teacher-night"]
     assert status.snapshot.of_teachers("speed/parked_share") == pytest.approx((0.2 + 2 * 0.8) / 3)
-    told = {(pulse.beat.role, pulse.beat.rank): pulse.state for pulse in status.pulses}
+    told = {(rank.beat.role, rank.beat.rank): rank.state for rank in status.ranks}
     assert told["teacher-night", 0] == "alive"
     assert told["teacher-night", 1] == "stopped"
     assert told["teacher", 0] == "quiet", "the other crew's note is not its own"

@@ -1,4 +1,4 @@
-"""Small facts that the ranks of one role share: sums, JSON objects, rows, and a barrier that names who is late.
+"""Small facts that the ranks of one role share: sums, JSON objects, rows.
 
 All of them act on the default process group (the role) with CPU tensors, and return at once in a world of
 one. JSON and not pickled objects: what arrives is data, whoever sent it.
@@ -7,15 +7,11 @@ one. JSON and not pickled objects: what arrives is data, whoever sent it.
 import json
 import math
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import Store
-
-from tsal_dist.errors import PeerLost
 
 _INLINE_BYTES = 4096  # a JSON object up to this size crosses in one broadcast, as a step's plan should
 _HEADER_BYTES = 8
@@ -95,7 +91,9 @@ def broadcast_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         dist.broadcast(buffer, 0)
     return {
         name: part.view(dtype).reshape(shape)
-        for (name, _, _), part, dtype, shape in zip(about, torch.split(buffer, sizes), dtypes, shapes, strict=True)
+        for (name, _, _), part, dtype, shape in zip(
+            about, torch.split(buffer, sizes), dtypes, shapes, strict=True
+        )
     }
 
 
@@ -124,25 +122,6 @@ def gather_rows(rows: Tensor) -> Tensor:
     if max(sizes):
         dist.all_gather(parts, padded)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-
-def meet(store: Store, rank: int, world: int, name: str, timeout_s: float) -> None:
-    """Wait until every rank has called `meet` with this name; PeerLost names those that did not.
-
-    A barrier of the process group only says that it timed out. `name` is used once per process group: put a
-    step or a counter in it.
-    """
-    keys = [f"meet/{name}/{other}" for other in range(world)]
-    store.set(keys[rank], "")
-    try:
-        store.wait(keys, timedelta(seconds=timeout_s))
-    except dist.DistStoreError:
-        missing = [str(other) for other, key in enumerate(keys) if not store.check([key])]
-        if missing:  # else the last one came in this very moment
-            raise PeerLost(
-                f"Rank {rank} of {world} waited {timeout_s:g} s at {name!r} for rank(s) {', '.join(missing)}. "
-                f"Look at the end of their logs."
-            ) from None
 
 
 def world_size() -> int:

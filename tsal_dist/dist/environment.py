@@ -38,7 +38,6 @@ class Environment:
     """How often torchrun has restarted the workers."""
     scheduler: str = ""
     """"slurm", "k8s" or "" for none that was recognised."""
-    job_id: str = ""
     malloc_tuned: bool = False
     """True if the launcher has set MALLOC_SETTINGS or chosen values of its own."""
 
@@ -59,10 +58,10 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
         )
     if launched:
         _refuse_lone_restarts(source)
-    scheduler, job_id = _read_scheduler(source)
+    scheduler = _read_scheduler(source)
     malloc_tuned = all(name in source for name in MALLOC_SETTINGS)
     if not launched:
-        return Environment(scheduler=scheduler, job_id=job_id, malloc_tuned=malloc_tuned)
+        return Environment(scheduler=scheduler, malloc_tuned=malloc_tuned)
     return Environment(
         rank=_read_int(source, "RANK", 0),
         world=_read_int(source, "WORLD_SIZE", 1),
@@ -73,7 +72,6 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
         agent_store=source.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         restart_count=_read_int(source, "TORCHELASTIC_RESTART_COUNT", 0),
         scheduler=scheduler,
-        job_id=job_id,
         malloc_tuned=malloc_tuned,
     )
 
@@ -127,12 +125,10 @@ def _refuse_lone_restarts(source: Mapping[str, str]) -> None:
         )
 
 
-def _read_scheduler(source: Mapping[str, str]) -> tuple[str, str]:
+def _read_scheduler(source: Mapping[str, str]) -> str:
     if "SLURM_JOB_ID" in source:
-        return "slurm", source["SLURM_JOB_ID"]
-    if "KUBERNETES_SERVICE_HOST" in source:
-        return "k8s", source.get("HOSTNAME", "")
-    return "", ""
+        return "slurm"
+    return "k8s" if "KUBERNETES_SERVICE_HOST" in source else ""
 
 
 def _read_int(source: Mapping[str, str], name: str, default: int) -> int:

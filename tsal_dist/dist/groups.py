@@ -34,9 +34,6 @@ class RoleGroup:
     rank: int
     world: int
     device: torch.device
-    backend: str
-    store: Store
-    """The role's own prefix of the store; `collectives.meet` uses it."""
 
 
 def join_role(
@@ -67,7 +64,7 @@ def join_role(
         device_id=device if backend == NCCL else None,
     )
     logger.info("joined as %s %d of %d on %s with %s", seat.name, seat.rank, seat.world, device, backend)
-    return RoleGroup(seat.name, seat.rank, seat.world, device, backend, own)
+    return RoleGroup(seat.name, seat.rank, seat.world, device)
 
 
 @contextmanager

@@ -78,11 +78,6 @@ def magnification(matrix_23: Matrix) -> float:
     return math.sqrt(abs(determinant(matrix_23)))
 
 
-def mirrors(matrix_23: Matrix) -> bool:
-    """Whether left and right are exchanged, so that landmarks must be renamed."""
-    return determinant(matrix_23) < 0
-
-
 def crop(
     box: ArrayLike,
     size_px: int,

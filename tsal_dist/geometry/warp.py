@@ -1,4 +1,4 @@
-"""Follow an optical flow: rebuild a frame from its neighbour, carry points, find where the flow can be trusted.
+"""Follow an optical flow: rebuild a frame from its neighbour, look it up at points, find where the flow can be trusted.
 
 flow_N2HW from a to b holds at pixel p of a the step (x, y) in pixels to the same thing in b.
 """
@@ -15,11 +15,6 @@ def sample(map_NCHW: Tensor, points_NK2: Tensor) -> Tensor:
     grid_N1K2 = _to_grid(points_NK2, map_NCHW).unsqueeze(1)
     values_NC1K = F.grid_sample(map_NCHW.float(), grid_N1K2, padding_mode="border", align_corners=True)
     return values_NC1K.squeeze(2).transpose(1, 2)
-
-
-def carry(points_NK2: Tensor, flow_N2HW: Tensor) -> Tensor:
-    """Where the points of a are in b, by the flow a to b."""
-    return points_NK2 + sample(flow_N2HW, points_NK2)
 
 
 def warp(image_NCHW: Tensor, flow_N2HW: Tensor) -> tuple[Tensor, Tensor]:
