@@ -1,4 +1,4 @@
-"""A training process that is slower than its machine: stands in for `python -m tsal_dist.train` in bench_async.
+"""A training process that is slower than its machine: stands in for `python -m tsal_dist.train` in tools.bench.asynchrony.
 
     torchrun --nproc-per-node 2 -m tools.bench.slow_rank --cv .3 --slow 2 -- --config configs/demo.toml
 
