@@ -105,6 +105,19 @@ def test_how_long_either_role_takes_changes_nothing():
     assert slow.lessons == undisturbed("lockstep", "gated")
 
 
+@pytest.mark.parametrize("kind", ["plain", "long cycles"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_that_becomes_longer_goes_on_as_if_it_always_had_been(mode, kind):
+    """Also from a last step at which nothing else is due."""
+    world = world_of(mode, kind, "train.steps=17")
+    assert start(world) == ExitCode.DONE
+    assert world.student_step() == 17
+    world.config = world_of(mode, kind).config
+    assert start(world) == ExitCode.DONE
+    assert world.lessons == undisturbed(mode, kind)
+    world.assert_whole()
+
+
 # Stops and kills in every phase.
 
 PHASES = {

@@ -63,8 +63,8 @@ def teaches_before(config: RunConfig, step: int) -> bool:
 
 
 def saves_after(config: RunConfig, step: int) -> bool:
-    """Whether the teacher saves once the student has come to this step."""
-    return step % config.runtime.checkpoint.every == 0
+    """Whether the teacher saves once the student has come to this step: where the student does."""
+    return step % config.runtime.checkpoint.every == 0 or step == config.train.steps
 
 
 def take_turn(links: TeacherLinks, step: int) -> None:
