@@ -21,7 +21,7 @@ LAYERS = [
     {"adapt", "distill"},
     {"train", "evaluate", "predict", "__main__"},
     {"door"},
-    {"cli"},
+    {"cli", "second_run"},
     {"insight", "label"},
     {"runs"},
     {"planning"},
