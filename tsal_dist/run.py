@@ -83,10 +83,16 @@ def from_nothing() -> Origin | None:
     return None
 
 
-def open_run(config: RunConfig, mode: Mode, find_origin: Callable[[], Origin | None] = from_nothing) -> Run:
+def open_run(
+    config: RunConfig,
+    mode: Mode,
+    find_origin: Callable[[], Origin | None] = from_nothing,
+    leave_if_asked: Callable[[], None] = lambda: None,
+) -> Run:
     """Make or take up the run directory. Safe for several processes at once: the first one writes run.json.
 
-    `find_origin` is asked before anything is made or deleted, unless there is a run to go on with.
+    `find_origin` is asked before anything is made or deleted, unless there is a run to go on with. `leave_if_asked` is
+    called while a run that is to be removed is watched, and raises where nothing shall be removed.
     """
     folder = run_folder(config)
     run_dir = RunDir(folder)
@@ -94,7 +100,7 @@ def open_run(config: RunConfig, mode: Mode, find_origin: Callable[[], Origin | N
     goes_on = mode == "resume" and run_dir.run_json.exists()
     origin = None if goes_on else find_origin()
     if mode == "clean" and folder.exists():
-        _clean(run_dir, config)
+        _clean(run_dir, config, leave_if_asked)
     existed = run_dir.run_json.exists()
     if existed and mode == "new":
         raise ConfigError(
@@ -150,7 +156,7 @@ def _brief(fingerprint: Any) -> str:
     return str(fingerprint)[:12] if fingerprint else "none"
 
 
-def _clean(run_dir: RunDir, config: RunConfig) -> None:
+def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None]) -> None:
     if run_dir.root.is_symlink():
         raise ConfigError(
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
@@ -160,7 +166,7 @@ def _clean(run_dir: RunDir, config: RunConfig) -> None:
             f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
             f"Empty it yourself or choose another place (run.dir=...)."
         )
-    living = _living(run_dir, max(WATCHED_S, 3 * config.runtime.deadlines.beat_s))
+    living = _living(run_dir, max(WATCHED_S, 3 * config.runtime.deadlines.beat_s), leave_if_asked)
     if living:
         raise ConfigError(
             f"--clean: {living} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
@@ -173,12 +179,13 @@ def _clean(run_dir: RunDir, config: RunConfig) -> None:
         shutil.rmtree(run_dir.root)
 
 
-def _living(run_dir: RunDir, watched_s: float) -> str:
+def _living(run_dir: RunDir, watched_s: float, leave_if_asked: Callable[[], None]) -> str:
     """A process of this run whose heartbeat changes while it is looked at; "" where none does."""
     first = _beats(run_dir)
     deadline = time.monotonic() + watched_s
     while first and time.monotonic() < deadline:
         time.sleep(LOOK_S)
+        leave_if_asked()
         for name, beat in _beats(run_dir).items():
             if beat != first.get(name):
                 return name

@@ -12,7 +12,8 @@ import pytest
 from tsal_dist import run as run_module
 from tsal_dist import run_dir as run_dir_module
 from tsal_dist.config import load_config
-from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
+from tsal_dist.dist.shutdown import StopFlag
+from tsal_dist.errors import AskedToLeave, ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.run import Origin, differences, load_run, open_run
@@ -159,6 +160,16 @@ def test_a_run_that_somebody_works_on_is_not_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "WATCHED_S", 0.3)
     quick = config(folder, "runtime.deadlines.beat_s=0.1")
     assert open_run(quick, "clean").id != first.id, "what has been killed may be removed"
+
+
+def test_who_is_asked_to_leave_while_it_watches_removes_nothing(tmp_path):
+    folder, stop = tmp_path / "run", StopFlag()
+    first = open_run(config(folder), "new")
+    Heart(PosixStore(folder), "student", 0, 1).beat("train", 3)
+    threading.Timer(0.3, stop.request, ["SIGINT"]).start()
+    with pytest.raises(AskedToLeave, match="SIGINT before training"):
+        open_run(config(folder), "clean", leave_if_asked=stop.leave_if_asked)
+    assert load_run(folder).id == first.id
 
 
 def test_a_run_that_said_goodbye_is_removed_at_once(tmp_path):
