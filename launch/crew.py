@@ -21,7 +21,15 @@ from pathlib import Path
 from types import FrameType
 
 from launch import exit_status, processes
-from launch.process_plan import TRAIN, Crew, Meeting, crew_settings, plan_crews, torchrun_command
+from launch.process_plan import (
+    TRAIN,
+    Crew,
+    Meeting,
+    alone_settings,
+    crew_settings,
+    plan_crews,
+    torchrun_command,
+)
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
@@ -113,7 +121,8 @@ def run_crew(config: RunConfig, crew: Crew, command: Sequence[str], interface: s
     exit_status.clear_notes(run_dir, crew.plays)
     settings = crew_settings(config, crew, visible_gpus(), interface)
     # One thread per process is torchrun's own default, set here to spare its warning.
-    environment = child_environment(settings, {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"})
+    defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment = child_environment(settings, defaults | alone_settings(crew))
 
     adopt_orphans()
     limits, relay = config.runtime.deadlines, Relay()
