@@ -20,7 +20,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError, StaleRun
 from tsal_dist.json_object import flatten, read_object
-from tsal_dist.run_dir import RunDir, plainly, write_new, write_whole
+from tsal_dist.run_dir import RunDir, claim_of, list_names, plainly, write_new, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ MAY_CHANGE = (
     "runtime.queue.collect",
     "runtime.queue.keep_gb",
 )
+CLAIMED_S = 5.0
+"""How long a name may be claimed before it is given."""
 WATCHED_S, LOOK_S = 5.0, 0.2
 """How long at least, and how often, heartbeats are looked at before a run is removed."""
 
@@ -97,7 +99,8 @@ def open_run(
     folder = run_folder(config)
     run_dir = RunDir(folder)
     _refuse_no_folder(folder)
-    goes_on = mode == "resume" and run_dir.run_json.exists()
+    with plainly("read", run_dir.run_json):
+        goes_on = run_dir.run_json.exists() and mode == "resume"
     origin = None if goes_on else find_origin()
     if mode == "clean" and folder.exists():
         _clean(run_dir, config, leave_if_asked)
@@ -132,7 +135,7 @@ def pin_shards(run_dir: RunDir, fingerprints: Mapping[str, str]) -> None:
     them, or they were packed anew between a stop and a resume: every point would lie on the pixels of another frame.
     """
     text = json.dumps(dict(fingerprints), indent=1).encode()
-    if write_new(run_dir.data_json, text):
+    if _write_first(run_dir.data_json, text):
         return
     with plainly("read", run_dir.data_json):
         said = run_dir.data_json.read_bytes()
@@ -161,7 +164,9 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
         raise ConfigError(
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
         )
-    if not run_dir.run_json.exists() and any(run_dir.root.iterdir()):
+    with plainly("read", run_dir.run_json):
+        is_a_run = run_dir.run_json.exists()
+    if not is_a_run and list_names(run_dir.root):
         raise ConfigError(
             f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
             f"Empty it yourself or choose another place (run.dir=...)."
@@ -220,7 +225,7 @@ def _refuse_no_folder(folder: Path) -> None:
 
 def _refuse_foreign_folder(folder: Path) -> None:
     # Launchers write logs before the first process starts, and another process may be about to write run.json.
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    names = sorted(list_names(folder))
     foreign = [
         name
         for name in names
@@ -239,21 +244,40 @@ def _write_once(run_dir: RunDir, config: RunConfig, origin: Origin | None) -> No
     if origin:
         page["origin"] = asdict(origin)
     page["config"] = config.model_dump(mode="json")
-    if not write_new(run_dir.run_json, json.dumps(page, indent=1).encode()):
+    if not _write_first(run_dir.run_json, json.dumps(page, indent=1).encode()):
         logger.info("another process has written %s first", run_dir.run_json)
 
 
+def _write_first(path: Path, data: bytes) -> bool:
+    """As `write_new`; where somebody else was first, `path` is there. On filesystems without hard links a name is claimed
+    before it is given, and who has claimed it may have died in between."""
+    if write_new(path, data):
+        return True
+    deadline = time.monotonic() + CLAIMED_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"{claim_of(path)} says that a process is about to make {path}, and in {CLAIMED_S:g} s it has not: it has "
+                f"died. Remove that file, or choose another place (run.dir=...)."
+            )
+        time.sleep(LOOK_S)
+    return False
+
+
 def _read(run_dir: RunDir) -> dict[str, Any]:
+    with plainly("read", run_dir.run_json):
+        try:
+            said = run_dir.run_json.read_bytes()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
+                f"such as runs/demo."
+            ) from None
     try:
-        written = read_object(run_dir.run_json.read_bytes())
+        written = read_object(said)
         if not (isinstance(written.get("id"), str) and isinstance(written.get("config"), dict)):
             raise ValueError("it names no id and config")
         _origin(written)
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
-            f"such as runs/demo."
-        ) from None
     except ValueError as error:
         raise StaleRun(
             f"{run_dir.run_json} is damaged ({error}). Restore it, or start again with --clean."

@@ -37,7 +37,7 @@ from tsal_dist.errors import DiskFull, ExchangeError
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 REMEDIES = {
-    errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost",
+    errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost (`df`, and `df -i` for files)",
     errno.EDQUOT: "the disk quota is used up; free some space, nothing that was committed is lost",
     errno.EROFS: "the filesystem is mounted read-only; remount it or choose another run directory",
     errno.EACCES: "this user may not {action} there; change the owner or the mode of the folder",
@@ -161,7 +161,7 @@ def link_new(aside: Path, target: Path) -> None:
             raise
     else:
         return
-    claim = target.with_name(f".claim-{target.name}")
+    claim = claim_of(target)
     os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660))
     try:
         os.rename(aside, target)
@@ -170,12 +170,26 @@ def link_new(aside: Path, target: Path) -> None:
         raise
 
 
+def claim_of(target: Path) -> Path:
+    """The file that claims the name of `target` where there are no hard links."""
+    return target.with_name(f".claim-{target.name}")
+
+
 def make_folder(folder: Path) -> None:
     """Make `folder` and what is missing above it, durably: a new name is only in its parent's own data until then."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:
         sync_folder(each.parent)
+
+
+def list_names(folder: Path) -> list[str]:
+    """What is in `folder`; nothing where it was not made yet."""
+    with plainly("list", folder):
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
 
 
 def sync_folder(folder: Path) -> None:

@@ -213,6 +213,31 @@ def test_without_hard_links_a_run_is_made_all_the_same(tmp_path, monkeypatch):
     assert open_run(config(tmp_path / "r"), "resume").id == run.id
 
 
+def test_a_name_that_was_claimed_and_never_given_is_said(tmp_path, monkeypatch):
+    """Its process died in between: nobody would ever make this run, and the name of the file says nothing of it."""
+
+    def refuse(*_args):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(run_dir_module.os, "link", refuse)
+    monkeypatch.setattr(run_module, "CLAIMED_S", 0.3)
+    (tmp_path / ".claim-run.json").touch()
+    with pytest.raises(ConfigError, match=r"\.claim-run\.json says that .* it has died. Remove that file"):
+        open_run(config(tmp_path), "new")
+    late = threading.Timer(0.1, lambda: (tmp_path / "run.json").write_text('{"id": "a", "config": {}}'))
+    late.start()
+    with pytest.raises(ConfigError, match="was started with"):  # it is there after all, and of another config
+        open_run(config(tmp_path), "resume")
+    late.join()
+
+
+def test_a_folder_for_a_run_json_is_said(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    for use in (lambda: load_run(tmp_path), lambda: open_run(config(tmp_path), "resume")):
+        with pytest.raises(ExchangeError, match=r"Cannot read .*run\.json: a folder is in the way"):
+            use()
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [(errno.EROFS, "read-only"), (errno.EACCES, "may not write there"), (errno.ENOSPC, "the disk is full")],
