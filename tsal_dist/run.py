@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -171,10 +171,10 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
             f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
             f"Empty it yourself or choose another place (run.dir=...)."
         )
-    living = _living(run_dir, max(WATCHED_S, 3 * config.runtime.deadlines.beat_s), leave_if_asked)
-    if living:
+    at_work = living(run_dir, config.runtime.deadlines.beat_s, leave_if_asked=leave_if_asked)
+    if at_work:
         raise ConfigError(
-            f"--clean: {living} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
+            f"--clean: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
             f"another place (run.dir=...)."
         )
     logger.info("removing the earlier run in %s", run_dir.root)
@@ -184,20 +184,28 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
         shutil.rmtree(run_dir.root)
 
 
-def _living(run_dir: RunDir, watched_s: float, leave_if_asked: Callable[[], None]) -> str:
-    """A process of this run whose heartbeat changes while it is looked at; "" where none does."""
-    first = _beats(run_dir)
-    deadline = time.monotonic() + watched_s
+def living(
+    run_dir: RunDir,
+    beat_s: float,
+    names: Collection[str] = (),
+    leave_if_asked: Callable[[], None] = lambda: None,
+) -> str:
+    """A process of this run whose heartbeat changes while it is looked at, for seconds; "" where none does.
+
+    `names` are those that are looked at, such as student-0; all of them unless told.
+    """
+    first = _beats(run_dir, names)
+    deadline = time.monotonic() + max(WATCHED_S, 3 * beat_s)
     while first and time.monotonic() < deadline:
         time.sleep(LOOK_S)
         leave_if_asked()
-        for name, beat in _beats(run_dir).items():
+        for name, beat in _beats(run_dir, names).items():
             if beat != first.get(name):
                 return name
     return ""
 
 
-def _beats(run_dir: RunDir) -> dict[str, bytes]:
+def _beats(run_dir: RunDir, names: Collection[str]) -> dict[str, bytes]:
     """The heartbeats of processes that have not said goodbye."""
     found = {}
     for path in run_dir.beat("any", 0).parent.glob("*.json"):
@@ -207,7 +215,8 @@ def _beats(run_dir: RunDir) -> dict[str, bytes]:
                 continue
         except (OSError, ValueError):
             continue  # replaced or damaged: what lives writes another one
-        found[path.stem] = beat
+        if not names or path.stem in names:
+            found[path.stem] = beat
     return found
 
 
