@@ -32,6 +32,7 @@ SHORT_STALL_S = (2.0, 6.0)
 FULL_S = (4.0, 9.0)
 NEW_SEGMENT_S = 15.0
 NEARLY = 0.8
+SHRINK_TRIES = 100
 FIRST_STRANGER = 900
 """A rank that no teacher of a soak has."""
 JUMPS_S = (-86_400, -3_600, -61, 61, 3_600, 86_400, 40 * 86_400)
@@ -156,9 +157,7 @@ class FaultInjector:
         if self.disk is None:
             raise NotNow
         seconds = rng.uniform(*FULL_S)
-        state = os.statvfs(self.disk)
-        used = (state.f_blocks - state.f_bfree) * state.f_frsize
-        _mount("remount", f"size={used}", self.disk)
+        used = _shrink(self.disk)
         try:
             self.run.wait(seconds)
         finally:
@@ -211,6 +210,17 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
         folder.rmdir()
         kept.rename(folder)
+
+
+def _shrink(disk: Path) -> int:
+    """Take all the room away, while others write; the bytes that are left."""
+    for _ in range(SHRINK_TRIES):
+        state = os.statvfs(disk)
+        used = (state.f_blocks - state.f_bfree) * state.f_frsize
+        with suppress(subprocess.CalledProcessError):  # somebody has written since
+            _mount("remount", f"size={used}", disk)
+            return used
+    raise NotNow
 
 
 def _mount(*options_and_place: object) -> None:
