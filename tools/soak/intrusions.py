@@ -72,7 +72,7 @@ def wake_a_zombie(injector: FaultInjector, rng: random.Random) -> str:
 
 
 def _see_it_end(injector: FaultInjector, crew: "subprocess.Popen[bytes]") -> None:
-    """The crew that woke up ends in a failure, and removes nothing meanwhile."""
+    """The crew that woke up ends so that nobody starts it again, and removes nothing meanwhile."""
     newest = _newest(injector.run.run_dir)
 
     def nothing_is_lost() -> bool:
@@ -85,7 +85,7 @@ def _see_it_end(injector: FaultInjector, crew: "subprocess.Popen[bytes]") -> Non
 
     injector.run.until(nothing_is_lost, END_S)
     code = injector.run.look_after(crew, 0.0)
-    if code != ExitCode.FAILED:
+    if code != ExitCode.WRONG_CONFIG and not injector.run.student.finished:
         injector.broken.append(f"a student that woke up beside its successor ended with {code}")
 
 
