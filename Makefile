@@ -44,13 +44,14 @@ shards/demo-train/manifest.json: .venv/.ready Makefile
 
 demo-data: shards/demo-train/manifest.json ## render synthetic face videos and pack them into shards/demo-*
 
-# One thread per process: two processes on two cores must not take turns. torchrun would say so on the screen.
+# One thread per process: two processes on two cores must not take turns. torchrun would say so on the screen. `loopback` is
+# torchrun, but nobody outside of this machine can reach it.
 demo: export OMP_NUM_THREADS = 1
 demo: demo-data ## the whole story on a laptop: one labelled person, many unlabelled ones; compare, draw, report
 	@echo; echo "1. labels alone, one process: the baseline"
 	@$(BIN)/python -m tsal_dist.train --config configs/demo.toml --clean method.name=supervised run.name=demo-supervised $(DEMO_NET) $(DEMO_ARGS)
 	@echo; echo "2. teacher and student, each at its own pace, under torchrun"
-	@$(BIN)/torchrun --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml --clean $(DEMO_NET) $(DEMO_ARGS)
+	@$(BIN)/python -m tsal_dist.dist.loopback --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml --clean $(DEMO_NET) $(DEMO_ARGS)
 	@echo; echo "3. what came of it, on people nobody trained on"
 	@$(BIN)/python -m tsal_dist.predict --run runs/demo --video $$(tail -1 demo/synthetic/test.lst | sed 's|^|demo/synthetic/|; s|#.*||') --out runs/demo/report/overlay.mp4 --table runs/demo/report/landmarks.csv
 	@$(BIN)/python tools/report.py runs/demo runs/demo-supervised --shards shards/demo-val

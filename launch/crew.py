@@ -21,7 +21,16 @@ from pathlib import Path
 from types import FrameType
 
 from launch import exit_status, processes
-from launch.process_plan import TRAIN, Crew, Meeting, crew_settings, plan_crews, torchrun_command
+from launch.other_launch import taken_over, turns_of
+from launch.process_plan import (
+    TRAIN,
+    Crew,
+    Meeting,
+    alone_settings,
+    crew_settings,
+    plan_crews,
+    torchrun_command,
+)
 from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
@@ -111,9 +120,11 @@ def run_crew(config: RunConfig, crew: Crew, command: Sequence[str], interface: s
     """Run `command` to its end, relaying signals, and find out how it ended."""
     run_dir = RunDir(run_folder(config))
     exit_status.clear_notes(run_dir, crew.plays)
+    before = turns_of(run_dir, crew.plays)
     settings = crew_settings(config, crew, visible_gpus(), interface)
     # One thread per process is torchrun's own default, set here to spare its warning.
-    environment = child_environment(settings, {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"})
+    defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment = child_environment(settings, defaults | alone_settings(crew))
 
     adopt_orphans()
     limits, relay = config.runtime.deadlines, Relay()
@@ -142,6 +153,16 @@ def run_crew(config: RunConfig, crew: Crew, command: Sequence[str], interface: s
     )
     how = f"torchrun left with {code}" if code is not None else "torchrun did not end in time and was killed"
     logger.info("%s; %s: %s", how, ending.code.name.lower(), ending.reason)
+    # On several machines a rank of our own may live a little longer.
+    other = taken_over(run_dir, before, limits.beat_s) if crew.nodes == 1 and not relay.requested else ""
+    if other:
+        logger.error(
+            "%s is at work in %s, started by another launch after this one: it goes on, and this one ends. "
+            "Start a run once, and resume it when it has ended.",
+            other,
+            run_dir.root,
+        )
+        return ExitCode.WRONG_CONFIG
     return ending.code
 
 

@@ -17,6 +17,8 @@ from tsal_dist.planning.demand import streams_of
 from tsal_dist.run_dir import CREW, ROLES, role_in_files
 
 TRAIN = "tsal_dist.train"
+AMONG_MACHINES, ALONE = "torch.distributed.run", "tsal_dist.dist.loopback"
+"""torchrun; on one machine with a store that no other one can reach."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,9 @@ def torchrun_command(
     starts crews starts them again. That makes every start the same: from the last whole
     checkpoint, or anew where there is none.
     """
-    # The address spares a laptop the look-up of its own name, which may lead nowhere.
-    where = ["--standalone", "--local-addr=127.0.0.1"]
+    torchrun, where = ALONE, []
     if crew.nodes > 1:
+        torchrun = AMONG_MACHINES
         where = [
             f"--nnodes={crew.nodes}",
             f"--node-rank={meeting.node_rank}",
@@ -167,7 +169,7 @@ def torchrun_command(
     role = ["runtime.topology=detached", f"runtime.role={crew.role}"] if crew.role else []
     role += [f"runtime.crew={crew.name}"] if crew.name else []
     return [
-        *(sys.executable, "-m", "torch.distributed.run", *where, f"--nproc-per-node={crew.procs}"),
+        *(sys.executable, "-m", torchrun, *where, f"--nproc-per-node={crew.procs}"),
         *("-m", module, "--resume-or-start", *words, *overrides, *role),
     ]
 
@@ -185,6 +187,11 @@ def crew_settings(
         ours = [visible_gpus[(crew.first_proc + proc) % len(visible_gpus)] for proc in range(crew.procs)]
         settings["CUDA_VISIBLE_DEVICES"] = ",".join(dict.fromkeys(ours))
     return settings
+
+
+def alone_settings(crew: Crew) -> dict[str, str]:
+    """What a crew that sits on one machine is told unless the user says otherwise: its ranks talk where only they hear it."""
+    return {"GLOO_SOCKET_IFNAME": "lo"} if crew.nodes == 1 and sys.platform == "linux" else {}
 
 
 def _gather(role: str, seats: Sequence[Seat], procs_per_node: int) -> Crew:

@@ -47,6 +47,7 @@ def open_stream(
 
 def run_training(device: str, small: bool, folder: Path, processes: int, *words: str) -> tuple[int, str]:
     """A short whole run on synthetic faces in a folder; its exit code and its last words."""
+    from launch.process_plan import ALONE
     from tsal_dist.dist.environment import child_environment
     from tsal_dist.pack.execute import pack
     from tsal_dist.pack.gather import gather_inputs
@@ -61,7 +62,7 @@ def run_training(device: str, small: bool, folder: Path, processes: int, *words:
         pack(plan, str(folder / part))
     low = ["runtime.student.precision=bfloat16", "runtime.teacher.precision=bfloat16"]
     command = [
-        sys.executable, *(("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}") if processes > 1 else ()),
+        sys.executable, *(("-m", ALONE, f"--nproc-per-node={processes}") if processes > 1 else ()),
         "-m", "tsal_dist.train", f"run.dir={folder / 'run'}", f"data.labelled={folder / 'train'}",
         f"data.unlabelled={folder / 'train'}", f"data.validation={folder / 'test'}", "data.workers=1",
         "data.view=device", "model.detector=lite", "model.crop_px=64", "model.num_points=68",

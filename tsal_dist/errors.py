@@ -1,6 +1,7 @@
 """Every error this library raises on purpose.
 
     TsalError
+    ├── AskedToLeave       a signal came while the process was starting: start it again
     ├── ConfigError        a value the user can change: the key, the rule, the way out
     ├── MissingExtra       an optional dependency is not installed: the command that installs it
     ├── TopologyError      the ranks asked for do not fit the ranks that came
@@ -35,6 +36,12 @@ class TsalError(Exception):
     """The root: catch this to catch everything this library raises on purpose."""
 
     exit_code = ExitCode.FAILED
+
+
+class AskedToLeave(TsalError):
+    """A signal came before there was anything to save."""
+
+    exit_code = ExitCode.REQUEUE
 
 
 class ConfigError(TsalError):

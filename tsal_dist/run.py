@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
 from tsal_dist.errors import ConfigError, StaleRun
 from tsal_dist.json_object import flatten, read_object
-from tsal_dist.run_dir import RunDir, plainly, write_new, write_whole
+from tsal_dist.run_dir import RunDir, claim_of, list_names, plainly, write_new, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ MAY_CHANGE = (
     "runtime.queue.collect",
     "runtime.queue.keep_gb",
 )
+CLAIMED_S = 5.0
+"""How long a name may be claimed before it is given."""
 WATCHED_S, LOOK_S = 5.0, 0.2
 """How long at least, and how often, heartbeats are looked at before a run is removed."""
 
@@ -83,18 +85,25 @@ def from_nothing() -> Origin | None:
     return None
 
 
-def open_run(config: RunConfig, mode: Mode, find_origin: Callable[[], Origin | None] = from_nothing) -> Run:
+def open_run(
+    config: RunConfig,
+    mode: Mode,
+    find_origin: Callable[[], Origin | None] = from_nothing,
+    leave_if_asked: Callable[[], None] = lambda: None,
+) -> Run:
     """Make or take up the run directory. Safe for several processes at once: the first one writes run.json.
 
-    `find_origin` is asked before anything is made or deleted, unless there is a run to go on with.
+    `find_origin` is asked before anything is made or deleted, unless there is a run to go on with. `leave_if_asked` is
+    called while a run that is to be removed is watched, and raises where nothing shall be removed.
     """
     folder = run_folder(config)
     run_dir = RunDir(folder)
     _refuse_no_folder(folder)
-    goes_on = mode == "resume" and run_dir.run_json.exists()
+    with plainly("read", run_dir.run_json):
+        goes_on = run_dir.run_json.exists() and mode == "resume"
     origin = None if goes_on else find_origin()
     if mode == "clean" and folder.exists():
-        _clean(run_dir, config)
+        _clean(run_dir, config, leave_if_asked)
     existed = run_dir.run_json.exists()
     if existed and mode == "new":
         raise ConfigError(
@@ -126,7 +135,7 @@ def pin_shards(run_dir: RunDir, fingerprints: Mapping[str, str]) -> None:
     them, or they were packed anew between a stop and a resume: every point would lie on the pixels of another frame.
     """
     text = json.dumps(dict(fingerprints), indent=1).encode()
-    if write_new(run_dir.data_json, text):
+    if _write_first(run_dir.data_json, text):
         return
     with plainly("read", run_dir.data_json):
         said = run_dir.data_json.read_bytes()
@@ -150,20 +159,22 @@ def _brief(fingerprint: Any) -> str:
     return str(fingerprint)[:12] if fingerprint else "none"
 
 
-def _clean(run_dir: RunDir, config: RunConfig) -> None:
+def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None]) -> None:
     if run_dir.root.is_symlink():
         raise ConfigError(
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
         )
-    if not run_dir.run_json.exists() and any(run_dir.root.iterdir()):
+    with plainly("read", run_dir.run_json):
+        is_a_run = run_dir.run_json.exists()
+    if not is_a_run and list_names(run_dir.root):
         raise ConfigError(
             f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
             f"Empty it yourself or choose another place (run.dir=...)."
         )
-    living = _living(run_dir, max(WATCHED_S, 3 * config.runtime.deadlines.beat_s))
-    if living:
+    at_work = living(run_dir, config.runtime.deadlines.beat_s, leave_if_asked=leave_if_asked)
+    if at_work:
         raise ConfigError(
-            f"--clean: {living} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
+            f"--clean: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
             f"another place (run.dir=...)."
         )
     logger.info("removing the earlier run in %s", run_dir.root)
@@ -173,19 +184,28 @@ def _clean(run_dir: RunDir, config: RunConfig) -> None:
         shutil.rmtree(run_dir.root)
 
 
-def _living(run_dir: RunDir, watched_s: float) -> str:
-    """A process of this run whose heartbeat changes while it is looked at; "" where none does."""
-    first = _beats(run_dir)
-    deadline = time.monotonic() + watched_s
+def living(
+    run_dir: RunDir,
+    beat_s: float,
+    names: Collection[str] = (),
+    leave_if_asked: Callable[[], None] = lambda: None,
+) -> str:
+    """A process of this run whose heartbeat changes while it is looked at, for seconds; "" where none does.
+
+    `names` are those that are looked at, such as student-0; all of them unless told.
+    """
+    first = _beats(run_dir, names)
+    deadline = time.monotonic() + max(WATCHED_S, 3 * beat_s)
     while first and time.monotonic() < deadline:
         time.sleep(LOOK_S)
-        for name, beat in _beats(run_dir).items():
+        leave_if_asked()
+        for name, beat in _beats(run_dir, names).items():
             if beat != first.get(name):
                 return name
     return ""
 
 
-def _beats(run_dir: RunDir) -> dict[str, bytes]:
+def _beats(run_dir: RunDir, names: Collection[str]) -> dict[str, bytes]:
     """The heartbeats of processes that have not said goodbye."""
     found = {}
     for path in run_dir.beat("any", 0).parent.glob("*.json"):
@@ -195,7 +215,8 @@ def _beats(run_dir: RunDir) -> dict[str, bytes]:
                 continue
         except (OSError, ValueError):
             continue  # replaced or damaged: what lives writes another one
-        found[path.stem] = beat
+        if not names or path.stem in names:
+            found[path.stem] = beat
     return found
 
 
@@ -213,7 +234,7 @@ def _refuse_no_folder(folder: Path) -> None:
 
 def _refuse_foreign_folder(folder: Path) -> None:
     # Launchers write logs before the first process starts, and another process may be about to write run.json.
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    names = sorted(list_names(folder))
     foreign = [
         name
         for name in names
@@ -232,21 +253,40 @@ def _write_once(run_dir: RunDir, config: RunConfig, origin: Origin | None) -> No
     if origin:
         page["origin"] = asdict(origin)
     page["config"] = config.model_dump(mode="json")
-    if not write_new(run_dir.run_json, json.dumps(page, indent=1).encode()):
+    if not _write_first(run_dir.run_json, json.dumps(page, indent=1).encode()):
         logger.info("another process has written %s first", run_dir.run_json)
 
 
+def _write_first(path: Path, data: bytes) -> bool:
+    """As `write_new`; where somebody else was first, `path` is there. On filesystems without hard links a name is claimed
+    before it is given, and who has claimed it may have died in between."""
+    if write_new(path, data):
+        return True
+    deadline = time.monotonic() + CLAIMED_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise ConfigError(
+                f"{claim_of(path)} says that a process is about to make {path}, and in {CLAIMED_S:g} s it has not: it has "
+                f"died. Remove that file, or choose another place (run.dir=...)."
+            )
+        time.sleep(LOOK_S)
+    return False
+
+
 def _read(run_dir: RunDir) -> dict[str, Any]:
+    with plainly("read", run_dir.run_json):
+        try:
+            said = run_dir.run_json.read_bytes()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
+                f"such as runs/demo."
+            ) from None
     try:
-        written = read_object(run_dir.run_json.read_bytes())
+        written = read_object(said)
         if not (isinstance(written.get("id"), str) and isinstance(written.get("config"), dict)):
             raise ValueError("it names no id and config")
         _origin(written)
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
-            f"such as runs/demo."
-        ) from None
     except ValueError as error:
         raise StaleRun(
             f"{run_dir.run_json} is damaged ({error}). Restore it, or start again with --clean."

@@ -37,7 +37,7 @@ from tsal_dist.errors import DiskFull, ExchangeError
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 REMEDIES = {
-    errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost",
+    errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost (`df`, and `df -i` for files)",
     errno.EDQUOT: "the disk quota is used up; free some space, nothing that was committed is lost",
     errno.EROFS: "the filesystem is mounted read-only; remount it or choose another run directory",
     errno.EACCES: "this user may not {action} there; change the owner or the mode of the folder",
@@ -185,13 +185,18 @@ def link_new(aside: Path, target: Path) -> None:
             raise
     else:
         return
-    claim = target.with_name(f".claim-{target.name}")
+    claim = claim_of(target)
     os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660))
     try:
         os.rename(aside, target)
     except OSError:
         claim.unlink(missing_ok=True)
         raise
+
+
+def claim_of(target: Path) -> Path:
+    """The file that claims the name of `target` where there are no hard links."""
+    return target.with_name(f".claim-{target.name}")
 
 
 def make_folder(folder: Path) -> None:
@@ -206,6 +211,15 @@ def sync_file(path: Path) -> None:
     """Have the content of a file that was written and closed on disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+def list_names(folder: Path) -> list[str]:
+    """What is in `folder`; nothing where it was not made yet."""
+    with plainly("list", folder):
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
 
 
 def sync_folder(folder: Path) -> None:

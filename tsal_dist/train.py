@@ -19,9 +19,11 @@ from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import Environment, read_environment
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat, plan_seats
-from tsal_dist.errors import ConfigError, ExitCode
+from tsal_dist.errors import AskedToLeave, ConfigError, ExitCode
 from tsal_dist.run import Mode, load_run, run_folder
+from tsal_dist.run_dir import RunDir
 
 if TYPE_CHECKING:
     from tsal_dist.recipes.api import Recipe
@@ -116,20 +118,16 @@ def main(argv: list[str]) -> int:
 
 def start(config: RunConfig, args: argparse.Namespace) -> int:
     """One process of this run; `args` has the flags of `add_start`."""
+    if args.dry_run:
+        _dry_run(config, args)
+        return ExitCode.DONE
+    with StopFlag() as stop:  # before what takes seconds is imported
+        return _train(config, args, stop)
+
+
+def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitCode:
     environment = read_environment()
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
-    if args.dry_run:
-        if environment.rank == 0:
-            from tsal_dist.runs.build import build_recipe, build_task, settle_method
-            from tsal_dist.runs.follow_shards import follow_shards
-            from tsal_dist.runs.fork import describe_fork
-
-            config = follow_shards(settle_method(config))  # as a process does
-            recipe = build_recipe(config, build_task(config))
-            fork = describe_fork(config, recipe)
-            _show(config, environment, seats, recipe, args.rates, {"from": fork} if fork else {})
-        return 0
-
     mode = _mode(args)
     if args.resume is not None and environment.restart_count == 0 and environment.rank == 0:
         before = load_run(run_folder(config)).config  # nothing there is a mistake in the name, not a new run
@@ -138,11 +136,30 @@ def start(config: RunConfig, args: argparse.Namespace) -> int:
 
     from tsal_dist.runs.process import train
 
-    code = train(config, environment, seats, mode)
+    try:
+        code, why = train(config, environment, seats, mode, stop), "Everything is saved."
+    except AskedToLeave as asked:
+        code, why = asked.exit_code, str(asked)
     if code == ExitCode.REQUEUE and environment.rank == 0:
         again = "torchrun ... -m tsal_dist.train" if environment.launched else "python -m tsal_dist.train"
-        sys.stderr.write(f"Everything is saved. Go on with: {again} --resume {run_folder(config)}\n")
+        words = f"Go on with: {again} --resume {run_folder(config)}"
+        there = RunDir(run_folder(config)).run_json.exists()
+        sys.stderr.write(f"{why} {words if there else 'The same command starts again.'}\n")
     return code
+
+
+def _dry_run(config: RunConfig, args: argparse.Namespace) -> None:
+    environment = read_environment()
+    seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
+    if environment.rank == 0:
+        from tsal_dist.runs.build import build_recipe, build_task, settle_method
+        from tsal_dist.runs.follow_shards import follow_shards
+        from tsal_dist.runs.fork import describe_fork
+
+        config = follow_shards(settle_method(config))  # as a process does
+        recipe = build_recipe(config, build_task(config))
+        fork = describe_fork(config, recipe)
+        _show(config, environment, seats, recipe, args.rates, {"from": fork} if fork else {})
 
 
 def _mode(args: argparse.Namespace) -> Mode:

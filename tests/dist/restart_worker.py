@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from tsal_dist.dist.environment import read_environment
 from tsal_dist.dist.groups import join_role, leave_role, open_launch_store
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import assign_roles
 
 out = Path(sys.argv[1])
@@ -18,7 +19,7 @@ if env.restart_count and seat.rank == 1:
     time.sleep(
         1.0
     )  # late: whoever trusts the keys of the attempt before has connected to a dead address by now
-group = join_role(env, seat, open_launch_store(env, 20), timeout_s=20, use_gpu=False)
+group = join_role(env, seat, open_launch_store(env, 20), 20, StopFlag(), use_gpu=False)
 total = torch.tensor([env.rank + 1])
 dist.all_reduce(total)
 (out / f"{env.restart_count}-{group.role}-{group.rank}").write_text(f"{group.world} {total.item()}")

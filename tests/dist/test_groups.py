@@ -18,13 +18,15 @@ ROOT = Path(__file__).parents[2]
 def join(spec):
     from tsal_dist.dist.environment import read_environment
     from tsal_dist.dist.groups import in_turn, join_role, open_launch_store
+    from tsal_dist.dist.shutdown import StopFlag
     from tsal_dist.dist.topology import assign_roles
 
     env = read_environment()
     store = open_launch_store(env, 30)
-    with in_turn(env, store, 30):
+    seat = assign_roles(env.world, env.local_world, spec)[env.rank]
+    with in_turn(env, store, 30, StopFlag()):
         pass
-    return join_role(env, assign_roles(env.world, env.local_world, spec)[env.rank], store, 30, use_gpu=False)
+    return join_role(env, seat, store, 30, StopFlag(), use_gpu=False)
 
 
 def talk_within_the_role(rank, world, folder):
@@ -51,10 +53,13 @@ def join_alone(rank, world):
 
     from tsal_dist.dist.environment import Environment
     from tsal_dist.dist.groups import join_role, leave_role, open_launch_store
+    from tsal_dist.dist.shutdown import StopFlag
     from tsal_dist.dist.topology import Seat
 
     alone = Environment()
-    group = join_role(alone, Seat("student", 0, 1), open_launch_store(alone, 10), timeout_s=10, use_gpu=False)
+    group = join_role(
+        alone, Seat("student", 0, 1), open_launch_store(alone, 10), 10, StopFlag(), use_gpu=False
+    )
     dist.barrier()
     leave_role()
     leave_role()  # leaving twice is harmless
@@ -121,6 +126,21 @@ def test_without_torchrun_the_first_process_serves_the_store(tmp_path):
 
 def test_a_single_process_needs_no_torchrun():
     assert run_ranks(join_alone, 1, group=False, env={"RANK": "0"}) == [(0, 1, "cpu", False)]
+
+
+def test_nothing_is_opened_by_a_process_that_was_asked_to_leave():
+    import torch.distributed as dist
+
+    from tsal_dist.dist.environment import Environment
+    from tsal_dist.dist.groups import in_turn
+    from tsal_dist.dist.shutdown import StopFlag
+    from tsal_dist.errors import AskedToLeave
+
+    stop, store = StopFlag(), dist.HashStore()
+    stop.request("SIGTERM")
+    for rank in (0, 1):
+        with pytest.raises(AskedToLeave), in_turn(Environment(rank=rank, world=2), store, 30, stop):
+            pytest.fail("it went on")
 
 
 @pytest.mark.slow

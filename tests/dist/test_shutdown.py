@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from tests.ranks import run_ranks
-from tsal_dist.dist.shutdown import ExitCode, StopFlag
+from tsal_dist.dist.shutdown import StopFlag
+from tsal_dist.errors import AskedToLeave, ExitCode
 
 
 @pytest.mark.parametrize("number", StopFlag.SIGNALS)
@@ -55,3 +58,27 @@ def test_the_role_agrees():
 def test_exit_codes_tell_the_ends_apart():
     assert len({int(code) for code in ExitCode}) == 4
     assert ExitCode.DONE == 0
+
+
+def test_a_second_sigterm_says_nothing_new():
+    """torchrun, its launcher and the scheduler may each pass it on."""
+    with StopFlag() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == "SIGTERM"
+
+
+def test_whoever_has_nothing_to_save_leaves_at_once():
+    stop = StopFlag()
+    stop.leave_if_asked()
+    stop.request("SIGTERM")
+    with pytest.raises(
+        AskedToLeave, match="SIGTERM before training had begun; there was nothing to save"
+    ) as left:
+        stop.leave_if_asked()
+    assert left.value.exit_code == ExitCode.REQUEUE
+
+
+def test_listening_begins_before_torch_is_imported():
+    code = "import sys, tsal_dist.train; assert 'tsal_dist.dist.shutdown' in sys.modules and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -129,6 +129,21 @@ def test_a_damaged_hello_is_waited_out(text, caplog):
     assert student.answer([TEACHER]) == {}
 
 
+def test_no_flipped_bit_of_a_hello_makes_a_peer_another_run_s_or_of_other_shards():
+    store, shards = MemoryStore(), {"unlabelled": "abc", "validation": "def"}
+    student = Handshake(store, *STUDENT, "run", shards=shards)
+    Handshake(store, *TEACHER, "run", shards=shards)
+    hello = store.get("ctl/hello/teacher-0.json")
+    for bit in range(8 * len(hello)):
+        damaged = bytearray(hello)
+        damaged[bit // 8] ^= 1 << bit % 8
+        store.replace("ctl/hello/teacher-0.json", bytes(damaged))
+        assert set(student.answer([TEACHER])) == {TEACHER}
+    store.replace("ctl/hello/teacher-0.json", hello)
+    Handshake(store, *TEACHER, "run", shards=shards).answer([STUDENT])
+    assert student.answer([TEACHER]) == {}
+
+
 def test_a_damaged_reason_still_ends_the_run():
     store = MemoryStore()
     RunEnd(store)

@@ -121,10 +121,11 @@ def test_the_default_is_the_fewest_processes_that_fill_every_role(overrides, pro
 def test_commands():
     alone = torchrun_command(WORLD, Meeting(), ["a.toml"], ["train.steps=5"])
     assert alone[1:] == [
-        *("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=3"),
+        *("-m", "tsal_dist.dist.loopback", "--nproc-per-node=3"),
         *("-m", "tsal_dist.train", "--resume-or-start", "--config", "a.toml", "train.steps=5"),
     ]
     among = torchrun_command(TEACHER, Meeting(1, "host1", 29501), [], [])
+    assert among[2] == "torch.distributed.run"
     assert among[3:7] == ["--nnodes=2", "--node-rank=1", "--master-addr=host1", "--master-port=29501"]
     assert among[-2:] == ["runtime.topology=detached", "runtime.role=teacher"]
 

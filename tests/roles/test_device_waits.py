@@ -107,7 +107,10 @@ def test_what_is_usual_is_learnt_once_even_where_a_checkpoint_comes_between(face
         student._take_in_late_sums()
         if step == 1:
             student._take_in_late_sums()  # as state_dict does
-        student.sums.reduce({}, {"moments": torch.full((2,), float(step)), "peak": torch.tensor(0.5)})
+        student.sums.reduce(
+            {},
+            {"moments": torch.full((2,), float(step)), "peak": torch.tensor(0.5), "lost": torch.zeros(())},
+        )
     assert seen == [[0.0, 0.0], [1.0, 1.0]]
     assert student.gauge.running == pytest.approx(0.5)
     assert np.isfinite(student.gauge.reference)

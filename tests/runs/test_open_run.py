@@ -12,7 +12,8 @@ import pytest
 from tsal_dist import run as run_module
 from tsal_dist import run_dir as run_dir_module
 from tsal_dist.config import load_config
-from tsal_dist.errors import ConfigError, ExchangeError, StaleRun
+from tsal_dist.dist.shutdown import StopFlag
+from tsal_dist.errors import AskedToLeave, ConfigError, ExchangeError, StaleRun
 from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.run import Origin, differences, load_run, open_run
@@ -161,6 +162,16 @@ def test_a_run_that_somebody_works_on_is_not_removed(tmp_path, monkeypatch):
     assert open_run(quick, "clean").id != first.id, "what has been killed may be removed"
 
 
+def test_who_is_asked_to_leave_while_it_watches_removes_nothing(tmp_path):
+    folder, stop = tmp_path / "run", StopFlag()
+    first = open_run(config(folder), "new")
+    Heart(PosixStore(folder), "student", 0, 1).beat("train", 3)
+    threading.Timer(0.3, stop.request, ["SIGINT"]).start()
+    with pytest.raises(AskedToLeave, match="SIGINT before training"):
+        open_run(config(folder), "clean", leave_if_asked=stop.leave_if_asked)
+    assert load_run(folder).id == first.id
+
+
 def test_a_run_that_said_goodbye_is_removed_at_once(tmp_path):
     folder = tmp_path / "run"
     first = open_run(config(folder), "new")
@@ -200,6 +211,31 @@ def test_without_hard_links_a_run_is_made_all_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(run_dir_module.os, "link", refuse)
     run = open_run(config(tmp_path / "r"), "new")
     assert open_run(config(tmp_path / "r"), "resume").id == run.id
+
+
+def test_a_name_that_was_claimed_and_never_given_is_said(tmp_path, monkeypatch):
+    """Its process died in between: nobody would ever make this run, and the name of the file says nothing of it."""
+
+    def refuse(*_args):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(run_dir_module.os, "link", refuse)
+    monkeypatch.setattr(run_module, "CLAIMED_S", 0.3)
+    (tmp_path / ".claim-run.json").touch()
+    with pytest.raises(ConfigError, match=r"\.claim-run\.json says that .* it has died. Remove that file"):
+        open_run(config(tmp_path), "new")
+    late = threading.Timer(0.1, lambda: (tmp_path / "run.json").write_text('{"id": "a", "config": {}}'))
+    late.start()
+    with pytest.raises(ConfigError, match="was started with"):  # it is there after all, and of another config
+        open_run(config(tmp_path), "resume")
+    late.join()
+
+
+def test_a_folder_for_a_run_json_is_said(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    for use in (lambda: load_run(tmp_path), lambda: open_run(config(tmp_path), "resume")):
+        with pytest.raises(ExchangeError, match=r"Cannot read .*run\.json: a folder is in the way"):
+            use()
 
 
 @pytest.mark.parametrize(

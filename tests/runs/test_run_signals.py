@@ -1,6 +1,7 @@
 """Asked to leave, a run saves and says so, whatever it was doing; taken up again, it ends."""
 
 import os
+import random
 import signal
 import time
 
@@ -13,6 +14,7 @@ from tsal_dist.errors import ExitCode
 
 pytestmark = [pytest.mark.ranks, pytest.mark.slow]
 LEFT = {"student": ExitCode.REQUEUE, "teacher": ExitCode.REQUEUE}
+SIGNALS = 25
 DONE = {"student": ExitCode.DONE, "teacher": ExitCode.DONE}
 
 # What makes each moment long or frequent, so that the signal is likely to fall into it.
@@ -93,3 +95,46 @@ def test_a_deterministic_run_that_was_interrupted_ends_as_if_it_had_not_been(fac
     assert metrics(run) == metrics(whole)
     assert equal(saved(run, "student")["engine"], saved(whole, "student")["engine"])
     assert equal(saved(run, "teacher")["engine"], saved(whole, "teacher")["engine"])
+
+
+@pytest.mark.timeout(900)
+def test_a_signal_at_any_moment_of_the_start_asks_to_be_started_again(faces, jobs, tmp_path):
+    """Imports, joining, data, models: whatever it strikes, it is neither lost nor told in a traceback."""
+    words, draw, first = ("train.steps=4000",), random.Random(0), tmp_path / "first"
+    started = time.monotonic()
+    whole = jobs.inline(faces, first, *words)
+    whole.until((first / "run.json").exists, "the run")
+    opened_s = time.monotonic() - started
+    whole.until(lambda: student_step(first) >= 1, "a step")
+    built_s = time.monotonic() - started - opened_s
+    whole.send(signal.SIGTERM)
+    assert whole.finish() == ExitCode.REQUEUE
+    for moment in range(SIGNALS):
+        run, late = tmp_path / f"run{moment}", bool(moment % 2)
+        job = jobs.inline(faces, run, *words)
+        if late:
+            job.until((run / "run.json").exists, "the run")
+        time.sleep(draw.random() * (built_s if late else opened_s))
+        job.send(signal.SIGTERM)
+        code, at = job.finish(90), f"{moment} of {SIGNALS}:\n{job.output}"
+        assert "Traceback" not in job.output, at
+        if code == -signal.SIGTERM:
+            assert not run.exists(), f"it had begun, and did not listen; {at}"
+            continue
+        assert code == ExitCode.REQUEUE, at
+        assert "SIGTERM before training had begun" in job.output or "Everything is saved" in job.output, at
+        assert notes(run) == ({"student": ExitCode.REQUEUE} if run.exists() else {}), at
+
+
+def test_both_roles_leave_when_their_torchrun_is_asked_to_while_they_start(faces, jobs, tmp_path):
+    run = tmp_path / "run"
+    words = ("train.steps=60", "train.burn_in_steps=2")
+    job = jobs.torchrun(faces, run, 2, *words)
+    job.until(lambda: (run / "run.json").exists(), "the run")
+    job.send(signal.SIGTERM)
+    assert job.finish() != 0
+    assert notes(run) == LEFT
+    assert not worker_pids(run)
+    again = jobs.torchrun(faces, run, 2, *words, flags=["--resume"])
+    assert again.finish() == 0, again.output
+    assert notes(run) == DONE

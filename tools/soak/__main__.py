@@ -8,11 +8,13 @@ ends. The schedule is a function of minutes and seed. A line tells of every inju
 left to finish, and it is checked that no row of labels was lost or trained on too often or too late, that every
 corrupted segment was reported and none taught, that losses are finite, and that memory and descriptors stayed flat:
 over every process's life after its first 45 s, if it is a minute or longer, the median slope (Theil-Sen) must not gain
-more than 32 MB or 8 % of memory, nor more than 6 descriptors.
+more than 32 MB or 8 % of memory, nor more than 6 descriptors. What was killed is timed until it is at work again.
 
-A full disk needs root (a tmpfs below queue/), clock jumps a C compiler; what is missing is left out and said so.
-A disk that is slow is a process that stands still: SIGSTOP, for seconds or past the deadline after which its peer
-calls it lost. Exit code 0 if nothing was found, 1 otherwise.
+It is also meddled with: a student wakes up beside its successor, files that are no producer's lie in the queue, control
+files are damaged, somebody calls --clean, a start finds other shards under the same path, or a listing that is seconds
+old. A full disk (of all that a run writes) needs root for a tmpfs, clocks that jump and stale listings need a C compiler;
+what is missing is left out and said so. A disk that is slow is a process that stands still: SIGSTOP, for seconds or past
+the deadline after which its peer calls it lost. Exit code 0 if nothing was found, 1 otherwise.
 """
 
 import argparse

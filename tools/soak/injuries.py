@@ -1,8 +1,8 @@
 """What a cluster does to a run, done on purpose.
 
 A process that is stopped (SIGSTOP) and goes on later is what a hung disk or a lost network mount looks like from
-outside: it holds its files and its place, and does nothing. A full disk is a small one of its own below queue/, which
-shrinks to what it holds. Wall clocks jump for the roles alone (`clock.c`); monotonic time goes on, as it does on a host
+outside: it holds its files and its place, and does nothing. A full disk is one that holds nothing but the run and
+shrinks to what it holds. Wall clocks jump for the roles alone (`preload`); monotonic time goes on, as it does on a host
 whose clock is set.
 """
 
@@ -18,10 +18,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.soak.preload import set_seconds
 from tools.soak.run_under_test import Role, RunUnderTest
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.observe.snapshot import read_beats
 from tsal_dist.pseudo.log import Kind, LogReader, Record, log_name
-from tsal_dist.pseudo.topic import list_producers, segment_name
+from tsal_dist.pseudo.topic import list_producers, segment_name, split_producer
 
 logger = logging.getLogger("soak")
 
@@ -29,6 +31,10 @@ DISK = "1g"
 SHORT_STALL_S = (2.0, 6.0)
 FULL_S = (4.0, 9.0)
 NEW_SEGMENT_S = 15.0
+NEARLY = 0.8
+SHRINK_TRIES = 100
+FIRST_STRANGER = 900
+"""A rank that no teacher of a soak has."""
 JUMPS_S = (-86_400, -3_600, -61, 61, 3_600, 86_400, 40 * 86_400)
 
 
@@ -41,16 +47,23 @@ class FaultInjector:
     """Does the injuries, and remembers what must show up in the end."""
 
     run: RunUnderTest
-    clock_file: Path
+    knobs: Path
+    """The folder of the numbers that `preload` reads."""
+    shards: Path
+    other_shards: Path
+    """Another version of `shards`: other videos under the same names."""
     disk: Path | None
+    steps: int
+    """The length of the run."""
     silent_s: float
     damaged: dict[tuple[str, int], str] = field(default_factory=dict)
     """Producer and number of every segment that was damaged before anybody read it, and how."""
+    broken: list[str] = field(default_factory=list)
+    """Promises that an injury saw broken while it was done."""
 
-    def hurt(self, kind: str, dice: int) -> str:
-        """Do it and say what was done; NotNow where that is impossible."""
-        act = ACTS[kind]
-        return act(self, random.Random(dice))
+    def is_nearly_over(self) -> bool:
+        """Whether the run may end while it is being hurt, by the student's heartbeat."""
+        return any(beat.step > NEARLY * self.steps for beat in read_beats(self.run.run_dir, "student"))
 
     def kill(self, role: Role, rng: random.Random) -> str:
         workers = role.workers()
@@ -105,7 +118,7 @@ class FaultInjector:
     def tear_log(self, rng: random.Random) -> str:
         """Half a record at the end of a log, as a crash in the middle of a write leaves one."""
         store = PosixStore(self.run.run_dir.queue("labels"))
-        names = list_producers(store)
+        names = own_producers(store)
         if not names:
             raise NotNow
         name = rng.choice(names[-3:])
@@ -121,7 +134,7 @@ class FaultInjector:
 
     def jump_clock(self, rng: random.Random) -> str:
         jump_s = rng.choice(JUMPS_S)
-        set_clock(self.clock_file, jump_s)
+        set_seconds(self.knobs, "clock", jump_s)
         return f"both roles' wall clocks are now {jump_s:+d} s off"
 
     def jump_file_times(self, rng: random.Random) -> str:
@@ -144,39 +157,12 @@ class FaultInjector:
         if self.disk is None:
             raise NotNow
         seconds = rng.uniform(*FULL_S)
-        state = os.statvfs(self.disk)
-        used = (state.f_blocks - state.f_bfree) * state.f_frsize
-        _mount("remount", f"size={used}", self.disk)
+        used = _shrink(self.disk)
         try:
             self.run.wait(seconds)
         finally:
             _mount("remount", f"size={DISK}", self.disk)
-        return f"queue/ was full at {used / 1e6:.1f} MB for {seconds:.1f} s"
-
-
-ACTS: dict[str, Callable[[FaultInjector, random.Random], str]] = {
-    "kill a student": lambda injector, rng: injector.kill(injector.run.student, rng),
-    "kill a teacher": lambda injector, rng: injector.kill(injector.run.teacher, rng),
-    "kill both roles": FaultInjector.kill_both,
-    "ask the student to leave": lambda injector, _: injector.ask(injector.run.student),
-    "ask the teacher to leave": lambda injector, _: injector.ask(injector.run.teacher),
-    "stall the student": lambda injector, rng: injector.stall(
-        injector.run.student, rng.uniform(*SHORT_STALL_S)
-    ),
-    "stall the teacher": lambda injector, rng: injector.stall(
-        injector.run.teacher, rng.uniform(*SHORT_STALL_S)
-    ),
-    "stall the teacher past its deadline": lambda injector, _: injector.stall(
-        injector.run.teacher, injector.silent_s + 3
-    ),
-    "flip a bit": lambda injector, rng: injector.damage(rng, flip_bit),
-    "cut a segment": lambda injector, rng: injector.damage(rng, cut_file),
-    "punch a hole": lambda injector, rng: injector.damage(rng, punch_hole),
-    "tear the log": FaultInjector.tear_log,
-    "jump the clock": FaultInjector.jump_clock,
-    "jump file times": FaultInjector.jump_file_times,
-    "fill the disk": FaultInjector.fill,
-}
+        return f"the run's disk was full at {used / 1e6:.1f} MB for {seconds:.1f} s"
 
 
 def flip_bit(path: Path, rng: random.Random) -> str:
@@ -204,26 +190,6 @@ def punch_hole(path: Path, rng: random.Random) -> str:
     return f"{size} bytes from {place} on overwritten"
 
 
-def clock_settings(folder: Path) -> dict[str, str] | None:
-    """The environment in which wall clocks follow `folder`/clock; None without a compiler for `clock.c`."""
-    library, file = folder / "clock.so", folder / "clock"
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        return None
-    source = Path(__file__).with_name("clock.c")
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl", "-lpthread"]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        return None
-    set_clock(file, 0)
-    return {"LD_PRELOAD": str(library), "SOAK_CLOCK": str(file)}
-
-
-def set_clock(file: Path, off_s: int) -> None:
-    """In place: the processes have mapped it."""
-    with open(file, "r+b" if file.exists() else "wb") as opened:
-        opened.write(off_s.to_bytes(8, "little", signed=True))
-
-
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
     """A disk of its own below `folder` for a while; None where this user may not mount. What it held stays."""
@@ -246,15 +212,31 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
         kept.rename(folder)
 
 
+def _shrink(disk: Path) -> int:
+    """Take all the room away, while others write; the bytes that are left."""
+    for _ in range(SHRINK_TRIES):
+        state = os.statvfs(disk)
+        used = (state.f_blocks - state.f_bfree) * state.f_frsize
+        with suppress(subprocess.CalledProcessError):  # somebody has written since
+            _mount("remount", f"size={used}", disk)
+            return used
+    raise NotNow
+
+
 def _mount(*options_and_place: object) -> None:
     *options, place = options_and_place
     subprocess.run(["mount", "-o", ",".join(map(str, options)), str(place)], check=True, capture_output=True)
 
 
+def own_producers(store: PosixStore) -> list[str]:
+    """Those of the run under test."""
+    return [name for name in list_producers(store) if split_producer(name)[1] < FIRST_STRANGER]
+
+
 def _last_segments(store: PosixStore) -> dict[str, int]:
     """Per producer its newest committed segment."""
     found = {}
-    for name in list_producers(store):
+    for name in own_producers(store):
         for record in LogReader(store, name).read():
             if isinstance(record, Record) and record.kind is Kind.DATA:
                 found[name] = record.seq

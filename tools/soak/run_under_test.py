@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch import processes
+from launch.process_plan import ALONE, AMONG_MACHINES
 from tsal_dist.dist.environment import child_environment
 from tsal_dist.errors import ExitCode
 from tsal_dist.observe.snapshot import read_beats
@@ -20,6 +21,7 @@ from tsal_dist.run_dir import RunDir
 logger = logging.getLogger("soak")
 
 TRAIN = b"tsal_dist.train"
+LAUNCHERS = {name.encode() for name in ("launch.crew", ALONE, AMONG_MACHINES)}
 
 
 @dataclass
@@ -36,6 +38,10 @@ class Role:
     finished: bool = False
     excused: int = 0
     """Ends that an injury has caused or will cause; any further one is a finding."""
+    held: bool = False
+    """Whether it is not to be started again for the moment."""
+    ended_with: int | None = None
+    """How its last life ended."""
     surprises: list[str] = field(default_factory=list)
     _process: "subprocess.Popen[bytes] | None" = None
     _before: dict[int, int] = field(default_factory=dict)
@@ -44,13 +50,13 @@ class Role:
     def tend(self) -> None:
         """Start it, or take note of its end."""
         if self._process is None:
-            if not self.finished:
+            if not (self.finished or self.held):
                 self._start()
             return
         returned = self._process.poll()
         if returned is None:
             return
-        self._process = None
+        self._process, self.ended_with = None, returned
         if returned == ExitCode.DONE:
             self.finished = True
         elif self.excused:
@@ -85,6 +91,12 @@ class Role:
         if self._process is not None:
             processes.signal_group(self._process, signal.SIGTERM)
 
+    def let_go(self) -> "subprocess.Popen[bytes]":
+        """Its present crew, which is its own no more."""
+        crew, self._process = self._process, None
+        assert crew is not None, "it was at work a moment ago"
+        return crew
+
     def last_words(self) -> str:
         lines = self.output.read_text(errors="replace").strip().splitlines()
         errors = [line for line in lines[-60:] if "rror" in line]
@@ -104,8 +116,12 @@ class RunUnderTest:
         self, run_dir: RunDir, words: Sequence[str], students: int, teachers: int, settings: Mapping[str, str]
     ) -> None:
         self.run_dir = run_dir
+        self.words = words
+        """Of its settings."""
         self.watch: Callable[[], None] = lambda: None
         """Called often, whatever else is waited for."""
+        self._beside: list[subprocess.Popen[bytes]] = []
+        """Processes that are no crew of a role; whoever started them asks how they ended."""
         self.student, self.teacher = (
             self._role(name, world, words, settings)
             for name, world in (("student", students), ("teacher", teachers))
@@ -121,7 +137,7 @@ class RunUnderTest:
         crews = [role.pid for role in self.roles if role.pid]
         if len(crews) < len(self.roles):
             # Those that a crew left behind when it ended; the other crew may have ended since it was asked.
-            processes.reap(spare=crews)
+            processes.reap(spare=[*crews, *(each.pid for each in self._beside)])
         self.watch()
 
     def wait(self, seconds: float) -> None:
@@ -130,6 +146,33 @@ class RunUnderTest:
         while time.monotonic() < until:
             self.tend()
             time.sleep(0.1)
+
+    def until(self, condition: Callable[[], object], limit_s: float) -> bool:
+        """Wait for something while the roles are looked after; False after `limit_s`."""
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.wait(0.1)
+        return True
+
+    def let_go(self, role: Role) -> "subprocess.Popen[bytes]":
+        """The crew of `role`, which plays it no more: another one is started beside it. `look_after` it in the end."""
+        crew = role.let_go()
+        self._beside.append(crew)
+        return crew
+
+    def look_after(self, process: "subprocess.Popen[bytes]", limit_s: float) -> int | None:
+        """How `process` ends; None where it does not within `limit_s`, and is killed."""
+        self._beside.append(process)
+        try:
+            if not self.until(lambda: process.poll() is not None, limit_s):
+                process.kill()
+                process.wait()
+                return None
+            return process.returncode
+        finally:
+            self._beside = [each for each in self._beside if each is not process]
 
     def until_ready(self, limit_s: float) -> bool:
         """Wait until both roles are at work, or one has finished; False after `limit_s`."""
@@ -153,4 +196,4 @@ def _is_worker(pid: int) -> bool:
         words = (processes.PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return TRAIN in words and b"torch.distributed.run" not in words and b"launch.crew" not in words
+    return TRAIN in words and not LAUNCHERS & set(words)

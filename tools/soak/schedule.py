@@ -14,11 +14,15 @@ KILLS = (
     "kill both roles",
     "ask the student to leave",
     "ask the teacher to leave",
+    "wake a zombie",
+    "change the shards",
+    "start on a stale listing",
 )
 STALLS = ("stall the student", "stall the teacher", "stall the teacher past its deadline")
 DAMAGE = ("flip a bit", "cut a segment", "punch a hole", "tear the log")
-FILL, JUMP = "fill the disk", "jump the clock"
-KINDS = (*KILLS, *STALLS, *DAMAGE, "jump file times", JUMP, FILL)
+MEDDLING = ("damage control files", "plant a stranger", "clean a living run")
+FILL, JUMP, STALE = "fill the disk", "jump the clock", "start on a stale listing"
+KINDS = (*KILLS, *STALLS, *DAMAGE, *MEDDLING, "jump file times", JUMP, FILL)
 MOST_SEGMENTS_DAMAGED = 7
 """The runtime forgives eight in a run; then it ends it, as it should, and a test of its own holds that."""
 GAP_S = (6.0, 18.0)

@@ -1,7 +1,6 @@
 """The soak from start to end: data, pace, injuries, recovery, verdict, report."""
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -13,10 +12,14 @@ from collections import Counter
 from pathlib import Path
 
 from launch import processes
-from tools.soak.injuries import FaultInjector, NotNow, clock_settings, small_disk
+from tools.soak.acts import hurt
+from tools.soak.injuries import FaultInjector, NotNow, small_disk
+from tools.soak.preload import build_libraries
 from tools.soak.process_growth import ProcessGrowth
+from tools.soak.recovery import RecoveryTimes
+from tools.soak.report import Soaked, report
 from tools.soak.run_under_test import RunUnderTest
-from tools.soak.schedule import FILL, JUMP, KINDS, Event, plan_events
+from tools.soak.schedule import FILL, GAP_S, JUMP, KINDS, STALE, Event, plan_events
 from tools.soak.violations import find_violations
 from tsal_dist.config import load_config
 from tsal_dist.dist.parent_death import adopt_orphans
@@ -86,40 +89,53 @@ def _soak(args: argparse.Namespace, home: Path) -> list[str]:
     pace = 0.0 if args.steps else _measure_pace(home / "pace", words, args)
     steps = args.steps or max(PACE_STEPS, round(SHARE * pace * 60 * args.minutes))
     words += [f"train.steps={steps}", f"run.dir={home / 'run'}"]
-    run_dir = open_run(follow_shards(load_config([CONFIG], words[1:])), "new").dir
-    clock = clock_settings(home)
-    run, growth = RunUnderTest(run_dir, words, args.students, args.teachers, clock or {}), ProcessGrowth()
-    run.watch = lambda: growth.sample(
-        lambda: [(role.name, pid) for role in run.roles for pid in role.workers()]
-    )
-    with small_disk(run_dir.root / "queue") as disk:
-        missing = [kind for kind, there in ((FILL, disk), (JUMP, clock)) if there is None]
+    lies = build_libraries(home)
+    with small_disk(home / "run") as disk:
+        run_dir = open_run(follow_shards(load_config([CONFIG], words[1:])), "new").dir
+        run, growth, recovery = (
+            RunUnderTest(run_dir, words, args.students, args.teachers, lies or {}),
+            ProcessGrowth(),
+            RecoveryTimes(),
+        )
+
+        def watch() -> None:
+            growth.sample(lambda: [(role.name, pid) for role in run.roles for pid in role.workers()])
+            recovery.look()
+
+        run.watch = watch
+        missing = [kind for kind, there in ((FILL, disk), (JUMP, lies), (STALE, lies)) if there is None]
         print(
             f"{steps} steps ({pace:.1f} per second undisturbed), {args.minutes:g} minutes, seed {args.seed}"
         )
         for kind in missing:
             print(f"left out: {kind} ({'needs root' if kind == FILL else 'needs a C compiler'})")
-        injector = FaultInjector(run, home / "clock", disk, SILENT_S)
+        shards = home / "shards" / "train"
+        injector = FaultInjector(run, home, shards, home / "other" / "train", disk, steps, SILENT_S)
         events = plan_events(args.minutes, args.seed, [kind for kind in KINDS if kind not in missing])
         started = time.monotonic()
         try:
-            done, late = _hurt(injector, events)
+            done, late = _hurt(injector, events, recovery, 60 * args.minutes)
             hurt_s = time.monotonic() - started
             late += _let_finish(run, 60 * args.minutes + 2 * RETURN_S)
         finally:
             processes.end_descendants(5.0)
     found, books = find_violations(run, injector, growth)
-    found = late + found
-    _report(args, run, growth, done, found, books, (hurt_s, time.monotonic() - started), missing)
-    return found
+    soaked = Soaked(
+        args.minutes, args.seed, missing, done, hurt_s, time.monotonic() - started, books, late + found
+    )
+    report(soaked, run, growth, recovery)
+    return soaked.found
 
 
-def _hurt(injector: FaultInjector, events: list[Event]) -> tuple[Counter[str], list[str]]:
-    """Every injury at its time, or as soon as both roles are at work; how many of each, and who did not come back."""
+def _hurt(
+    injector: FaultInjector, events: list[Event], recovery: RecoveryTimes, limit_s: float
+) -> tuple[Counter[str], list[str]]:
+    """Every injury at its time, or as soon as both roles are at work, until the time is over; how many of each, and who did
+    not come back."""
     run, done, late = injector.run, Counter[str](), []
     start = time.monotonic()
     for event in events:
-        run.wait(max(0.0, start + event.at_s - time.monotonic()))
+        run.wait(max(GAP_S[0], start + event.at_s - time.monotonic()))
         if not run.until_ready(RETURN_S):
             absent = " and ".join(role.name for role in run.roles if not role.ready())
             late.append(f"the {absent} was not at work again within {RETURN_S:g} s, before '{event.kind}'")
@@ -127,7 +143,11 @@ def _hurt(injector: FaultInjector, events: list[Event]) -> tuple[Counter[str], l
         if run.student.finished:
             print("the run is over before its time")
             break
+        if time.monotonic() - start > limit_s:
+            break
         what = _try(injector, event)
+        if what:
+            recovery.begin(event.kind, run.roles)
         done[event.kind] += bool(what)
         what = what or "not possible now"
         print(f"{time.monotonic() - start:7.1f} s  {event.kind}: {what}", flush=True)
@@ -138,7 +158,7 @@ def _try(injector: FaultInjector, event: Event) -> str:
     """What was done; "" where the run offered nothing to hurt, twice: a teacher that is parked makes no segment."""
     for _ in range(2):
         try:
-            return injector.hurt(event.kind, event.dice)
+            return hurt(injector, event.kind, event.dice)
         except NotNow:
             injector.run.wait(RETRY_S)
     return ""
@@ -164,7 +184,10 @@ def _make_data(home: Path) -> list[str]:
         ["make_synthetic.py", "--out", raw, *faces],
         ["shard_videos.py", "--lists", raw / "train.lst", "--out", home / "shards", "--split", "train"],
         ["shard_videos.py", "--lists", raw / "test.lst", "--out", home / "shards", "--split", "val"],
-    ]
+        # Other labels, so another version of the same data.
+        [*("shard_videos.py", "--lists", raw / "train.lst", "--out", home / "other", "--split", "train"),
+         *("--labelled", "0.5")],
+    ]  # fmt: skip
     for tool, *words in commands:
         _call([sys.executable, ROOT / "tools" / str(tool), *words])
     train, held_out = home / "shards" / "train", home / "shards" / "val"
@@ -190,46 +213,6 @@ def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> f
         line for line in read_metrics(folder / "metrics" / "student.jsonl") if "speed/steps_per_s" in line
     ]
     return float(lines[-1]["speed/steps_per_s"])
-
-
-def _report(
-    args: argparse.Namespace, run: RunUnderTest, growth: ProcessGrowth, done: Counter[str], found: list[str],
-    books: dict[str, object], seconds: tuple[float, float], missing: list[str],
-) -> None:  # fmt: skip
-    print("\ninjuries")
-    for kind in KINDS:
-        print(f"  {done[kind]:3}  {kind}" + ("  (left out)" if kind in missing else ""))
-    print("lives")
-    for role in run.roles:
-        print(f"  {role.lives:3}  {role.name}")
-    print(
-        "memory and descriptors of lives that were long enough"
-        + ("" if growth.growths() else ": none, not judged")
-    )
-    for one in growth.growths():
-        print(f"  {one.role} {one.pid}: {one.seconds:.0f} s, {one.rss_mb:.0f} MB {one.rss_mb_per_min:+.2f} MB/min, "
-              f"{one.descriptors} descriptors {one.descriptors_per_min:+.2f}/min")  # fmt: skip
-    print("books")
-    for name, value in books.items():
-        print(f"  {name}: {value}")
-    print("found" if found else "found: nothing")
-    for text in found:
-        print(f"  {text}")
-    numbers = {
-        "soak": "failed" if found else "passed",
-        "minutes": args.minutes,
-        "seed": args.seed,
-        "hurt_s": round(seconds[0]),
-        "whole_s": round(seconds[1]),
-        "injuries": dict(done),
-        "left_out": missing,
-        "lives": {role.name: role.lives for role in run.roles},
-        "growth": [vars(one) for one in growth.growths()],
-        "cores": os.cpu_count(),
-        **books,
-        "violations": found,
-    }
-    print(json.dumps(numbers))
 
 
 def _call(command: list[object]) -> None:

@@ -22,6 +22,7 @@ def find_violations(
     from tsal_dist.insight.audit import audit_run
 
     found = [surprise for role in run.roles for surprise in role.surprises]
+    found += injector.broken
     found += [f"the {role.name} did not finish" for role in run.roles if not role.finished]
     found += [growth.fault for growth in growth.growths() if growth.fault]
     found += check_metrics(run.run_dir)

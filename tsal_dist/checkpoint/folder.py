@@ -15,7 +15,7 @@ import safetensors.torch
 from tsal_dist.checkpoint.codec import decode_state, encode_state
 from tsal_dist.errors import CheckpointError
 from tsal_dist.json_object import read_sealed, write_sealed
-from tsal_dist.run_dir import sync_folder, write_whole
+from tsal_dist.run_dir import list_names, sync_folder, write_whole
 
 COMMIT = "COMMIT"
 GONE = ".gone-"
@@ -146,9 +146,5 @@ def read_file(place: Path, file: str, digests: Mapping[str, str]) -> bytes:
 
 
 def _children(folder: Path) -> Iterator[Path]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in names:
+    for name in list_names(folder):
         yield folder / name

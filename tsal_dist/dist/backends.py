@@ -6,30 +6,40 @@ for the device.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import torch
-import torch.distributed as dist
 from torch.distributed.distributed_c10d import Store
 
+from tsal_dist.dist.shutdown import OTHER_RANK, StopFlag
+from tsal_dist.dist.waiting import wait_for_keys
 from tsal_dist.errors import PeerLost, TopologyError
 
 GLOO, NCCL = "gloo", "cpu:gloo,cuda:nccl"
 CPU = "cpu"
+JOIN, LEAVE = "join", "leave"
+"""What the first rank that can tell decides for its role."""
 
 
-def agree_on_backend(role: str, store: Store, rank: int, world: int, place: str, timeout_s: float) -> str:
-    """The backend for all ranks of the role, from where each of them computes. Every rank calls it."""
+def agree_on_backend(
+    role: str, store: Store, rank: int, world: int, place: str, timeout_s: float, stop: StopFlag
+) -> str:
+    """The backend for all ranks of the role, from where each of them computes. Every rank calls it.
+
+    Raises AskedToLeave on every rank or on none: whoever went on alone would wait for the others while the group is made,
+    where no signal is heard.
+    """
     keys = [f"place/{other}" for other in range(world)]
     store.set(keys[rank], place)
-    try:
-        store.wait(keys, timedelta(seconds=timeout_s))
-    except dist.DistStoreError:
-        missing = [str(other) for other, key in enumerate(keys) if not store.check([key])]
+    missing = wait_for_keys(store, keys, timeout_s, stop)
+    if missing and not stop.requested:
+        ranks = ", ".join(key.rpartition("/")[2] for key in missing)
         raise PeerLost(
-            f"{role} {rank} of {world} waited {timeout_s:g} s for rank(s) {', '.join(missing)} to join the role. Look at "
-            f"the end of their logs."
-        ) from None
+            f"{role} {rank} of {world} waited {timeout_s:g} s for rank(s) {ranks} to join the role. Look at the end of "
+            f"their logs."
+        )
+    if store.compare_set("together", "", LEAVE if missing else JOIN) == LEAVE.encode():
+        stop.request(OTHER_RANK)
+        stop.leave_if_asked()
     return choose_backend(role, [store.get(key).decode() for key in keys])
 
 

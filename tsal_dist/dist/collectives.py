@@ -1,4 +1,4 @@
-"""Small facts that the ranks of one role share: sums, JSON objects, rows.
+"""Small facts that the ranks of one role share: sums, flags, JSON objects, rows.
 
 All of them act on the default process group (the role) with CPU tensors, and return at once in a world of
 one. JSON and not pickled objects: what arrives is data, whoever sent it.
@@ -50,6 +50,15 @@ def reduce_scalars(
         else:
             reduced[name] = sum(numbers) / (len(numbers) if how == "mean" else 1)
     return reduced
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether `flag` is set on any rank."""
+    if world_size() == 1:
+        return flag
+    flags = torch.tensor([int(flag)])
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return bool(flags.item())
 
 
 def broadcast_json(value: Any, source: int = 0) -> Any:

@@ -101,6 +101,11 @@ def select_deepspeed_device(kind: str) -> None:
     os.environ["DS_ACCELERATOR"] = kind
 
 
+def extensions_folder() -> str:
+    """Where torch compiles what DeepSpeed needs; "" for the place of its own choice."""
+    return os.environ.get("TORCH_EXTENSIONS_DIR", "")
+
+
 def advise(settings: Mapping[str, str]) -> None:
     """Set what a library reads from the environment when it is imported, unless the user has set it."""
     for name, value in settings.items():

@@ -20,7 +20,9 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from tsal_dist.dist.backends import NCCL, agree_on_backend, name_place
 from tsal_dist.dist.environment import Environment, present_role
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
+from tsal_dist.dist.waiting import wait_for_keys
 from tsal_dist.errors import PeerLost, TopologyError
 
 logger = logging.getLogger(__name__)
@@ -37,11 +39,17 @@ class RoleGroup:
 
 
 def join_role(
-    environment: Environment, seat: Seat, store: Store, timeout_s: float, use_gpu: bool | None = None
+    environment: Environment,
+    seat: Seat,
+    store: Store,
+    timeout_s: float,
+    stop: StopFlag,
+    use_gpu: bool | None = None,
 ) -> RoleGroup:
     """Make the role of `seat` the default process group. Call once, before anything else communicates.
 
-    `use_gpu=None` takes GPUs where there are any. Every collective fails after `timeout_s`.
+    `use_gpu=None` takes GPUs where there are any. Every collective fails after `timeout_s`. Raises AskedToLeave on every rank
+    of the role where one of them was asked to stop before all were there.
     """
     gpus = torch.cuda.device_count() if use_gpu in (None, True) else 0
     if use_gpu and not gpus:
@@ -53,7 +61,7 @@ def join_role(
 
     own = PrefixStore(f"role/{seat.name}/{environment.restart_count}", store)
     place = name_place(device)
-    backend = agree_on_backend(seat.name, own, seat.rank, seat.world, place, timeout_s)
+    backend = agree_on_backend(seat.name, own, seat.rank, seat.world, place, timeout_s, stop)
     dist.init_process_group(
         backend,
         store=own,
@@ -68,23 +76,24 @@ def join_role(
 
 
 @contextmanager
-def in_turn(environment: Environment, store: Store, timeout_s: float) -> Iterator[None]:
+def in_turn(environment: Environment, store: Store, timeout_s: float, stop: StopFlag) -> Iterator[None]:
     """Let torchrun's first process, whatever its role, through the block before all others.
 
     No collective: the roles have no common group. The others wait for a key in torchrun's store; should the first
-    one fail, torchrun ends them, and they would give up after `timeout_s` in any case.
+    one fail, torchrun ends them, and they would give up after `timeout_s` in any case. Raises AskedToLeave in a process
+    that is asked to stop before its turn.
     """
     turns = PrefixStore(f"first/{environment.restart_count}", store)
     if environment.rank == 0:
+        stop.leave_if_asked()
         yield
         turns.set("through", "")
         return
-    try:
-        turns.wait(["through"], timedelta(seconds=timeout_s))
-    except dist.DistStoreError:
+    if wait_for_keys(turns, ["through"], timeout_s, stop):
+        stop.leave_if_asked()
         raise PeerLost(
             f"Process {environment.rank} waited {timeout_s:g} s for process 0 to open the run. Look at its log."
-        ) from None
+        )
     yield
 
 

@@ -1,33 +1,30 @@
 """Leaving in good order: a signal sets a flag, the role agrees on it, the exit code says what comes next.
 
-A handler that does work can strike in the middle of a collective or a write. So it only remembers, and every
-loop that may last (train, evaluate, wait, warm up) polls `requested`. Signals reach ranks one by one: before
-acting on the flag the ranks of a role agree, or one would leave a collective that the others wait in.
+A handler that does work can strike in the middle of a collective or a write, and what it raises in the midst of an
+import or a destructor is lost. So it only remembers, and every loop that may last (train, evaluate, wait, warm up)
+polls `requested`. A process listens before it imports torch, and asks where it is safe to leave while it starts: it
+has nothing to save yet (`leave_if_asked`). Signals reach ranks one by one: before acting on the flag the ranks of a
+role agree, or one would leave a collective that the others wait in.
 
 torchrun passes SIGTERM on to its workers and is killed by SIGUSR1, so a scheduler's early warning to torchrun
 must be SIGTERM; SIGUSR1 is for whoever signals the ranks themselves. It also turns every exit code of a worker
 into its own 1: a launcher that wants to know more reads the exit note in the run directory.
 """
 
-import logging
 import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-import torch.distributed as dist
+from tsal_dist.errors import AskedToLeave
 
-from tsal_dist.errors import ExitCode
-
-__all__ = ["ExitCode", "StopFlag"]
-
-logger = logging.getLogger(__name__)
+OTHER_RANK = "another rank was asked to stop"
 
 
 class StopFlag:
     """Listens for SIGTERM, SIGUSR1 and SIGINT within a `with` block; the main thread's, as Python demands.
 
-    A second SIGINT interrupts at once: a person who presses Ctrl-C twice means it.
+    A second SIGINT interrupts at once: a person who presses Ctrl-C twice means it. A second SIGTERM says nothing new:
+    torchrun, a launcher and a scheduler pass the same one on.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -47,13 +44,16 @@ class StopFlag:
 
     def agreed(self) -> bool:
         """Whether any rank of the role was asked to stop; a collective, so every rank calls it."""
-        if not dist.is_initialized() or dist.get_world_size() == 1:
-            return self.requested
-        flag = torch.tensor([int(self.requested)])
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        if flag.item() and not self.reason:
-            self.reason = "another rank was asked to stop"
-        return bool(flag.item())
+        from tsal_dist.dist.collectives import any_rank  # here: whoever listens has not imported torch yet
+
+        if any_rank(self.requested):
+            self.request(OTHER_RANK)
+        return self.requested
+
+    def leave_if_asked(self) -> None:
+        """Raise AskedToLeave where this process was asked to stop, and has nothing to save yet."""
+        if self.requested:
+            raise AskedToLeave(f"{self.reason} before training had begun; there was nothing to save.")
 
     def __enter__(self) -> "StopFlag":
         for number in self.SIGNALS:

@@ -24,14 +24,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils.cpp_extension import get_default_build_root
 
 from tsal_dist.config.runtime import EngineConfig
 from tsal_dist.config.train import OptimConfig
 from tsal_dist.dist.collectives import world_size
-from tsal_dist.dist.environment import find_on_path, select_deepspeed_device
+from tsal_dist.dist.environment import extensions_folder, find_on_path, select_deepspeed_device
 from tsal_dist.engine.api import nothing
 from tsal_dist.engine.batch_norms import freeze_batch_norms, prepare_batch_norms
 from tsal_dist.engine.buffers import average_buffers
+from tsal_dist.engine.compilation import wait_for_compilations
 from tsal_dist.engine.inference import Inference, as_laid_out
 from tsal_dist.engine.optim import (
     State,
@@ -71,6 +73,7 @@ class DeepSpeedEngine:
         device: torch.device,
     ) -> None:
         deepspeed = _import_deepspeed(device)
+        wait_for_compilations(Path(extensions_folder() or get_default_build_root()))
         world = world_size()
         model = prepare_batch_norms(model.to(device), settings, device, world)
         self._inference = Inference(model, settings, device)

@@ -8,7 +8,6 @@ Stop       Empty until the student's rank 0 writes why the run ends.
 Every polled name is made to exist before it is waited for (see the store's contract on absent names).
 """
 
-import json
 import logging
 import secrets
 import socket
@@ -21,7 +20,7 @@ from tsal_dist.errors import DiskFull, ExchangeError, PeerLost, StaleRun
 from tsal_dist.exchange.beat import NAMES, Peer
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.store import Store, ensure
-from tsal_dist.json_object import read_object
+from tsal_dist.json_object import read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ class Handshake:
             "shards": self._shards,
             "seen": self._seen,
         }
-        self._store.replace(NAMES.hello(*self._me).as_posix(), json.dumps(hello).encode())
+        self._store.replace(NAMES.hello(*self._me).as_posix(), write_sealed(hello))
 
     def _require_same_shards(self, peer: Peer, theirs: Mapping[str, str]) -> None:
         for name in sorted({*self._shards, *theirs}):
@@ -146,7 +145,7 @@ class Handshake:
         raw = self._store.get(name)
         kinds = {"nonce": str, "run_id": str, "host": str, "path": str, "shards": dict, "seen": dict}
         try:
-            hello = read_object(raw) if raw else None
+            hello = read_sealed(raw) if raw else None
             if hello is not None and any(type(hello.get(key)) is not kind for key, kind in kinds.items()):
                 raise ValueError("a value of it is missing or of another kind")
         except ValueError as error:

@@ -74,16 +74,17 @@ class Lines:
 
 def last_line(path: Path) -> bytes:
     """The last whole line without its newline; b"" where there is none. Reads no more than it must."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return b""
-    try:
-        end = _whole_bytes(handle)
-        start = _line_start(handle, end - 1) if end else 0
-        return os.pread(handle, max(0, end - 1 - start), start)
-    finally:
-        os.close(handle)
+    with plainly("read", path):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        try:
+            end = _whole_bytes(handle)
+            start = _line_start(handle, end - 1) if end else 0
+            return os.pread(handle, max(0, end - 1 - start), start)
+        finally:
+            os.close(handle)
 
 
 def _whole_bytes(handle: int) -> int:

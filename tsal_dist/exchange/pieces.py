@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tsal_dist.errors import DataError, ExchangeError
 from tsal_dist.exchange.lines import Lines
-from tsal_dist.run_dir import plainly, write_whole
+from tsal_dist.run_dir import list_names, plainly, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +106,9 @@ def _finished(path: Path) -> list[Path]:
     """The pieces before `path`, oldest first; of one that is there twice, the compressed one."""
     found: dict[int, Path] = {}
     pattern = re.compile(rf"{re.escape(path.stem)}\.([0-9]{{6,}}){re.escape(path.suffix)}(\.gz)?")
-    if not path.parent.is_dir():
-        return []
-    for other in sorted(path.parent.iterdir()):
-        if match := pattern.fullmatch(other.name):
-            found[int(match[1])] = other  # sorted: .gz comes after the plain one
+    for name in sorted(list_names(path.parent)):
+        if match := pattern.fullmatch(name):
+            found[int(match[1])] = path.with_name(name)  # sorted: .gz comes after the plain one
     return [found[number] for number in sorted(found)]
 
 

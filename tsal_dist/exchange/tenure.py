@@ -106,6 +106,16 @@ def begin_tenure(store: Store, role: str, rank: int, run_id: str) -> Tenure:
     return tenure
 
 
+def newest_turn(store: Store, role: str, rank: int) -> int:
+    """The incarnation whose turn it is, whatever run it belongs to; 0 where none has begun, or nobody knows."""
+    try:
+        found = _parse(store.get(_register(role, rank)))
+    except ExchangeError as error:
+        log.debug("nobody knows whose turn it is: %s", error)
+        return 0
+    return int(found.get("incarnation", 0))
+
+
 def surviving(orders: Mapping[int, Order]) -> list[int]:
     """The steps that belong to the history that goes on, rising: `orders` says of each who left it there.
 

@@ -13,7 +13,7 @@ from tsal_dist.errors import MissingExtra
 from tsal_dist.exchange.lines import Lines
 from tsal_dist.json_object import read_object
 from tsal_dist.observe.service_sink import ServiceSink
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import RunDir, plainly
 
 Numbers = Mapping[str, float]
 
@@ -100,7 +100,7 @@ def read_metrics(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     if not path.exists():
         return lines
-    with open(path, "rb") as file:
+    with plainly("read", path), open(path, "rb") as file:
         if last_bytes and path.stat().st_size > last_bytes:
             file.seek(-last_bytes, os.SEEK_END)
             file.readline()  # most likely cut in two

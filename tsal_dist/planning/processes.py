@@ -15,9 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch.distributed as dist
-
 from tsal_dist.dist.environment import child_environment
+from tsal_dist.dist.local_store import ADDRESS, serve_store
 from tsal_dist.errors import TrainingError
 from tsal_dist.observe.sinks import read_metrics
 
@@ -42,9 +41,9 @@ class MeasuredProcesses:
         bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         command = [*bound, sys.executable, *entry, *overrides, f"run.dir={run_dir}", "runtime.log.every=1"]
         # As torchrun's agent does: a store that outlives whoever comes and goes.
-        self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+        self._store = serve_store()
         meeting = {
-            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_ADDR": ADDRESS,
             "MASTER_PORT": str(self._store.port),
             "TORCHELASTIC_USE_AGENT_STORE": "True",
             "WORLD_SIZE": str(procs),

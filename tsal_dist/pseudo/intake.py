@@ -66,6 +66,7 @@ class Intake:
         self._turn = ""
         self._opened = 0
         self._bad = 0
+        self._condemned: set[tuple[str, int]] = set()
         self._max_bad_share = max_bad_share
 
     def discover(self) -> None:
@@ -109,7 +110,10 @@ class Intake:
         self._returned[:0] = parts
 
     def condemn(self, producer: str, seq: int, fault: str) -> None:
-        """A segment turned out damaged after it was admitted: hand out none of its rows again."""
+        """A segment turned out damaged after it was admitted: hand out none of its rows again. Several ranks may find out."""
+        if (producer, seq) in self._condemned:
+            return
+        self._condemned.add((producer, seq))
         feed = self.feeds[producer]
         if feed.head and feed.head.record.seq == seq:
             feed.quarantined[DAMAGED] += sum(stop - start for start, stop in feed.head.runs)

@@ -87,6 +87,8 @@ class Student:
     """Steps that are planned before they come, if there are labels for them, so that their pixels are read meanwhile."""
     coming: dict[int, Plan] = field(default_factory=dict)
     """The plans of this step and of those ahead."""
+    lost_elsewhere: bool = False
+    """Whether a rank above 0 could not read rows that it was given and rank 0 does not know; every rank says the same."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last step, this rank's own; reduced over ranks when they are written down."""
 
@@ -267,16 +269,20 @@ class Student:
         """What is watched of a step, this rank's share of it; of all ranks, so that they agree on whether to go on."""
         if seen is None or delivered is None:
             return {}
+        peak = seen.peak_NK.mean().double()
+        lost = len(self.feed.consumer.damaged) if self.feed and self.rank else 0
         return {
             "moments": self.recipe.label.moments(delivered.pseudo.evidence),
-            "peak": seen.peak_NK.mean().double(),
+            "peak": peak,
+            "lost": torch.full_like(peak, lost),
         }
 
     def _take_in_late_sums(self) -> None:
-        """Learn from the step before what is usual, and whether the detector still says something."""
+        """Learn from the step before what is usual, whether the detector still says something, and whether rows are lost."""
         late = self.sums.take_late()
         if not late:
             return
+        self.lost_elsewhere |= bool(late["lost"] > 0)
         self.recipe.label.observe(late["moments"])
         self.gauge.observe(float(late["peak"]) / self.world)
         if self.gauge.reference is None:

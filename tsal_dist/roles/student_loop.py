@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
+from tsal_dist.dist.collectives import gather_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import DataError, ExitCode
 from tsal_dist.pseudo.step_plan import Plan
@@ -138,11 +139,18 @@ def take_step(student: Student, message: StepMessage) -> None:
 
 
 def _report_damage(student: Student) -> None:
-    """Have rank 0 plan nothing more of what this rank could not read. A replay ends there, on any rank."""
+    """Have rank 0 plan nothing more of what any rank could not read. A replay ends there, on any rank."""
     damaged = student.feed.consumer.damaged if student.feed else {}
-    for (producer, seq), fault in damaged.items():
-        if student.config.runtime.replay:
-            raise DataError(f"Segment {seq} of {producer} was lost during the replay: {fault}")
-        if student.planner:
+    found = [(producer, seq, fault) for (producer, seq), fault in damaged.items()]
+    if found and student.config.runtime.replay:
+        producer, seq, fault = found[0]
+        raise DataError(f"Segment {seq} of {producer} was lost during the replay: {fault}")
+    if student.lost_elsewhere:  # a step late, and on all ranks at once: else nobody has to ask
+        found = [segment for told in gather_json(found) for segment in told]
+        student.lost_elsewhere = False
+    elif student.rank:
+        return  # the others do not know yet
+    if student.planner:
+        for producer, seq, fault in found:
             student.planner.condemn(producer, seq, fault)
     damaged.clear()

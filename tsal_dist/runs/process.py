@@ -74,8 +74,11 @@ from tsal_dist.weights.publish import WeightPublisher
 log = logging.getLogger(__name__)
 
 
-def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode) -> ExitCode:
+def train(
+    config: RunConfig, environment: Environment, seats: tuple[Seat, ...], mode: Mode, stop: StopFlag
+) -> ExitCode:
     """Play this process's part. The exit code says whether the run is done."""
+    stop.leave_if_asked()
     config = settle_method(config)
     if environment.agent_store:
         die_with_parent()  # a worker whose torchrun was killed saves and leaves; nobody else would ever end it
@@ -94,20 +97,22 @@ def train(config: RunConfig, environment: Environment, seats: tuple[Seat, ...], 
             check_seats(len(seats) - teachers, teachers)
     limits = config.runtime.deadlines
     store = open_launch_store(environment, limits.group_s)
-    with in_turn(environment, store, limits.group_s):
+    with in_turn(environment, store, limits.group_s, stop):
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
-        run = open_run(config, "resume" if again else mode, partial(find_origin, config))
+        run = open_run(config, "resume" if again else mode, partial(find_origin, config), stop.leave_if_asked)
     code = ExitCode.FAILED
     reason = "a defect"
     tenures: dict[str, Tenure] = {}
     try:
         set_numerics(config.runtime.numerics)
-        group = join_role(environment, seat, store, limits.group_s)
+        group = join_role(environment, seat, store, limits.group_s, stop)
         # On a terminal that both roles share, the student's view shows the teacher's part as well.
         quiet = seat.role == "teacher" and config.runtime.topology == "split" and sys.stderr.isatty()
         start_logging(run.dir, seat.name, seat.rank, environment.restart_count, quiet=quiet)
-        with StopFlag() as stop, losing_peers(group):
+        with losing_peers(group):
+            if stop.agreed():
+                stop.leave_if_asked()
             context = _open_context(run, seat, group)
             tenures |= context.tenures
             code = _play(context, stop)

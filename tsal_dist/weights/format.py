@@ -15,7 +15,7 @@ from torch import Tensor
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.tenure import surviving
 from tsal_dist.json_object import read_sealed, write_sealed
-from tsal_dist.run_dir import sync_folder, write_whole
+from tsal_dist.run_dir import list_names, sync_folder, write_whole
 
 MODEL, META = "model.safetensors", "meta.json"
 EXTRA = "extra."
@@ -134,12 +134,8 @@ def aside_folder(folder: Path, step: int, incarnation: int = 0) -> Path:
 
 
 def _list_all(folder: Path) -> list[tuple[int, int]]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
     return [
         (int(match["step"]), int(match["incarnation"] or 0))
-        for name in names
+        for name in list_names(folder)
         if (match := _NAME.fullmatch(name))
     ]

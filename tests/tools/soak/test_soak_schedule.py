@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.soak.injuries import ACTS
+from tools.soak.acts import ACTS
 from tools.soak.schedule import (
     DAMAGE,
     GAP_S,

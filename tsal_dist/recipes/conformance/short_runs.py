@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
+from tsal_dist.dist.local_store import ADDRESS, serve_store
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.pack.execute import pack
 from tsal_dist.pack.gather import gather_inputs
@@ -169,7 +169,7 @@ def start(
     folder.parent.mkdir(parents=True, exist_ok=True)
     said = folder.with_name(f"{folder.name}.out")
     # As torchrun's agent does: a store that outlives whoever comes and goes.
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if together else None  # type: ignore[attr-defined]
+    store = serve_store() if together else None
     with open(said, "ab") as out:
         processes = [
             _start_one(command, _seat(rank, len(commands), store.port) if store else {}, out)
@@ -208,5 +208,5 @@ def _start_one(command: Sequence[str], seat: Mapping[str, str], out: IO[bytes]) 
 
 def _seat(rank: int, world: int, port: int) -> dict[str, str]:
     names: dict[str, Any] = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    names |= {"MASTER_ADDR": ADDRESS, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
     return {name: str(value) for name, value in names.items()}
