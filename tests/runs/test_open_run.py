@@ -224,7 +224,8 @@ def test_a_name_that_was_claimed_and_never_given_is_said(tmp_path, monkeypatch):
     (tmp_path / ".claim-run.json").touch()
     with pytest.raises(ConfigError, match=r"\.claim-run\.json says that .* it has died. Remove that file"):
         open_run(config(tmp_path), "new")
-    late = threading.Timer(0.1, lambda: (tmp_path / "run.json").write_text('{"id": "a", "config": {}}'))
+    text = '{"id": "a", "config": {"train": {"seed": 77}}}'
+    late = threading.Timer(0.1, lambda: (tmp_path / "run.json").write_text(text))
     late.start()
     with pytest.raises(ConfigError, match="was started with"):  # it is there after all, and of another config
         open_run(config(tmp_path), "resume")
