@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tsal_dist.inference.pictures import FrameRange, Source
 from tsal_dist.inference.prediction import Found
-from tsal_dist.pack.video_facts import stored_frames
+from tsal_dist.pack.frame_count import stored_frames
 
 
 def tell_fates(

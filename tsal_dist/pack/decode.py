@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.pack.frame_count import open_video
 from tsal_dist.pack.inputs import Input
 from tsal_dist.pack.packing_plan import Piece
-from tsal_dist.pack.video_facts import open_video
 from tsal_dist.shards.frames import OK
 
 Image = NDArray[np.uint8]

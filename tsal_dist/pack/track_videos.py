@@ -16,8 +16,8 @@ from tsal_dist.pack.box_tracker import BoxTracker
 from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.face import Box, Face
 from tsal_dist.pack.face_models import load_detector
+from tsal_dist.pack.frame_count import open_video
 from tsal_dist.pack.inputs import Input, Label
-from tsal_dist.pack.video_facts import open_video
 
 LEAST_SEEN = 5
 """Frames in which a subject is seen, or it is taken for an error of the detector."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 
+from tsal_dist.pack.frame_count import LONGEST, open_video, stores_frame_count
 from tsal_dist.pack.inputs import Input
 from tsal_dist.shards.frames import OK
 
 _WINDOW = 1 << 20
-_LONGEST = 10_000_000  # frames; a larger count is a header's way to say "unknown"
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,6 @@ def _digest(files: list[str]) -> str:
     return seal.hexdigest()[:32]
 
 
-def open_video(path: str, threads: int = 1) -> cv2.VideoCapture:
-    """A decoder at the first frame; FFmpeg only, as other backends take `a1.jpg` for a pattern of files.
-
-    Rotation that the file asks for is applied, as a player would.
-    """
-    return cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
-
-
 def _look_into(one: Input) -> tuple[int, str, str]:
     video = open_video(one.path)
     try:
@@ -77,7 +69,7 @@ def _look_into(one: Input) -> tuple[int, str, str]:
             return 0, "no_frames", "the file opens but not one frame can be decoded"
     finally:
         video.release()
-    if not (_stores_frame_count(one.path) and 0 < frames <= _LONGEST):
+    if not (stores_frame_count(one.path) and 0 < frames <= LONGEST):
         frames = _count(one.path, cv2.CAP_PROP_FORMAT, -1)  # packets, not decoded
     if one.annotations and one.annotations != frames:
         frames = _count(one.path)  # the header may be what is wrong
@@ -85,22 +77,6 @@ def _look_into(one: Input) -> tuple[int, str, str]:
             reason = f"{one.annotations} annotations for {frames} frames; which belongs to which is unknown"
             return 0, "annotation_mismatch", reason
     return frames, OK, ""
-
-
-def stored_frames(path: str) -> int:
-    """How many frames the file's own index counts; 0 where it has none, and a player would have to guess."""
-    if not os.path.isfile(path) or not _stores_frame_count(path):
-        return 0
-    video = open_video(path)
-    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    video.release()
-    return frames if 0 < frames <= _LONGEST else 0
-
-
-def _stores_frame_count(path: str) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(12)
-    return head[:4] == b"RIFF" or head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free")
 
 
 def _count(path: str, *options: int) -> int:
