@@ -163,7 +163,9 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, rule):
         read_list(write(tmp_path / "l.csv", text))
 
 
-@pytest.mark.parametrize("keypoints", [[1, 2, -1], [1, 2, 3], [1, 2, "x"], [1, 2], [[1]], {"a": 1}])
+@pytest.mark.parametrize(
+    "keypoints", [[1, 2, -1], [1, 2, 3], [1, 2, "x"], [1, 2], [[1]], {"a": 1}, [10**400, 2, 2]]
+)
 def test_wrong_keypoints_are_refused(tmp_path, keypoints):
     page = {
         "images": [{"id": 1, "file_name": "a.jpg"}],

@@ -31,7 +31,7 @@ def read_coco(path: Path, root: Path) -> list[Entry]:
             _entry(one, root, files[one["image_id"]], layouts.get(one.get("category_id"), Layout()))
             for one in used
         ]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, DataError) as error:
+    except (OSError, ValueError, OverflowError, LookupError, TypeError, AttributeError, DataError) as error:
         raise ConfigError(f"{path} is not a COCO keypoints file: {type(error).__name__}: {error}.") from error
     if not entries:
         raise ConfigError(f"{path} names no subject that could be used: it has no annotation but of crowds.")
