@@ -35,7 +35,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_a_short_soak_hurts_and_closes_its_books(tmp_path):
-    said, _ = soak("--minutes", "0.6", "--seed", "3", "--run", str(tmp_path / "soak"), code=0)
+    said, _ = soak("--minutes", "1.2", "--seed", "3", "--run", str(tmp_path / "soak"), code=0)
     numbers = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
     assert numbers["violations"] == []
     assert sum(numbers["injuries"].values()) >= 2
