@@ -24,7 +24,15 @@ def shards(tmp_path):
 
 def start(*words):
     command = [sys.executable, "tools/label.py", *map(str, words), "--no-browser"]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that starts tests in the background has them ignore Ctrl-C, and they would hand that on.
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def test_from_nothing_to_a_table(shards, tmp_path):
