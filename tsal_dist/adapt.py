@@ -9,12 +9,10 @@ nothing is forgotten; frames of the footage that have labels are learnt too. RUN
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
-from tsal_dist.config.load import override
 from tsal_dist.config.method import ALONE
 from tsal_dist.run import load_run
 from tsal_dist.runs.second_run import follow
@@ -51,24 +49,24 @@ def main(argv: list[str]) -> int:
 
 
 def adapted(args: argparse.Namespace) -> RunConfig:
-    """The new run's settings; what the user says wins."""
+    """The new run's settings."""
     from tsal_dist.shards.manifest import open_manifest
 
-    trained = load_run(args.run).config
-    labelled = [*trained.data.labelled, *(url for url in args.footage if open_manifest(url).labelled)]
-    words = [
-        *follow(args.run, "adapted"),
-        f"runtime.fork={json.dumps(str(args.run))}",
-        f"runtime.fork_step={json.dumps(args.step)}",
-        f"data.labelled={json.dumps(labelled)}",
-        f"data.unlabelled={json.dumps(args.footage)}",
-        "train.burn_in_steps=0",
-    ]
+    trained = load_run(args.run)
+    was = trained.config
+    labelled = [*was.data.labelled, *(url for url in args.footage if open_manifest(url).labelled)]
+    settings = {
+        "runtime.fork": str(args.run),
+        "runtime.fork_step": args.step,
+        "data.labelled": labelled,
+        "data.unlabelled": args.footage,
+        "train.burn_in_steps": 0,
+    }
     if args.validation:
-        words.append(f"data.validation={json.dumps(args.validation)}")
-    if trained.method.name == ALONE:
-        words.append(f"method.name={METHOD}")
-    return override(trained, *words, *args.overrides)
+        settings["data.validation"] = args.validation
+    if was.method.name == ALONE:
+        settings["method.name"] = METHOD
+    return follow(trained, "adapted", settings, args.overrides)
 
 
 if __name__ == "__main__":

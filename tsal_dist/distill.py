@@ -8,12 +8,10 @@ the footage RUN itself as a teacher that does not change. The more footage, the 
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
-from tsal_dist.config.load import override
 from tsal_dist.run import load_run
 from tsal_dist.runs.second_run import follow
 from tsal_dist.train import add_start, start
@@ -48,19 +46,18 @@ def main(argv: list[str]) -> int:
 
 
 def distilled(args: argparse.Namespace) -> RunConfig:
-    """The new run's settings; what the user says wins."""
-    trained = load_run(args.run).config
-    footage = args.footage or list(trained.data.unlabelled or trained.data.labelled)
-    words = [
-        *follow(args.run, "small"),
-        f"model.detector={json.dumps(args.detector)}",
-        "model.weights=",
-        f"data.unlabelled={json.dumps(footage)}",
-        "train.burn_in_steps=0",
-        f"method.name={METHOD}",
-        f"method.teacher={json.dumps(str(args.run))}",
-    ]
-    return override(trained, *words, *args.overrides)
+    """The new run's settings."""
+    trained = load_run(args.run)
+    data = trained.config.data
+    settings = {
+        "model.detector": args.detector,
+        "model.weights": "",
+        "data.unlabelled": args.footage or list(data.unlabelled or data.labelled),
+        "train.burn_in_steps": 0,
+        "method.name": METHOD,
+        "method.teacher": str(args.run),
+    }
+    return follow(trained, "small", settings, args.overrides)
 
 
 if __name__ == "__main__":

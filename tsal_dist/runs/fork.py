@@ -8,7 +8,6 @@ are the new run's own: they begin anew, and its teacher begins with what this st
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -57,7 +56,7 @@ def find_origin(config: RunConfig) -> Origin | None:
             f"{place} is the run to begin from and cannot be trained over. Choose another place (run.dir=...)."
         )
     _refuse_misfit(config, source)
-    step = choose_step(_checkpoints(place), config.runtime.fork_step, str(place))
+    step = choose_step(_checkpoints(source), config.runtime.fork_step, str(place))
     return Origin(str(place.resolve()), source.id, step)
 
 
@@ -68,7 +67,7 @@ def read_origin(origin: Origin) -> Mapping[str, Any]:
         raise StaleRun(
             f"This run began from {origin}, and another run lies there by now. Start again, from a run that is there."
         )
-    checkpoints = _checkpoints(Path(origin.run))
+    checkpoints = _checkpoints(found)
     choose_step(checkpoints, str(origin.step), origin.run)
     return checkpoints.load(origin.step).state
 
@@ -134,8 +133,8 @@ def describe_fork(config: RunConfig, recipe: Recipe) -> dict[str, Any] | None:
     return {"run": origin.run, "id": origin.id, "step": origin.step, "took": taken.took, "left": taken.left}
 
 
-def _checkpoints(place: Path) -> Checkpoints:
-    return Checkpoints(load_run(place).dir.checkpoints("student"), None, keep=1)
+def _checkpoints(source: Run) -> Checkpoints:
+    return Checkpoints(source.dir.checkpoints("student"), None, keep=1)
 
 
 def _refuse_misfit(config: RunConfig, source: Run) -> None:
