@@ -8,24 +8,21 @@ measured of the detector, a subject is what a detector of subjects finds too.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tsal_dist.inference.looking import SAME, Box, Eyes, Floats, gather_evidence, same_as, tight_box
+from tsal_dist.inference.looking import SAME, Box, Eyes, Floats, same_as, tight_box
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.prediction import (
-    FALLS,
-    LOOK_AGAIN_EVERY,
     LOST_SCORE,
     SMOOTH,
-    SURE,
     THRESHOLD,
     Found,
+    Judged,
     Trusted,
     nothing_found,
 )
-from tsal_dist.inference.presence import Belief
 from tsal_dist.pack.box_tracker import BoxTracker, middle_of
 
 BORN = 0.8
@@ -53,15 +50,10 @@ class Seeker:
 
 
 @dataclass(eq=False)
-class Followed:
+class Followed(Judged):
     """What is known of a subject when the next frame comes."""
 
     box_4: Box
-    belief: Belief = field(default_factory=Belief)
-    presence: float = float("nan")
-    judged_score: float = 0.0
-    """Its mean peak when its presence was judged last."""
-    frames: int = 0
     unseen: int = 0
     """Frames since a detector of subjects found it."""
 
@@ -163,11 +155,7 @@ class _Crowd:
         if self._trust:
             expected_px_K = self._trust.expected_px(look)[0]
             score = float(look.score_CK[0].mean())
-            as_before = score >= FALLS * one.judged_score and one.frames % LOOK_AGAIN_EVERY
-            if not (one.presence >= SURE and as_before):
-                one.judged_score = score
-                log_odds = self._trust.log_odds(gather_evidence(self._eyes, image_HWC, own_4))
-                one.presence = one.belief.observe(log_odds)
+            log_odds = one.judge(self._trust, self._eyes, image_HWC, own_4, score) or 0.0
         merit = float(look.score_CK[0].mean() * look.agreement_C[0])
         return _Sight(
             *(one, one.box_4, own_4, look.points_CK2[0], look.score_CK[0], expected_px_K, merit, log_odds)

@@ -80,16 +80,35 @@ class Found:
         return float(np.sqrt(np.prod(np.maximum(extent_2, extent_2.max() / 4))))
 
 
-@dataclass
-class _Track:
-    """What is known of a video's subject when its next frame comes."""
+@dataclass(kw_only=True)
+class Judged:
+    """Whether a subject that is followed is there, frame after frame."""
 
-    box_4: Box | None = None
     belief: Belief = field(default_factory=Belief)
     presence: float = float("nan")
     judged_score: float = 0.0
     """Its mean peak when its presence was judged last."""
     frames: int = 0
+
+    def judge(
+        self, trust: Trusted, eyes: Eyes, image_HWC: Image, own_4: Box, score: float, anew: bool = False
+    ) -> float | None:
+        """What this frame alone says, in log-odds; None where it was not asked, as the subject is sure to be there and looks
+        as before. `anew`: it was not followed here."""
+        as_before = score >= FALLS * self.judged_score and self.frames % LOOK_AGAIN_EVERY
+        if self.presence >= SURE and as_before and not anew:
+            return None
+        self.judged_score = score
+        log_odds = trust.log_odds(gather_evidence(eyes, image_HWC, own_4))
+        self.presence = self.belief.observe(log_odds)
+        return log_odds
+
+
+@dataclass
+class _Track(Judged):
+    """What is known of a video's subject when its next frame comes."""
+
+    box_4: Box | None = None
     searches: int = 0
     """In vain, in a row."""
     waiting: int = 0
@@ -143,15 +162,12 @@ def _next(
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
     own_4 = tight_box(points_K2, picture.image_HWC)
     expected_px_K = np.full(len(score_K), np.nan)
-    found = promising = given is not None or float(score_K.mean()) >= LOST_SCORE
+    score = float(score_K.mean())
+    found = promising = given is not None or score >= LOST_SCORE
     if trust:
         expected_px_K = trust.expected_px(look)[0]
-        as_before = float(score_K.mean()) >= FALLS * track.judged_score and track.frames % LOOK_AGAIN_EVERY
-        if not (track.presence >= SURE and as_before and not searched):
-            track.judged_score = float(score_K.mean())
-            evidence_E = gather_evidence(eyes, picture.image_HWC, own_4)
-            log_odds = trust.log_odds(evidence_E)
-            track.presence = track.belief.observe(log_odds)
+        log_odds = track.judge(trust, eyes, picture.image_HWC, own_4, score, anew=searched)
+        if log_odds is not None:
             promising = log_odds > 0
         found = given is not None or track.presence >= threshold
     _take_note(track, found or promising, searched, box_4, own_4)
