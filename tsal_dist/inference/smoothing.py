@@ -65,9 +65,10 @@ def smooth(
         return points_TK2.copy()
     gaps_T = np.ones(len(points_TK2)) if gap_T is None else gap_T
     expected_TK = np.maximum(expected_px_TK, 1e-3)
-    found_TK2 = _look_both_ways(points_TK2, expected_TK, gaps_T)
+    alone = _Alone.of(points_TK2, expected_TK, gaps_T)
+    found_TK2 = alone.both_ways()
     if causal:
-        found_TK2 = _look_ahead(points_TK2, expected_TK, gaps_T, found_TK2)
+        found_TK2 = _look_ahead(alone, found_TK2)
     return _claimed(found_TK2, points_TK2, expected_TK)
 
 
@@ -80,27 +81,20 @@ def _claimed(found_TK2: Floats, points_TK2: Floats, expected_TK: Floats) -> Floa
     return claimed_TK2
 
 
-def _look_both_ways(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> Floats:
-    beliefs, forecasts, _ = _filter(points_TK2, expected_TK, gaps_T, [_read(points_TK2, expected_TK, gaps_T)])
-    return _look_back(beliefs, forecasts, gaps_T)
-
-
-def _look_ahead(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats, steady_TK2: Floats) -> Floats:
+def _look_ahead(alone: "_Alone", steady_TK2: Floats) -> Floats:
     """What is believed of each frame, knowing those before it: the calmest way that strays little from where the points are,
     knowing those after it too."""
-    few = slice(READ_FRAMES)
-    apart, calmer = _choose(points_TK2[few], expected_TK[few], gaps_T[few], steady_TK2[few])
-    way = _Together.of(points_TK2, expected_TK, gaps_T) if apart else None
-    return (way or _Alone(points_TK2, expected_TK, gaps_T)).calmed(calmer)
+    apart, calmer = _choose(alone.begin(), steady_TK2[:READ_FRAMES])
+    way = _Together.of(*alone.seen) if apart else None
+    return (way or alone).calmed(calmer)
 
 
-def _choose(
-    points_TK2: Floats, expected_TK: Floats, gaps_T: Floats, steady_TK2: Floats
-) -> tuple[bool, float]:
+def _choose(alone: "_Alone", steady_TK2: Floats) -> tuple[bool, float]:
     """Whether the subject is filtered apart from its points, and how much calmer than is most likely."""
+    points_TK2, expected_TK, _ = alone.seen
     most = _apart(points_TK2, steady_TK2) + WORSE * float((expected_TK**2).mean())
     best, least = (False, CALMER[0]), np.inf
-    for way in (_Alone(points_TK2, expected_TK, gaps_T), _Together.of(points_TK2, expected_TK, gaps_T)):
+    for way in (alone, _Together.of(*alone.seen)):
         if way is None:
             continue
         for calmer in CALMER:
@@ -120,17 +114,35 @@ def _trembling(points_TK2: Floats) -> float:
     return float(np.linalg.norm(np.diff(points_TK2, 2, axis=0), axis=-1).mean())
 
 
+@dataclass(frozen=True)
 class _Alone:
     """Each point for itself."""
 
-    def __init__(self, points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> None:
-        self._seen = points_TK2, expected_TK, gaps_T
-        self._motion = _read(points_TK2, expected_TK, gaps_T)
+    seen: tuple[Floats, Floats, Floats]
+    """Points, expected errors, gaps."""
+    motion: Motion
+
+    @staticmethod
+    def of(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> "_Alone":
+        few = slice(READ_FRAMES)
+        motion = read_motion(points_TK2[few], expected_TK[few], gaps_T[few])
+        return _Alone((points_TK2, expected_TK, gaps_T), motion)
+
+    def begin(self) -> "_Alone":
+        """The frames that the motion was read off."""
+        points_TK2, expected_TK, gaps_T = self.seen
+        few = slice(READ_FRAMES)
+        return _Alone((points_TK2[few], expected_TK[few], gaps_T[few]), self.motion)
+
+    def both_ways(self) -> Floats:
+        """Smoothed by frames before and after."""
+        beliefs, forecasts, _ = _filter(*self.seen, [self.motion])
+        return _look_back(beliefs, forecasts, self.seen[2])
 
     def calmed(self, calmer: float) -> Floats:
         """Filtered by frames before, with velocities that change less than is most likely."""
-        motion = Motion(self._motion.change / calmer, self._motion.share)
-        beliefs, _, _ = _filter(*self._seen, [motion])
+        motion = Motion(self.motion.change / calmer, self.motion.share)
+        beliefs, _, _ = _filter(*self.seen, [motion])
         return np.stack([belief.place_GK2[0] for belief in beliefs])
 
 
@@ -163,9 +175,9 @@ class _Together:
             return None
         whole_T1 = np.median(expected_TK, axis=1, keepdims=True)
         return _Together(
-            _Alone(_as_points(place_T[:, None]), whole_T1, gaps_T),
-            _Alone(_as_points(size_px * turn_T[:, None]), whole_T1, gaps_T),
-            _Alone(_as_points(centred_TK / turn_T[:, None] - shape_K), expected_TK, gaps_T),
+            _Alone.of(_as_points(place_T[:, None]), whole_T1, gaps_T),
+            _Alone.of(_as_points(size_px * turn_T[:, None]), whole_T1, gaps_T),
+            _Alone.of(_as_points(centred_TK / turn_T[:, None] - shape_K), expected_TK, gaps_T),
             shape_K,
             size_px,
         )
@@ -185,10 +197,6 @@ def _as_points(z_TK: Complexes) -> Floats:
 def _as_complex(points_TK2: Floats) -> Complexes:
     z_TK: Complexes = points_TK2[..., 0] + 1j * points_TK2[..., 1]
     return z_TK
-
-
-def _read(points_TK2: Floats, expected_TK: Floats, gaps_T: Floats) -> Motion:
-    return read_motion(points_TK2[:READ_FRAMES], expected_TK[:READ_FRAMES], gaps_T[:READ_FRAMES])
 
 
 def read_motion(points_TK2: Floats, expected_px_TK: Floats, gap_T: Floats) -> Motion:
