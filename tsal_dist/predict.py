@@ -125,10 +125,9 @@ def main(argv: list[str]) -> int:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
     from tsal_dist.errors import DataError
-    from tsal_dist.inference.detector import Predictions, read_each, smooth_rows
+    from tsal_dist.inference.detector import Predictions, find_faces, read_each, smooth_rows
     from tsal_dist.inference.overlay import plan_overlays
     from tsal_dist.inference.pictures import find_sources
-    from tsal_dist.pack.face_models import load_detector
 
     sources = find_sources(args.video)
     options = _options(args, sources)
@@ -136,7 +135,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("--smooth reads a video twice, which a camera or stream cannot be. Leave it out.")
     overlays = plan_overlays(args.out, sources)
     if args.face_model:
-        load_detector(args.face_model)  # a wrong name should not be found out after the run was opened
+        find_faces(args.face_model)  # a wrong name should not be found out after the run was opened
     _log_plainly()
     detector = _open(args)
     drawn = {} if args.smooth else {source.path: to for source, to in zip(sources, overlays, strict=True)}

@@ -36,7 +36,7 @@ FEW, SUGGESTED, CHANCE = "few", "suggested", "by chance"
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every fold."""
+    """What is asked of every fold, where it is kept, and how many trainings go at a time."""
 
     source: Path
     folder: Path
@@ -44,6 +44,7 @@ class Question:
     labels: int
     steps: int
     folds: int
+    jobs: int
     config: str
     overrides: tuple[str, ...]
 
@@ -69,12 +70,13 @@ def main(argv: list[str]) -> int:
         args.labels,
         args.steps,
         args.folds,
+        args.jobs,
         args.config,
         tuple(args.overrides),
     )
     loop = Loop(question)
-    results = train_all(loop.first_cells(), args, loop.keep_suggestions)
-    results |= train_all(loop.further_cells(), args)
+    results = train_all(loop.first_cells(), question, loop.keep_suggestions)
+    results |= train_all(loop.further_cells(), question)
     print("\n".join(write_table(question, results)))
     return 0
 
@@ -202,17 +204,17 @@ def deal_out(count: int, test: Sequence[int], labels: int, fold: int) -> Picture
 
 
 def train_all(
-    cells: Sequence[Cell], args: argparse.Namespace, look: Callable[[Cell, Path], None] | None = None
+    cells: Sequence[Cell], ask: Question, look: Callable[[Cell, Path], None] | None = None
 ) -> dict[tuple[int, str], Result]:
     """What each came to by fold and amount, trained where it is not there yet."""
     from rich.console import Console
 
     say = Console(stderr=True, highlight=False, soft_wrap=True).print
-    found = {(cell.repeat, cell.amount): read_result(args.cells, cell) for cell in cells}
+    found = {(cell.repeat, cell.amount): read_result(ask.folder, cell) for cell in cells}
     results = {key: result for key, result in found.items() if result is not None}
 
     def train(cell: Cell) -> Result:
-        return train_cell(cell, args.cells, (lambda run: look(cell, run)) if look else None)
+        return train_cell(cell, ask.folder, (lambda run: look(cell, run)) if look else None)
 
     def done(cell: Cell, result: Result, left_s: float) -> None:
         results[cell.repeat, cell.amount] = result
@@ -222,7 +224,7 @@ def train_all(
         raise error
 
     missing = [cell for cell in cells if (cell.repeat, cell.amount) not in results]
-    run_cells(missing, train, args.jobs, Clock(args.jobs), done, failed)
+    run_cells(missing, train, ask.jobs, Clock(ask.jobs), done, failed)
     return results
 
 

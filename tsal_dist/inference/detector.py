@@ -9,7 +9,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,13 +156,13 @@ class Detector:
             return follow_all(self.eyes, pictures, self._seeker(options), self.trust, options.threshold)
         alone = follow(
             *(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold),
-            find=partial(_first, _find_faces(options.face_model)) if options.face_model else None,
+            find=partial(_first, find_faces(options.face_model)) if options.face_model else None,
         )
         return ((picture, [found]) for picture, found in alone)
 
     def _seeker(self, options: Options) -> Seeker:
         if options.face_model:
-            return Seeker(_find_faces(options.face_model), every=1, detects=True)
+            return Seeker(find_faces(options.face_model), every=1, detects=True)
         if self.trust is None:
             raise ConfigError(
                 f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames. "
@@ -171,8 +171,9 @@ class Detector:
         return Seeker(partial(search_all, self.eyes), every=SEEK_EVERY, detects=False)
 
 
-def _find_faces(name: str) -> Callable[[Image], list[Box]]:
-    """The faces of a picture, the best first."""
+@cache
+def find_faces(name: str) -> Callable[[Image], list[Box]]:
+    """The faces of a picture, the best first. The net is read once, however many videos there are."""
     detect = load_detector(name)
 
     def find(image_HWC: Image) -> list[Box]:

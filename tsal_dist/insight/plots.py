@@ -112,10 +112,15 @@ def _tile(one: ScoredFrame) -> NDArray[np.uint8]:
         cv2.line(tile, (round(x1), round(y1)), (round(x2), round(y2)), (230, 230, 60), 1, cv2.LINE_AA)
     draw_points(tile, truth[one.visible_K], TRUTH_RGB)
     draw_points(tile, found, FOUND_RGB)
-    caption = f"{100 * one.nme:.1f} %  {one.name}"
-    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(tile, caption, (6, TILE_PX - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, color, width, cv2.LINE_AA)
+    write_caption(tile, f"{100 * one.nme:.1f} %  {one.name}", 0.4)
     return tile
+
+
+def write_caption(tile: NDArray[np.uint8], text: str, size: float) -> None:
+    """In the lower left corner, white with a black rim, in place."""
+    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        at = (6, tile.shape[0] - 8)
+        cv2.putText(tile, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, color, width, cv2.LINE_AA)
 
 
 def _new_axes(width: float = 6.0) -> tuple["Figure", Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tsal_dist.insight.contours import Lines
 from tsal_dist.insight.gallery import VIEW_PX, Shown, show_frames
 from tsal_dist.insight.measured import Model, some_frames
+from tsal_dist.insight.plots import write_caption
 
 COLUMNS = 5
 HEAD_PX, GAP_PX = 30, 4
@@ -48,9 +49,7 @@ def _tile(one: Shown, model: Model) -> NDArray[np.uint8]:
         cv2.circle(drawn, at, round(16 * 2.2), _FOUND, -1, cv2.LINE_AA, shift=4)
     for at in _sixteenths(one.truth_K2[one.visible_K]):
         cv2.circle(drawn, at, round(16 * 2.2), _TRUTH, 1, cv2.LINE_AA, shift=4)
-    words = f"{100 * one.nme[model.name]:.1f} %"
-    for color, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(drawn, words, (6, VIEW_PX - 8), _FONT, 0.5, color, width, cv2.LINE_AA)
+    write_caption(drawn, f"{100 * one.nme[model.name]:.1f} %", 0.5)
     return drawn
 
 

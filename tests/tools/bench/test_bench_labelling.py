@@ -29,7 +29,7 @@ def test_there_must_be_something_to_choose():
 
 
 def test_both_ways_of_choosing_are_compared_within_a_fold(tmp_path):
-    ask = Question(tmp_path, tmp_path, "supervised", 10, 1, 2, "", ())
+    ask = Question(tmp_path, tmp_path, "supervised", 10, 1, 2, 1, "", ())
     errors = {(0, FEW): 0.05, (0, SUGGESTED): 0.03, (0, CHANCE): 0.04, (1, FEW): 0.09, (1, SUGGESTED): 0.07, (1, CHANCE): 0.06}  # fmt: skip
     lines = write_table(ask, {key: Result(error, 0, 0, None, None) for key, error in errors.items()})
     assert lines[2:5] == [
