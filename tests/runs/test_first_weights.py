@@ -6,7 +6,7 @@ import torch
 from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError
 from tsal_dist.models.detectors import build_detector
-from tsal_dist.runs.build import build_model
+from tsal_dist.runs.build_nets import build_model
 from tsal_dist.runs.first_weights import first_weights
 
 SETTINGS = ("model.detector=lite0", "model.num_points=5")

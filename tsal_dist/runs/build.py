@@ -1,7 +1,6 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
 from tsal_dist.models.companions import Fitting
-from tsal_dist.models.detectors import build_detector, find_stride
+from tsal_dist.models.detectors import find_stride
 from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
 from tsal_dist.pseudo.credits import Credits
@@ -51,6 +50,7 @@ from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
 from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build_feedback import build_wished_clips
+from tsal_dist.runs.build_nets import build_member, build_student_net
 from tsal_dist.runs.build_streams import (
     STUDENT_LABELS,
     TEACHER_CLIPS,
@@ -80,13 +80,6 @@ def settle_method(config: RunConfig) -> RunConfig:
     settings = find_method(config.method.name).read(config.method.settings)
     written = {"name": config.method.name} | settings.model_dump(mode="json")
     return config.model_copy(update={"method": MethodConfig.model_validate(written)})
-
-
-def build_model(config: RunConfig, number: int = 0, weights: str = "") -> nn.Module:
-    """The detector, with the same first weights in every process of a run: random ones, each `number` has its own, and
-    under them those of the file `weights`."""
-    torch.manual_seed(config.train.seed + number)
-    return build_detector(config.model.detector, config.model.num_points, weights)
 
 
 def build_recipe(config: RunConfig, task: Task) -> Recipe:
@@ -131,12 +124,6 @@ def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitt
 
 def _first_weights(config: RunConfig, run: Run, role: str) -> str:
     return first_weights(config.model, run.dir.checkpoints(role), forked=run.origin is not None)
-
-
-def build_student_net(config: RunConfig, recipe: Recipe, weights: str = "") -> nn.Module:
-    """What the student trains: the detector, or what the method makes of detectors."""
-    numbers = count()
-    return recipe.student.build(lambda: build_model(config, next(numbers), weights))
 
 
 def build_student(
@@ -210,10 +197,7 @@ def build_teacher(
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
     name = role_in_files("teacher", role_rank.crew)
     weights = _first_weights(config, run, name)
-    panel = {
-        name: member.build() if member.build else build_model(config, weights=weights)
-        for name, member in recipe.panel.items()
-    }
+    panel = {key: build_member(config, member, weights) for key, member in recipe.panel.items()}
     engine = _teacher_engine(config, recipe, next(iter(panel.values())), role_rank.device)
     tracker = build_tracker(config.model.tracker.kind, config.model.tracker.threads)
     flow = None

@@ -20,7 +20,8 @@ from tsal_dist.recipes.api import Recipe
 from tsal_dist.recipes.averaging import STEPS
 from tsal_dist.roles.student import Student
 from tsal_dist.run import Origin, Run, load_run, run_folder
-from tsal_dist.runs.build import build_student_net, settle_method
+from tsal_dist.runs.build import settle_method
+from tsal_dist.runs.build_nets import build_student_net
 
 log = logging.getLogger(__name__)
 

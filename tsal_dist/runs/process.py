@@ -55,12 +55,12 @@ from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build import (
-    build_model,
     build_student,
     build_teacher,
     settle_method,
 )
 from tsal_dist.runs.build_feedback import build_notes
+from tsal_dist.runs.build_nets import build_member, build_model
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.follow_shards import follow_shards
@@ -307,8 +307,7 @@ def _teacher_links(
     sink = _sink(context, "teacher")
     if sink:
         leaving.callback(sink.close)
-    first = next(iter(teacher.recipe.panel.values()))
-    judged = first.build() if first.build else build_model(config)
+    judged = build_member(config, next(iter(teacher.recipe.panel.values())))
     return TeacherLinks(
         teacher=teacher,
         judged=Inference(judged, config.runtime.teacher, role_rank.device),
