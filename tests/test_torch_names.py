@@ -13,9 +13,7 @@ import pytest
 from tests.test_house import ROOT
 
 PAGE = (ROOT / "docs" / "torch.md").read_text()
-ROW = re.compile(
-    r"^\| `(?P<name>torch[\w.]*)`.*\| (?P<version>\d+\.\d+)(?P<if_there>, if there)? \|", re.MULTILINE
-)
+ROW = re.compile(r"^\| `(?P<name>torch[\w.]*)`.*\| (?P<version>\d+\.\d+) \|", re.MULTILINE)
 OLD = re.compile(r"^torch[\w.]*$", re.MULTILINE)
 
 
@@ -55,11 +53,8 @@ def used() -> set[str]:
 
 
 def said() -> dict[str, tuple[int, ...]]:
-    """Names on the page, with their release; (0,) for those older than 2.0, and for those that are asked for first."""
-    young = {
-        row["name"]: (0,) if row["if_there"] else tuple(map(int, row["version"].split(".")))
-        for row in ROW.finditer(PAGE)
-    }
+    """Names on the page, with their release; (0,) for those older than 2.0."""
+    young = {row["name"]: tuple(map(int, row["version"].split("."))) for row in ROW.finditer(PAGE)}
     return dict.fromkeys(OLD.findall(PAGE), (0,)) | young
 
 

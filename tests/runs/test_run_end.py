@@ -17,15 +17,19 @@ PATIENT = (
 )
 
 
+def start(faces, jobs, run, *more):
+    return [jobs.role(faces, run, role, *more) for role in ("student", "teacher")]
+
+
 def started(faces, jobs, run, *more):
-    student, teacher = (jobs.role(faces, run, role, *more) for role in ("student", "teacher"))
+    student, teacher = start(faces, jobs, run, *more)
     student.until(lambda: last_numbers(run, "student").get("queue/delivered", 0) > 0, "first labels")
     return student, teacher
 
 
 def test_the_student_reaches_its_last_step_first(faces, jobs, tmp_path):
     run = tmp_path / "run"
-    student, teacher = started(faces, jobs, run, "train.steps=30")
+    student, teacher = start(faces, jobs, run, "train.steps=30")
     assert student.finish() == ExitCode.DONE
     assert teacher.finish(SOON_S) == ExitCode.DONE
     assert "the student has reached its last step" in log_text(run, "teacher")

@@ -21,14 +21,7 @@ def set_numerics(settings: NumericsConfig) -> None:
     torch.use_deterministic_algorithms(settings.deterministic)
     torch.backends.cudnn.deterministic = settings.deterministic
     torch.backends.cudnn.benchmark = not settings.deterministic
-    _set_tf32(settings.tf32)
-
-
-def _set_tf32(allowed: bool) -> None:
-    if hasattr(torch.backends.cudnn, "conv"):
-        word = "tf32" if allowed else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = word
-        torch.backends.cudnn.conv.fp32_precision = word
-    else:  # before torch 2.9; later ones refuse a mixture of both ways to say it
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed
+    # By torch's older words: they set the newer ones along. Set by the newer words alone, torch still remembers the older
+    # ones as they were, and what asks for those, as torch.export does, is refused for a mixture.
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+    torch.backends.cudnn.allow_tf32 = settings.tf32
