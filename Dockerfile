@@ -2,13 +2,13 @@
 #   docker run --shm-size 4g -v ./runs:/opt/tsal_dist/runs -v ./shards:/opt/tsal_dist/shards tsal_dist \
 #     --standalone --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml
 #
-# BASE needs Python 3.11 or later with its headers, and apt. Name it by its digest to get the same image tomorrow:
-#   --build-arg BASE=python:3.11-slim-bookworm@sha256:...   (`docker buildx imagetools inspect` prints it)
+# BASE needs Python 3.11 or later with its headers, and apt. Its digest (3.11.16, all platforms) gets the same base tomorrow,
+# without a day's mends; `docker buildx imagetools inspect python:3.11-slim-bookworm` prints today's for --build-arg BASE.
 # The torch on PyPI brings the CUDA libraries it needs, so the default serves GPUs as well (the host has the driver); a
 # vendor's CUDA image with Python does too. For a small image without CUDA, TORCH_INDEX names an index of CPU wheels.
 # EXTRAS names extras of pyproject.toml: sweeps need report,tune; deepspeed is built against the torch installed before.
 # Behind a firewall PIP_INDEX_URL and APT_MIRROR name mirrors of PyPI and of deb.debian.org.
-ARG BASE=python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS system
 ARG APT_MIRROR=""

@@ -60,6 +60,10 @@ def test_every_extra_can_be_asked_for_and_deepspeed_comes_after_torch(tmp_path):
         assert requirements(name, tmp_path)
 
 
+def test_the_base_is_the_same_tomorrow():
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", TEXT, re.MULTILINE)
+
+
 def test_what_training_calls_when_it_starts_is_there():
     """A compiler for torch.compile, the verbs for NCCL; in the stage that the image is made from."""
     stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?", TEXT, re.MULTILINE)
