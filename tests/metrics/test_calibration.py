@@ -156,3 +156,25 @@ def test_the_nearest_rising_sequence(pairs):
     both_Gx = np.stack([mean, -mean], axis=1)
     expected = np.stack([pooled_one_by_one(mean, weight), pooled_one_by_one(-mean, weight)], axis=1)
     np.testing.assert_allclose(rising(both_Gx, weight), expected, atol=1e-7)
+
+
+def test_counts_of_several_are_those_of_all():
+    drawn_one, drawn_two = drawn(50, seed=1), drawn(70, seed=2)
+    one, two, both = Tally(3), Tally(3), Tally(3)
+    one.add(*drawn_one)
+    two.add(*drawn_two)
+    for each in (drawn_one, drawn_two):
+        both.add(*each)
+    one.add_counts(two.counts())
+    for name, counted in both.counts().items():
+        np.testing.assert_allclose(one.counts()[name], counted)
+
+
+def test_what_fades_counts_less_beside_what_is_new():
+    """A hundred old points of 9 px at a hundredth, beside a hundred new ones of 1 px."""
+    tally = Tally(1)
+    ones = np.ones((100, 1))
+    tally.add(ones * 0.5, ones * 9, ones > 0)
+    tally.fade(0.01)
+    tally.add(ones * 0.5, ones, ones > 0)
+    assert tally.error_sum_KB.sum() / tally.count_KB.sum() == pytest.approx((9 * 1 + 100) / 101)

@@ -20,6 +20,7 @@ TRAINED = {
     "supervised": (KILLED,),
     "mean_teacher": (LABELS, KILLED),
     "tsal": (LABELS, KILLED),
+    "calibrated": (LABELS, KILLED, SHARED, TURNS),
     "companions": (LABELS, KILLED),
     "multiaugs": (LABELS, KILLED),
     "dual_mean_teacher": (LABELS, KILLED, SHARED),

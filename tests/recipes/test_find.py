@@ -106,6 +106,11 @@ def test_every_method_that_is_listed_is_there():
         ('Source("heatmap")', 'Source("heatmap", "patch", size=4)', "4 cells. Use an odd number"),
         ('Source("heatmap")', 'Source("heatmap", "feature")', "its size must be at least 1"),
         (
+            'Source("heatmap")',
+            'Source("heatmap", "center", states_error=True)',
+            "states errors and is the center of 'teacher'",
+        ),
+        (
             "(TargetHeatmaps(),)",
             "(TargetHeatmaps(name='heat'),)",
             "must differ from each other and from heat",

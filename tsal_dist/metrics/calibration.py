@@ -60,6 +60,24 @@ class Tally:
         np.add.at(self.score_sum_B, bin_M, score_M)
         self.worst_px = max([self.worst_px, *error_M.tolist()])
 
+    def counts(self) -> dict[str, Floats]:
+        """What was counted, by name: numbers that can be added to those of others."""
+        return {
+            "count_KB": self.count_KB,
+            "error_sum_KB": self.error_sum_KB,
+            "score_sum_B": self.score_sum_B,
+        }
+
+    def add_counts(self, counts: Mapping[str, Floats]) -> None:
+        """Count what somebody else has counted."""
+        for name, mine in self.counts().items():
+            mine += counts[name]
+
+    def fade(self, keep: float) -> None:
+        """Let everything that was counted so far weigh `keep` of what it did."""
+        for mine in self.counts().values():
+            mine *= keep
+
 
 @dataclass(frozen=True)
 class Calibration:

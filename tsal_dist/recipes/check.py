@@ -15,6 +15,8 @@ OWN_TERMS = {"heat", "center", "offset"}
 SIZED = ("candidates", "patch", "feature")
 ONE_VIEW = ("center", "companions")
 """Readings of maps that no other view is averaged into."""
+PEAKS = ("heatmap", *SIZED)
+"""Readings whose scores are heights of the highest peaks."""
 
 
 class _Part(NamedTuple):
@@ -101,7 +103,14 @@ def _check_sources(name: str, made: Recipe, task: Task) -> None:
                 f"The method {name!r} asks {source.member!r} for the source {source.name!r}, and its panel has "
                 f"{list(made.panel)}."
             )
-        _check_reading(f"The method {name!r}: the source {source.name!r}", source, task)
+        told = f"The method {name!r}: the source {source.name!r}"
+        _check_reading(told, source, task)
+        first = next(iter(made.panel))
+        if source.states_error and (source.member != first or source.reading not in PEAKS):
+            raise ConfigError(
+                f"{told} states errors and is the {source.reading} of {source.member!r}. What a score means is measured of the "
+                f"highest peaks of the panel's first net, {first!r}: ask that one, for one of {', '.join(PEAKS)}."
+            )
 
 
 def _check_reading(told: str, source: Source, task: Task) -> None:

@@ -24,6 +24,7 @@ PACKAGED = (
     "supervised",
     "mean_teacher",
     "tsal",
+    "calibrated",
     "companions",
     "multiaugs",
     "dual_mean_teacher",

@@ -53,6 +53,11 @@ class SoftScore:
         self._square_K = keep * self._square_K + (1 - keep) * square_K / count_K
         self._batches += 1
 
+    @property
+    def mean_K(self) -> Tensor:
+        """What is usual, and 0 until enough batches were seen to know it."""
+        return self._mean_K if self._batches >= self._warmup else torch.zeros_like(self._mean_K)
+
     def __call__(self, score_NK: Tensor) -> Tensor:
         """Weights in (0, 1]; all ones until enough batches were seen to know what is usual."""
         if self._batches < self._warmup:

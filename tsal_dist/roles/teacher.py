@@ -28,7 +28,6 @@ from tsal_dist.engine.api import Engine
 from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import CheckpointError
 from tsal_dist.losses.term import Term
-from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.models.companions import Fitting
 from tsal_dist.observe.meters import Pace
@@ -43,6 +42,7 @@ from tsal_dist.recipes.study import Study
 from tsal_dist.roles.batches import leave_view, stack_frames
 from tsal_dist.roles.feedback import WishedClips, Wishes
 from tsal_dist.roles.flow_training import FlowTrainer
+from tsal_dist.roles.score_meter import ScoreMeter
 from tsal_dist.trackers.flow import Tracker
 from tsal_dist.weights.format import EXTRA
 
@@ -69,8 +69,8 @@ class Teacher:
     """Unlabelled clips to label, each once per epoch over all ranks; with feedback, what the student asks for too."""
     producer: Producer
     gate: ReadinessGate
-    calibration: Calibration | None = None
-    """What a score means in pixels, as far as frames with a truth have told; no loop of this project measures it yet."""
+    scores: ScoreMeter | None = None
+    """What a score means in pixels, where a source is to state it."""
     fitting: Fitting | None = None
     """What the labels say of points beside each other, where a source reads companions."""
     flow: FlowTrainer | None = None
@@ -99,6 +99,9 @@ class Teacher:
         if self.recipe.learn and step > self.config.train.burn_in_steps:
             for _ in range(self.recipe.learn.steps):
                 self._learn(self.recipe.learn)
+        if self.scores:
+            device = next(self.engine.model.parameters()).device
+            self.scores.look(self.engine.infer, stack_frames(next(self.labelled), device))
 
     def _part(self, member: Member, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a member takes of a version: its part, or else what the student's detector is."""
@@ -149,7 +152,9 @@ class Teacher:
             )
             for start in range(0, len(clips), at_once)
         ]
-        answers = state_errors(Answers.join(parts), self.recipe.sources, self.calibration)
+        answers = state_errors(
+            Answers.join(parts), self.recipe.sources, self.scores.known if self.scores else None
+        )
         rows = leave_view(answers, clips, self.recipe.sources, self.task.stride)
         self.producer.publish(rows, self.version)
         self.labelled_rows += len(rows)
@@ -173,7 +178,7 @@ class Teacher:
             },
             "method": self.recipe.teacher_state(),
             "other_net": next(iter(self.recipe.panel.values())).build is not None,
-            "calibration": self.calibration.to_tensors() if self.calibration else {},
+            "scores": self.scores.state_dict() if self.scores else {},
             "gate": self.gate.state_dict(),
             "labelled": self.labelled.state_dict(),
             "study": self.study.state_dict(),
@@ -199,8 +204,8 @@ class Teacher:
             if self.panel[name] is not self.engine.model:
                 self.panel[name].load_state_dict(state["panel"][name]["weights"])
         self.recipe.load_teacher_state(state["method"])
-        known = state["calibration"]
-        self.calibration = Calibration.from_tensors(known) if known else None
+        if self.scores:
+            self.scores.load_state_dict(state["scores"])
         self.gate.load_state_dict(state["gate"])
         self.labelled.load_state_dict(state["labelled"])
         self.study.load_state_dict(state["study"])

@@ -45,6 +45,7 @@ from tsal_dist.roles.flow_training import FlowTrainer
 from tsal_dist.roles.label_feed import LabelFeed
 from tsal_dist.roles.label_usage import LabelUsage
 from tsal_dist.roles.replay import Replay
+from tsal_dist.roles.score_meter import ScoreMeter
 from tsal_dist.roles.student import Student
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.run import Run
@@ -218,6 +219,7 @@ def build_teacher(
         tracker=tracker,
         flow=flow,
         fitting=fitting,
+        scores=ScoreMeter(task) if any(source.states_error for source in recipe.sources) else None,
         panel={
             name: engine.model if place == 0 else net.to(role_rank.device)
             for place, (name, net) in enumerate(panel.items())
