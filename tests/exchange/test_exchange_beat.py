@@ -33,6 +33,12 @@ def test_a_beating_peer_is_alive(scene):
     assert (pulse.incarnation, pulse.seq, pulse.phase, pulse.step, pulse.silent_s) == (3, 5, "train", 4, 9)
 
 
+def test_a_beat_says_what_its_process_holds():
+    store = MemoryStore()
+    Heart(store, *PEER, incarnation=3, measure=lambda: {"memory/rss_gb": 1.5}).beat("train", 1)
+    assert Watch(store, [PEER], 10).look()[PEER].memory == {"memory/rss_gb": 1.5}
+
+
 def test_a_peer_that_repeats_itself_is_lost(scene):
     heart, watch, clock = scene
     heart.beat("train", 7)

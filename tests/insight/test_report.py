@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tsal_dist.insight.gallery import VIEW_PX, mean_shape
 from tsal_dist.insight.measured import measure
 from tsal_dist.insight.provenance import read_provenance
 from tsal_dist.insight.side_by_side import COLUMNS, GAP_PX, HEAD_PX, side_by_side
+from tsal_dist.observe.snapshot import Beat
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import load_run
 from tsal_dist.run_dir import RunDir
@@ -237,6 +239,17 @@ def test_every_crew_has_its_curves():
     assert "The teacher's time" not in html.unescape(page), "of that one nothing is known"
     assert "Labels per second" in page
     assert page.count("teacher-night") >= 3, "in the legends of errors and of labels, too"
+
+
+def test_the_rank_that_holds_most_comes_first():
+    held = [
+        Beat("student", rank, 1, 1, "train", 9, {"memory/rss_gb": gb}) for rank, gb in enumerate((1.0, 5.5))
+    ]
+    page = draw_curves(load_config(), [{"step": 10}], {}, held)
+    assert page.index("<td>student 1</td><td>5.50</td>") < page.index("<td>student 0</td><td>1.00</td>")
+    assert "on its GPU" not in page, "where there is none"
+    on_gpus = [replace(one, memory={**one.memory, "memory/gpu_peak_gb": 40.0}) for one in held]
+    assert "<td>5.50</td><td>40.00</td>" in draw_curves(load_config(), [{"step": 10}], {}, on_gpus)
 
 
 def load_config():

@@ -52,6 +52,23 @@ def states(status):
     return {rank.beat.role: rank.state for rank in status.ranks}
 
 
+def test_every_rank_says_what_it_holds(tmp_path):
+    run = write_run(tmp_path)
+    held = {"memory/rss_gb": 3.25, "memory/gpu_peak_gb": 41.0, "odd": "much", "whole": 10**400}
+
+    def show(seq):
+        beat(run, "student", seq=seq, step=51, rank=1, memory=held)
+        beat(run, "teacher", seq=seq, step=51, memory="none")
+
+    show(1)
+    status = look(run, lambda: show(2))
+    texts = [rank.text() for rank in status.ranks if rank.state == "alive"]
+    assert texts == ["student 1 alive (train, 3.2 GB)", "teacher 0 alive (train)"]
+    ranks = {(rank["role"], rank["rank"]): rank["memory"] for rank in status.to_json()["ranks"]}
+    assert ranks["student", 1] == {"memory/rss_gb": 3.25, "memory/gpu_peak_gb": 41.0}
+    assert ranks["teacher", 0] == ranks["student", 0] == {}
+
+
 def test_what_moves_between_two_looks_is_alive(tmp_path):
     run = write_run(tmp_path)
     status = look(run, lambda: beat(run, "student", seq=99, step=51))

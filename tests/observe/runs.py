@@ -44,8 +44,8 @@ def write_run(folder, steps=50, total=100, student=STUDENT, teacher=TEACHER, **s
     return run
 
 
-def beat(run, role, seq, step, phase="train", rank=0):
-    text = {"incarnation": 1, "seq": seq, "phase": phase, "step": step, "host": ""}
+def beat(run, role, seq, step, phase="train", rank=0, **more):
+    text = {"incarnation": 1, "seq": seq, "phase": phase, "step": step, "host": "", **more}
     write_whole(run.beat(role, rank), json.dumps(text).encode())
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,26 @@ class Pulse:
     phase: str
     step: int
     host: str
+    memory: Mapping[str, float]
+    """What it held, in GB, by the names of metrics."""
     silent_s: float
 
 
 class Heart:
     """This rank's own heartbeat; call `beat` from every loop that may take long."""
 
-    def __init__(self, store: Store, role: str, rank: int, incarnation: int, host: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        role: str,
+        rank: int,
+        incarnation: int,
+        host: str = "",
+        measure: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        """`measure` tells what memory this process holds."""
         self._store = store
+        self._measure = measure
         self._name = NAMES.beat(role, rank).as_posix()
         self._incarnation = incarnation
         self._host = host
@@ -59,6 +71,7 @@ class Heart:
             "phase": phase,
             "step": step,
             "host": self._host,
+            "memory": dict(self._measure()),
         }
         self._store.replace(self._name, json.dumps(text).encode())
 
@@ -85,11 +98,15 @@ def read_beat(raw: bytes) -> dict[str, Any] | None:
         text = read_object(raw)
     except ValueError:
         return None
-    return (
-        {name: text[name] for name in kinds}
-        if all(type(text.get(n)) is k for n, k in kinds.items())
-        else None
-    )
+    if not all(type(text.get(name)) is kind for name, kind in kinds.items()):
+        return None
+    return {name: text[name] for name in kinds} | {"memory": _read_numbers(text.get("memory"))}
+
+
+def _read_numbers(text: object) -> dict[str, float]:
+    """Numbers by name, of what was written by who knows whom; one of an earlier version says nothing of its memory."""
+    given = text.items() if isinstance(text, dict) else ()
+    return {name: value for name, value in given if type(value) is float}
 
 
 class Watch:

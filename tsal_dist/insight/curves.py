@@ -7,7 +7,8 @@ import numpy as np
 
 from tsal_dist.config import RunConfig
 from tsal_dist.insight.charts import Axes, Series, draw_lines
-from tsal_dist.insight.page import charts, paragraph, unfold
+from tsal_dist.insight.page import charts, heading, paragraph, table, unfold
+from tsal_dist.observe.snapshot import Beat
 
 Lines = Sequence[dict[str, Any]]
 Crews = Mapping[str, Lines]
@@ -37,7 +38,7 @@ class Span(NamedTuple):
     marks: tuple[tuple[float, str], ...]
 
 
-def draw_curves(config: RunConfig, student: Lines, teachers: Crews) -> str:
+def draw_curves(config: RunConfig, student: Lines, teachers: Crews, beats: Sequence[Beat] = ()) -> str:
     """All charts for which there are numbers; `teachers` are the lines of every crew by its name."""
     if not student:
         return paragraph("Nothing was written down yet.")
@@ -45,7 +46,23 @@ def draw_curves(config: RunConfig, student: Lines, teachers: Crews) -> str:
     marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if taught else ()
     time = Span((0.0, float(max(line["step"] for line in (*student, *taught)))), marks)
     learning, machine = _learning(time, student, teachers), _machine(time, student, teachers)
-    return charts(learning) + unfold("The machine room: speed, waiting, queue, ages, memory", charts(machine))
+    return charts(learning) + unfold(
+        "The machine room: speed, waiting, queue, ages, memory", charts(machine) + _memory_of(beats)
+    )
+
+
+def _memory_of(beats: Sequence[Beat]) -> str:
+    """What each rank held when it was heard last, the largest first."""
+    held = {f"{beat.role} {beat.rank}": beat.memory for beat in beats if beat.memory}
+    if not held:
+        return ""
+    columns = {"memory/rss_gb": "resident, GB", "memory/gpu_peak_gb": "most on its GPU, GB"}
+    there = [name for name in columns if any(name in memory for memory in held.values())]
+    rows = [
+        [rank, *(f"{memory[name]:.2f}" if name in memory else "" for name in there)]
+        for rank, memory in sorted(held.items(), key=lambda one: -max(one[1].values()))
+    ]
+    return heading("Memory of each rank") + table(["rank", *(columns[name] for name in there)], rows)
 
 
 def _learning(time: Span, student: Lines, teachers: Crews) -> list[str]:

@@ -55,7 +55,16 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     if unlabelled:
         sections.append(page.Section("next", "Label these next", unlabelled))
     sections.append(
-        page.Section("training", "Training", draw_curves(first.run.config, first.student, first.teachers))
+        page.Section(
+            "training",
+            "Training",
+            draw_curves(
+                first.run.config,
+                first.student,
+                first.teachers,
+                [rank.beat for rank in first.status.ranks],
+            ),
+        )
     )
     if len(told_runs) > 1:
         sections.append(page.Section("runs", "The runs compared", _compare(told_runs)))

@@ -41,7 +41,8 @@ class RankState:
     def text(self) -> str:
         name = f"{self.beat.role} {self.beat.rank}"
         if self.state == "alive":
-            return f"{name} alive ({self.beat.phase})"
+            held = self.beat.memory.get("memory/rss_gb")
+            return f"{name} alive ({self.beat.phase}{f', {held:.1f} GB' if held else ''})"
         if self.state in ("quiet", "silent"):
             since = time.strftime("%H:%M:%S", time.localtime(time.time() - self.silent_s))
             return f"{name} {self.state} for {format_time(self.silent_s)}, since about {since} ({self.beat.phase})"

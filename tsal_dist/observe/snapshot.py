@@ -36,6 +36,7 @@ class Beat:
     seq: int
     phase: str
     step: int
+    memory: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,8 @@ def read_beats(run_dir: RunDir, role: str) -> tuple[Beat, ...]:
     for path in run_dir.beat(role, 0).parent.glob(f"{role}-*.json"):
         text, rank = read_beat(path.read_bytes()), path.stem.removeprefix(f"{role}-")
         if text and rank.isdigit():  # the file is made before the first beat, by whoever waits for it
-            found.append(Beat(role, int(rank), text["incarnation"], text["seq"], text["phase"], text["step"]))
+            told = {name: text[name] for name in ("incarnation", "seq", "phase", "step", "memory")}
+            found.append(Beat(role, int(rank), **told))
     return tuple(sorted(found, key=lambda beat: beat.rank))
 
 

@@ -34,6 +34,7 @@ from tsal_dist.inference.evaluation import build_evaluator
 from tsal_dist.models.detectors import stride_of
 from tsal_dist.observe.display import Display
 from tsal_dist.observe.log import start_logging
+from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.sinks import Sink, open_sinks
 from tsal_dist.pseudo.credits import check_limits
 from tsal_dist.roles.inline import Beside
@@ -158,7 +159,12 @@ def _check_water(config: RunConfig, students: int, teachers: int) -> None:
 def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
     with ExitStack() as leaving:
         heart = Heart(
-            context.store, context.seat.name, context.seat.rank, context.teller, socket.gethostname()
+            context.store,
+            context.seat.name,
+            context.seat.rank,
+            context.teller,
+            socket.gethostname(),
+            read_memory,
         )
         limits = context.config.runtime.deadlines
         when_there_is_room(partial(heart.beat, "start", 0), limits)
