@@ -9,6 +9,7 @@ from tests.ranks import run_ranks
 from tsal_dist.config.runtime import EngineConfig, NumericsConfig
 from tsal_dist.engine.batch_norms import prepare_batch_norms
 from tsal_dist.engine.ddp import DDPEngine
+from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.engine.optim import build_optimizer
 from tsal_dist.errors import ConfigError
@@ -130,6 +131,17 @@ def test_a_process_that_rounds_nothing_still_exports():
     set_numerics(NumericsConfig(tf32=False))
     exported = torch.export.export(torch.nn.Conv2d(1, 1, 1), (torch.zeros(1, 1, 2, 2),))
     assert exported.module()(torch.ones(1, 1, 2, 2)).shape == (1, 1, 2, 2)
+
+
+def test_it_knows_the_weights_that_it_holds():
+    judged = Inference(nn.Conv2d(1, 1, 1), EngineConfig(), CPU)
+    mine = {name: value.clone() for name, value in judged.net.state_dict().items()}
+    assert judged.holds(mine)
+    assert not judged.holds({"weight": mine["weight"]})
+    mine["bias"] += 1
+    assert not judged.holds(mine)
+    judged.load(mine)
+    assert judged.holds(mine)
 
 
 def test_frozen_norms_learn_nothing_from_their_batches():

@@ -12,7 +12,7 @@ from tests.pack.packing import pack_all
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.label.book import open_book
 from tsal_dist.label.server import Desk, DeskServer
-from tsal_dist.label.tasks import Pictures, Task, spread_tasks
+from tsal_dist.label.tasks import FrameToLabel, Pictures, spread_tasks
 from tsal_dist.pack.formats.table import read_csv
 from tsal_dist.records import FrameRef, Layout
 from tsal_dist.shards.frames import read_frames
@@ -43,8 +43,10 @@ def footage(tmp_path):
 
 
 def tasks():
-    guessed = [Task(FrameRef(0, place), "clip.avi", place, f"reason {place}", GUESS) for place in (1, 3)]
-    return [*guessed, Task(FrameRef(0, 5), "clip.avi", 5, "no guess", ())]
+    guessed = [
+        FrameToLabel(FrameRef(0, place), "clip.avi", place, f"reason {place}", GUESS) for place in (1, 3)
+    ]
+    return [*guessed, FrameToLabel(FrameRef(0, 5), "clip.avi", 5, "no guess", ())]
 
 
 def on_screen(tab, x, y):

@@ -12,7 +12,7 @@ from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.label.book import open_book
 from tsal_dist.label.server import HOST, Desk, DeskServer
-from tsal_dist.label.tasks import Pictures, Task
+from tsal_dist.label.tasks import FrameToLabel, Pictures
 from tsal_dist.records import FrameRef, Layout
 
 LAYOUT = Layout(("nose", "tail"))
@@ -24,7 +24,7 @@ def server(tmp_path):
     make_video(tmp_path / "videos" / "clip.avi", frames=3)
     made = pack_all(tmp_path / "shards", [tmp_path / "videos"], split="clips", box="full")
     shards = open_shards([made.manifest.url])
-    tasks = [Task(FrameRef(0, 1), "clip.avi", 1, "", ((1.0, 2.0), (3.0, 4.0)))]
+    tasks = [FrameToLabel(FrameRef(0, 1), "clip.avi", 1, "", ((1.0, 2.0), (3.0, 4.0)))]
     server = DeskServer(Desk(tasks, open_book(tmp_path / "labels.csv", LAYOUT), Pictures(shards)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -116,6 +116,11 @@ class SmallTeacher(Teacher):
 class JudgedNet:
     """What is measured."""
 
+    step = -1.0
+
+    def holds(self, weights):
+        return self.step == float(weights["step"])
+
     def load(self, weights):
         self.step = float(weights["step"])
 

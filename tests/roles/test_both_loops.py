@@ -247,6 +247,21 @@ def test_a_student_shows_life_while_it_is_evaluated():
     assert teacher.code == ExitCode.DONE
 
 
+def test_a_teacher_that_does_not_change_is_measured_once(monkeypatch):
+    world = World("train.gate.enabled=true")
+    links = world.teacher_links()
+    teacher, measured = links.teacher, []
+    monkeypatch.setattr(
+        teacher.engine, "full_weights", lambda: {"step": 4.0 if teacher.version < 12 else 5.0}
+    )
+    monkeypatch.setattr(links.gate_frames, "_nme_at", lambda step: measured.append(step) or 0.1)
+    for step in (4, 8, 12):
+        world.versions.offer(step, {"step": float(step)}, nme=0.1 + step / 100)
+        go_round(links, StopFlag())
+        assert teacher.metrics["gate/student_nme"] == 0.1 + step / 100
+    assert measured == [4.0, 5.0]
+
+
 def test_a_teacher_shows_life_while_it_is_evaluated():
     """Else its student takes it for dead."""
     world = World("train.gate.enabled=true")

@@ -64,7 +64,7 @@ class Checkpoints:
     """The checkpoints of one role. Every rank owns one; rank 0 alone touches what is shared.
 
     `identity` names what a state only makes sense with (recipe, model, manifest): a checkpoint with another
-    value is refused by name. None reads whatever is there: for evaluation, which only wants the weights.
+    value is refused by name. None reads whatever is there (`to_read`).
     `tenure` is rank 0's turn; without one nobody is expected to succeed. Within `limits` a full disk is waited for.
     """
 
@@ -89,6 +89,11 @@ class Checkpoints:
         self._incarnation = tenure.incarnation if tenure else 0
         self.at: int | None = None
         """The step that was loaded or saved last; the same on every rank."""
+
+    @classmethod
+    def to_read(cls, folder: Path) -> "Checkpoints":
+        """Those of anybody, whatever method or data they are of; nothing is saved through it."""
+        return cls(folder, None, keep=1)
 
     def save(self, step: int, state: Mapping[str, Any], rank_state: Mapping[str, Any]) -> Path:
         """Write the checkpoint of `step`; on return it is committed. Collective; `state` is rank 0's alone.

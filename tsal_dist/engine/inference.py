@@ -49,6 +49,13 @@ class Inference(nn.Module):
             if training:
                 self.net.train()
 
+    def holds(self, weights: Mapping[str, Tensor]) -> bool:
+        """Whether it answers with these weights already."""
+        mine = self.net.state_dict()
+        return mine.keys() == weights.keys() and all(
+            torch.equal(value, weights[name].to(value.device)) for name, value in mine.items()
+        )
+
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Answer with these weights from now on."""
         self.net.load_state_dict(weights)

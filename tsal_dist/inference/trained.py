@@ -51,7 +51,7 @@ class Trained:
 def load_trained(folder: str | Path, role: Role, which: str = "best") -> Trained:
     """The detector of a run. `which` is "best" (by validation, else the last), "last", or a step."""
     run = load_run(folder)
-    checkpoints = Checkpoints(run.dir.checkpoints(role), None, keep=1)
+    checkpoints = Checkpoints.to_read(run.dir.checkpoints(role))
     step = choose_step(checkpoints, which, f"{folder}, {role}")
     state = checkpoints.load(step).state
     if state.get("other_net"):

@@ -52,7 +52,7 @@ class Audit:
 def audit_run(run_dir: RunDir) -> Audit:
     """Close the books of a run that nobody is working on. It is only read."""
     config = load_run(run_dir.root).config
-    checkpoints = Checkpoints(run_dir.checkpoints("student"), None, keep=1)
+    checkpoints = Checkpoints.to_read(run_dir.checkpoints("student"))
     step = checkpoints.latest_committed()
     if step is None:
         raise CheckpointError(

@@ -58,7 +58,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     roles: list[Role] = ["student", "teacher"]
     models = []
     for role in roles:
-        steps = Checkpoints(run.dir.checkpoints(role), None, keep=1).committed()
+        steps = Checkpoints.to_read(run.dir.checkpoints(role)).committed()
         if not steps:
             continue
         try:

@@ -78,7 +78,7 @@ def read_provenance(run_dir: RunDir) -> Provenance | None:
 
 def _read_drops(run_dir: RunDir) -> Counter[str]:
     """As the planner of the newest checkpoint counted them; a replay has none."""
-    checkpoints = Checkpoints(run_dir.checkpoints("student"), None, keep=1)
+    checkpoints = Checkpoints.to_read(run_dir.checkpoints("student"))
     newest = checkpoints.latest_committed()
     planner = checkpoints.peek(newest, "planner") if newest is not None else None
     return Counter(planner.get("intake", {}).get("dropped_by_video", {})) if planner else Counter()

@@ -133,7 +133,7 @@ def _next(told: ToldRun) -> str:
     """Unlabelled frames of the run; "" where its shards or its weights are gone."""
     config = told.run.config
     shards = _open_if_there(config, config.data.unlabelled or config.data.labelled)
-    if shards is None or not Checkpoints(told.run.dir.checkpoints("student"), None, keep=1).committed():
+    if shards is None or not Checkpoints.to_read(told.run.dir.checkpoints("student")).committed():
         return ""
     return tell_next(told.run, shards)
 

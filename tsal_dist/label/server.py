@@ -17,7 +17,7 @@ from typing import Any
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
 from tsal_dist.label.book import Book, Mark
-from tsal_dist.label.tasks import Pictures, Task
+from tsal_dist.label.tasks import FrameToLabel, Pictures
 
 HOST = "127.0.0.1"
 MOST_BYTES = 1 << 20
@@ -27,7 +27,7 @@ MOST_BYTES = 1 << 20
 class Desk:
     """What is shown and what is kept; one request at a time touches it."""
 
-    def __init__(self, tasks: Sequence[Task], book: Book, pictures: Pictures) -> None:
+    def __init__(self, tasks: Sequence[FrameToLabel], book: Book, pictures: Pictures) -> None:
         self.tasks, self.book, self._pictures = list(tasks), book, pictures
         self._lock = threading.Lock()
 
@@ -42,7 +42,7 @@ class Desk:
                 "frames": [self._describe(task) for task in self.tasks],
             }
 
-    def _describe(self, task: Task) -> dict[str, Any]:
+    def _describe(self, task: FrameToLabel) -> dict[str, Any]:
         marks = self.book.marks(task.video, task.frame)
         return {
             "title": task.video if task.frame is None else f"{task.video} frame {task.frame + 1}",

@@ -15,7 +15,7 @@ from tsal_dist.records import FrameRef
 
 
 @dataclass(frozen=True)
-class Task:
+class FrameToLabel:
     """One frame to label."""
 
     ref: FrameRef
@@ -39,14 +39,16 @@ def open_footage(config: RunConfig, urls: Sequence[str]) -> ShardSet:
     return open_shards(where, config.data.cache_dir, config.data.cache_gb)
 
 
-def suggested_tasks(shards: ShardSet, kept: Sequence[Kept]) -> list[Task]:
+def suggested_tasks(shards: ShardSet, kept: Sequence[Kept]) -> list[FrameToLabel]:
     return [
-        Task(one.ref, one.video, None if _is_still(shards, one.ref) else one.frame, one.reason, one.points)
+        FrameToLabel(
+            one.ref, one.video, None if _is_still(shards, one.ref) else one.frame, one.reason, one.points
+        )
         for one in kept
     ]
 
 
-def spread_tasks(shards: ShardSet, count: int) -> list[Task]:
+def spread_tasks(shards: ShardSet, count: int) -> list[FrameToLabel]:
     """Without a detector to ask: unlabelled frames evenly over all footage."""
     refs, _ = split_refs(shards)
     if not refs:
@@ -80,11 +82,11 @@ class Pictures:
         width, height = self._reader.shard(ref.shard).table.source_size_N2[ref.index].tolist()
         return width, height
 
-    def task(self, ref: FrameRef, reason: str) -> Task:
+    def task(self, ref: FrameRef, reason: str) -> FrameToLabel:
         """A frame without a guess."""
         table = self._reader.shard(ref.shard).table
         frame = None if _is_still(self._shards, ref) else int(table.frame_N[ref.index])
-        return Task(ref, table.videos[table.video_N[ref.index]], frame, reason, ())
+        return FrameToLabel(ref, table.videos[table.video_N[ref.index]], frame, reason, ())
 
     def close(self) -> None:
         self._reader.close()

@@ -38,7 +38,7 @@ Forward = Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True)
-class Predictions:
+class OwnPoints:
     """What the student saw of its pseudo-labelled frames, for the collapse gauge and for feedback."""
 
     points_NK2: Tensor
@@ -61,7 +61,7 @@ def student_terms(
     lessons: Sequence[Lesson],
     terms: Sequence[LossTerm],
     task: Task,
-) -> tuple[Terms, Predictions | None]:
+) -> tuple[Terms, OwnPoints | None]:
     """The student's loss terms: labels, and lessons where there are any. One forward pass over all of them.
 
     The predictions are of the first lesson, by the first net.
@@ -77,7 +77,7 @@ def student_terms(
         return found, None
     heat_NKhw = parts[0][1].maps.points_heat_NKhw
     points_NK2, peak_NK = decode_heatmap(heat_NKhw.detach(), task.stride, task.radius)
-    return found, Predictions(points_NK2, peak_NK)
+    return found, OwnPoints(points_NK2, peak_NK)
 
 
 def supervised_terms(output: DetectorOutput, frames: Frames, task: Task) -> Terms:

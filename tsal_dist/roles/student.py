@@ -39,7 +39,7 @@ from tsal_dist.recipes.api import Lesson, Progress, Recipe, Task, Terms
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.frames import Frames
 from tsal_dist.recipes.steps import (
-    Predictions,
+    OwnPoints,
     add_terms,
     make_targets,
     student_terms,
@@ -148,7 +148,7 @@ class Student:
         lessons: Sequence[Lesson],
         weights: Mapping[str, float],
         delivered: Delivered | None,
-    ) -> tuple[Terms, Tensor, Tensor | None, Predictions | None]:
+    ) -> tuple[Terms, Tensor, Tensor | None, OwnPoints | None]:
         """Forward and backward over the whole batch, in as many pieces as the engine is to add up, and one step."""
         pieces = self.config.runtime.student.accumulate
         device = labelled.image_NHWC.device
@@ -265,7 +265,7 @@ class Student:
             return None
         return make_targets(self.recipe.label, delivered.pseudo.evidence, delivered.pseudo.frames)
 
-    def _late_numbers(self, seen: Predictions | None, delivered: Delivered | None) -> dict[str, Tensor]:
+    def _late_numbers(self, seen: OwnPoints | None, delivered: Delivered | None) -> dict[str, Tensor]:
         """What is watched of a step, this rank's share of it; of all ranks, so that they agree on whether to go on."""
         if seen is None or delivered is None:
             return {}
@@ -293,7 +293,7 @@ class Student:
         terms: Terms,
         loss: Tensor,
         norm: Tensor | None,
-        seen: Predictions | None,
+        seen: OwnPoints | None,
         target: Target | None,
         delivered: Delivered | None,
     ) -> None:
@@ -314,7 +314,7 @@ class Student:
             self.notes.take(delivered.rows, self.recipe.note(seen.points_NK2, target, self.task))
 
 
-def _look_at(seen: Predictions, target: Target, delivered: Delivered) -> dict[str, float]:
+def _look_at(seen: OwnPoints, target: Target, delivered: Delivered) -> dict[str, float]:
     """One step's pseudo-labels in numbers."""
     weight_NK = target.weight_NK.detach().cpu().numpy()
     look = measure(seen.peak_NK.cpu().numpy(), seen.points_NK2.cpu().numpy(), weight_NK)
@@ -328,9 +328,9 @@ def _look_at(seen: Predictions, target: Target, delivered: Delivered) -> dict[st
     }
 
 
-def _joined(seen: Sequence[Predictions]) -> Predictions | None:
+def _joined(seen: Sequence[OwnPoints]) -> OwnPoints | None:
     if not seen:
         return None
-    return Predictions(
+    return OwnPoints(
         *(torch.cat(parts) for parts in zip(*((one.points_NK2, one.peak_NK) for one in seen), strict=True))
     )

@@ -56,6 +56,8 @@ class TeacherLinks:
     stuck: bool = False
     """Whether the queue's disk refuses labels: no more are made until it takes those that are there."""
     _orphaned_since_s: float | None = None
+    _teacher_nme: float | None = None
+    """On the gate's frames, of the weights that `judged` holds."""
 
     def absorb_new(self, steps: list[int]) -> None:
         """Absorb these versions in order, and compare with the student after each. Collective."""
@@ -162,20 +164,28 @@ class TeacherLinks:
         teacher = self.teacher
         if student_nme is None or not teacher.config.train.gate.enabled:
             return
-        self.judged.load(teacher.engine.full_weights())
-        found = sum_over_ranks(self.gate_frames.run(self.judged, between=lambda: self.tick("absorb")))
+        teacher_nme = self._measure_teacher()
         was_open = teacher.gate.is_open
-        teacher.gate.observe_teacher(found.errors.nme)
+        teacher.gate.observe_teacher(teacher_nme)
         teacher.gate.observe_student(student_nme)
-        teacher.metrics |= {"gate/teacher_nme": found.errors.nme, "gate/student_nme": student_nme}
+        teacher.metrics |= {"gate/teacher_nme": teacher_nme, "gate/student_nme": student_nme}
         if teacher.gate.is_open != was_open:
             log.info(
                 "the gate %s at step %d: teacher NME %.4f, student %.4f",
                 "opens" if teacher.gate.is_open else "closes",
                 teacher.version,
-                found.errors.nme,
+                teacher_nme,
                 student_nme,
             )
+
+    def _measure_teacher(self) -> float:
+        """A net that did not change, such as one that was brought along, is not measured again. Collective."""
+        weights = self.teacher.engine.full_weights()
+        if self._teacher_nme is None or not self.judged.holds(weights):
+            self.judged.load(weights)
+            found = sum_over_ranks(self.gate_frames.run(self.judged, between=lambda: self.tick("absorb")))
+            self._teacher_nme = found.errors.nme
+        return self._teacher_nme
 
 
 def run_teacher(links: TeacherLinks, stop: StopFlag) -> ExitCode:

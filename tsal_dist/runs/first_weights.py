@@ -14,6 +14,6 @@ def first_weights(config: ModelConfig, checkpoints: Path, forked: bool = False) 
     try:
         return locate_weights(config.detector, config.weights)
     except ConfigError:
-        if forked or Checkpoints(checkpoints, None, keep=1).committed():
+        if forked or Checkpoints.to_read(checkpoints).committed():
             return ""
         raise

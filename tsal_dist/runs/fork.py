@@ -135,7 +135,7 @@ def describe_fork(config: RunConfig, recipe: Recipe) -> dict[str, Any] | None:
 
 
 def _checkpoints(source: Run) -> Checkpoints:
-    return Checkpoints(source.dir.checkpoints("student"), None, keep=1)
+    return Checkpoints.to_read(source.dir.checkpoints("student"))
 
 
 def _refuse_misfit(config: RunConfig, source: Run) -> None:
