@@ -137,6 +137,24 @@ def test_nothing_is_tracked_from_one_clip_to_the_next():
     assert tracker.pairs == 2 * (FRAMES - 1), "one flow per pair of neighbours, both ways from one call"
 
 
+def test_a_still_picture_does_not_vouch_for_itself():
+    """Its flow is none and its own peak is where it was: without this a track agrees with whatever the heatmap said."""
+    still = np.stack([grid_points(np.zeros(2))] * FRAMES)
+    clip = build_clip(still, frames_T=np.full(FRAMES, 7, np.int32))
+    short = build_clip(moving(), frames_T=np.minimum(np.arange(FRAMES, dtype=np.int32), FRAMES - 2))
+    frames = stack_frames([clip, short], torch.device("cpu"))
+    tracker = ShiftTracker(0.0, 0.0)
+    asked = [Source(name, reading=name) for name in ALL]
+    answers = label(
+        {"teacher": ColourDetector()}, tracker, frames, asked, stride=STRIDE, radius=4, limits=LIMITS
+    )
+    valid_NS = answers.valid_NSK.all(-1)
+    assert not valid_NS[:FRAMES, ALL.index("track")].any()
+    assert valid_NS[:FRAMES, ALL.index("heatmap")].all()
+    assert tracker.pairs == FRAMES - 2, "those of the video, without its last frame's repeat"
+    assert not valid_NS[-1, ALL.index("track")]
+
+
 @pytest.mark.parametrize("sources", [("heatmap",), ("center", "heatmap"), ("track", "heatmap")])
 def test_only_what_was_asked_for_is_computed(sources):
     tracker = ShiftTracker(*STEP)

@@ -173,13 +173,9 @@ def test_an_unlabelled_frame_beside_labelled_ones_changes_no_label_loss():
     model, task = build()
     alone = labelled_frames()
     nobodys = labelled_frames(2, known=False)
-    both = Frames(
-        *(
-            torch.cat([getattr(alone, name), getattr(nobodys, name)])
-            for name in list(Frames.__annotations__)[:-1]
-        ),
-        1,
-    )
+    tensors = ("image_NHWC", "points_NK2", "visible_NK", "labelled_N", "face_px_B")
+    together = {name: torch.cat([getattr(alone, name), getattr(nobodys, name)]) for name in tensors}
+    both = Frames(**together, clip_frames=1)
     torch.testing.assert_close(student_loss(model, task, both), student_loss(model, task, alone))
 
 
@@ -229,23 +225,13 @@ def test_shares_of_a_batch_add_up_to_the_batch():
     model, task = build()
     whole, theirs, wanted = labelled_frames(4), clips(), target(0.7)
 
-    def half(frames, first, last):
-        parts = [getattr(frames, name) for name in list(Frames.__annotations__)[:-1]]
-        per_clip = frames.clip_frames
-        cut = [part[first:last] for part in parts[:-1]]
-        return Frames(*cut, parts[-1][first // per_clip : last // per_clip], per_clip)
-
     student_loss(model, task, whole, theirs, wanted).backward()
     expected = {name: value.grad.clone() for name, value in model.named_parameters()}
     model.zero_grad()
     shares = []
     for rank in range(2):
-        mine = slice(rank * FRAMES, (rank + 1) * FRAMES)
-        their_half = half(theirs, mine.start, mine.stop)
-        wanted_half = Target(wanted.points_NK2[mine], wanted.weight_NK[mine])
-        shares.append(
-            student_pass(model, task, half(whole, 2 * rank, 2 * rank + 2), their_half, wanted_half)[0]
-        )
+        mine = [part.piece(rank, 2) for part in (whole, theirs, wanted)]
+        shares.append(student_pass(model, task, *mine)[0])
     counts = {name: sum(terms[name].count for terms in shares) for name in shares[0]}
     for terms in shares:
         (total_loss(terms, counts, term_weights(TERMS, LATE, LossConfig()), world=2) / 2).backward()

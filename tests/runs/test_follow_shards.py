@@ -8,7 +8,7 @@ import pytest
 from tests.pack.footage import make_image, make_video
 from tests.pack.packing import pack_all
 from tests.ranks import run_ranks
-from tests.roles.short_runs import OVERRIDES, train_rank
+from tests.roles.short_runs import OVERRIDES, metrics, train_rank
 from tsal_dist.config import load_config
 from tsal_dist.config.load import build_config, override
 from tsal_dist.errors import ConfigError
@@ -158,3 +158,35 @@ def test_a_foreign_set_trains_without_an_override_of_its_own(tmp_path):
     assert written["model"]["layout"]["names"] == list(NAMES)
     assert written["train"]["loss"]["sigma_px"] == 4.0
     assert run_ranks(train_rank, 1, ["--resume", *words], group=False) == [0], "found again alike"
+
+
+def test_still_pictures_are_clips_of_one(tmp_path):
+    """A clip of four of them would be the same picture four times."""
+    stills = pack_animals(tmp_path, range(6))
+    make_video(tmp_path / "videos" / "v.avi", frames=8)
+    video = pack_all(tmp_path / "shards", [tmp_path / "videos"], split="clips", box="full").manifest.url
+    words = [f"data.labelled={stills}"]
+    assert follow_shards(load_config([], [*words, f"data.unlabelled={stills}"])).data.clip_frames == 1
+    assert follow_shards(load_config([], [*words, f"data.unlabelled={video}"])).data.clip_frames == 4
+    both = f"data.unlabelled=['{stills}', '{video}']"
+    assert follow_shards(load_config([], [*words, both])).data.clip_frames == 4
+    said = ["data.clip_frames=2", f"data.unlabelled={stills}"]
+    assert follow_shards(load_config([], [*words, *said])).data.clip_frames == 2
+    assert follow_shards(load_config([], words)).data.clip_frames == 4
+
+
+@pytest.mark.slow
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    ("method", "tracker"),
+    [("tsal", "dis"), ("tsal", "pwc"), ("companions", "dis"), ("teacher_reviewer_student", "dis")],
+)
+def test_pictures_without_neighbours_are_trained_on(method, tracker, tmp_path):
+    url = pack_animals(tmp_path, range(-10, 11, 2), labelled=0.5)
+    words = [word for word in OVERRIDES if "sigma" not in word]
+    words += [f"data.labelled={url}", f"data.unlabelled={url}", f"run.dir={tmp_path / 'run'}"]
+    words += [f"method.name={method}", f"model.tracker.kind={tracker}", "model.crop_px=64"]
+    assert run_ranks(train_rank, 1, words, group=False) == [0]
+    lines = metrics(tmp_path / "run", "student")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["data"]["clip_frames"] == 1
+    assert lines[-1]["unlabelled/used_mean"] > 0

@@ -65,8 +65,9 @@ class DataConfig(Section):
     """What landmark errors are divided by, in validation and in `evaluate`: unless said, `box_diagonal` where the
     shards hold no faces of a known layout."""
 
-    clip_frames: int = Field(4, ge=2)
-    """Frames per unlabelled clip, T."""
+    clip_frames: int = Field(4, ge=1)
+    """Frames per unlabelled clip, T: unless said, 1 where all unlabelled footage is still pictures. A clip of one has no
+    neighbours, so nothing in it is tracked."""
 
     clip_stride: int = Field(1, ge=1)
     """Distance between the frames of a clip, in frames of the shard."""

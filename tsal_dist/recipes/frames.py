@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tsal_dist.recipes.target import Evidence
@@ -28,6 +30,9 @@ class Frames:
     """Size of the face in crop pixels, per clip."""
     clip_frames: int
     """T: consecutive so many frames are one clip."""
+    again_N: NDArray[np.bool_] | None = None
+    """On the host: frames that are the one before once more, as in a clip of a still picture, or of a video that ends
+    early. None is none of them."""
 
     def __len__(self) -> int:
         return len(self.image_NHWC)
@@ -45,6 +50,7 @@ class Frames:
             visible_NK=self.visible_NK[frames],
             labelled_N=self.labelled_N[frames],
             face_px_B=self.face_px_B[clips],
+            again_N=None if self.again_N is None else self.again_N[frames],
         )
 
 
@@ -56,9 +62,16 @@ class Pairs(NamedTuple):
 
 
 def neighbours(frames: Frames) -> Pairs:
-    """Every pair of consecutive frames of one clip; none across clips."""
-    index_BT = torch.arange(len(frames), device=frames.image_NHWC.device).view(-1, frames.clip_frames)
-    return Pairs(index_BT[:, :-1].flatten(), index_BT[:, 1:].flatten())
+    """Every pair of consecutive frames of one clip; none across clips, and none of a frame with itself: a point that did
+    not move in a picture that did not change agrees with whatever was said of it."""
+    device = frames.image_NHWC.device
+    index_BT = torch.arange(len(frames), device=device).view(-1, frames.clip_frames)
+    before_P, after_P = index_BT[:, :-1].flatten(), index_BT[:, 1:].flatten()
+    if frames.again_N is None or not frames.again_N.any():
+        return Pairs(before_P, after_P)
+    moves_P = np.flatnonzero(~frames.again_N.reshape(-1, frames.clip_frames)[:, 1:])
+    there_P = torch.from_numpy(moves_P).to(device, non_blocking=True)
+    return Pairs(before_P[there_P], after_P[there_P])
 
 
 @dataclass(frozen=True)

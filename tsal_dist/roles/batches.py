@@ -39,6 +39,7 @@ def stack_frames(clips: Sequence[Clip], device: torch.device) -> Frames:
             device, non_blocking=True
         ),
         clip_frames=len(clips[0].image_THWC),
+        again_N=np.concatenate([np.diff(clip.frames_T, prepend=clip.frames_T[0] - 1) == 0 for clip in clips]),
     )
 
 

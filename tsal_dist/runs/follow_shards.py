@@ -118,6 +118,8 @@ def follow_shards(config: RunConfig) -> RunConfig:
             found["train.loss.absent"] = subjects.leave_points_out
         found["data.beyond_points"] = round(BEYOND_STEP * round(subjects.beyond_points / BEYOND_STEP), 2)
         found["train.labelled_batch"] = min(config.train.labelled_batch, max(1, _labelled(shards)))
+    if _are_stills(config):
+        found["data.clip_frames"] = 1
     if not config.data.validation:
         # On the labels that it learns from a student always looks better than its teacher, which then never teaches.
         found["train.gate.enabled"] = False
@@ -128,6 +130,17 @@ def follow_shards(config: RunConfig) -> RunConfig:
             log.info("%s = %s, as the shards say", key, value)
             config = _with(config, key.split("."), value)
     return config
+
+
+def _are_stills(config: RunConfig) -> bool:
+    """Whether what is to be labelled are pictures that no other one follows; clips of them would hold each several times."""
+    if not config.data.unlabelled:
+        return False
+    try:
+        shards = open_shards(config.data.unlabelled, config.data.cache_dir, config.data.cache_gb)
+    except (DataError, OSError, ValueError):
+        return False
+    return all(segment.kind == "stills" for shard in range(len(shards)) for segment in shards.segments(shard))
 
 
 def _layout(config: RunConfig, shards: ShardSet) -> dict[str, Any]:

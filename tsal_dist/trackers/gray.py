@@ -59,5 +59,6 @@ def _grays(image_NHWC: Tensor) -> list[Gray]:
 
 
 def _planes(flows: list[Future[NDArray[np.float32]]], like: Tensor) -> Tensor:
-    flow_NHW2 = torch.from_numpy(np.stack([flow.result() for flow in flows]))
+    found = [flow.result() for flow in flows]  # none, where all clips are of one frame
+    flow_NHW2 = torch.from_numpy(np.array(found, np.float32).reshape(-1, *like.shape[1:3], 2))
     return flow_NHW2.permute(0, 3, 1, 2).contiguous().to(like.device)
