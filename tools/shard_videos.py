@@ -5,21 +5,20 @@
     python tools/shard_videos.py --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
 
 Run the same command again after an interruption: what is packed is kept. Many machines pack with --machine 1/N to
-N/N, at the same time or not; launch/slurm/pack.sbatch and launch/k8s/pack.yaml start them.
+N/N, at the same time or not; launch/slurm/pack.sbatch and launch/k8s/pack.yaml start them. --ray has a Ray cluster pack.
 """
 
 import argparse
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tsal_dist.cli import run_entry
+from tsal_dist.cli import progress_line, run_entry
+from tsal_dist.dist.share import read_share
 
 if TYPE_CHECKING:
     from tsal_dist.pack.execute import Outcome, Progress
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 VALIDATION = "val"
 """The split of what --labels holds out."""
-_LINE_EVERY_S = 5.0
 _MOST_NAMED = 10
 
 
@@ -183,15 +181,21 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
         metavar="N",
-        help="processes (default: one per CPU)",
+        help="processes, with --ray of each task (default: one per CPU, with --ray one)",
     )
-    add(
+    together = run.add_mutually_exclusive_group()
+    together.add_argument(
         "--machine",
-        type=read_machine,
+        type=read_share,
         metavar="I/N",
         help="the I-th of N machines that pack together; the same command without it commits (default: one alone)",
+    )
+    together.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="have a Ray cluster pack, and commit: `auto` or host:port joins one, `local` makes one of this machine "
+        "(default: none)",
     )
     add("--strict", action="store_true", help="any bad input is a failure: --max-fail 0 (default: off)")
     add(
@@ -210,13 +214,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_machine(text: str) -> tuple[int, int]:
-    number, _, of = text.partition("/")
-    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, such as 3/20")
-    return int(number), int(of)
-
-
 def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
 
@@ -226,11 +223,13 @@ def main(argv: list[str]) -> int:
     from tsal_dist.pack.hold_out import hold_out
     from tsal_dist.pack.track_videos import tracking
 
+    args.workers = args.workers if args.workers is not None else 1 if args.ray else os.cpu_count() or 1
     if args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}; it must be at least 1.")
-    if args.machine and args.retry_failed:
+    if args.retry_failed and (args.machine or args.ray):
         raise ConfigError(
-            "--machine and --retry-failed were given. What failed is little: one machine packs it, alone."
+            f"{'--machine' if args.machine else '--ray'} and --retry-failed were given. What failed is little: one machine "
+            f"packs it, alone."
         )
     if args.labels and args.split == VALIDATION:
         raise ConfigError(
@@ -256,22 +255,34 @@ def main(argv: list[str]) -> int:
         points=args.pts_points,
         track=track,
     )
-    if not args.labels:
-        _pack(args, inputs, options)
-        return 0
-    train, held_out = hold_out(inputs, args.validation, args.seed)
-    _pack(args, train, options)
-    if held_out:
-        _pack(args, held_out, replace(options, split=VALIDATION, labelled=1.0))
-    else:
-        print("Nothing is held out to measure on: that takes labels in two videos, and --validation above 0.")
+    with _cluster(args):
+        if not args.labels:
+            _pack(args, inputs, options)
+            return 0
+        train, held_out = hold_out(inputs, args.validation, args.seed)
+        _pack(args, train, options)
+        if held_out:
+            _pack(args, held_out, replace(options, split=VALIDATION, labelled=1.0))
+        else:
+            print(
+                "Nothing is held out to measure on: that takes labels in two videos, and --validation above 0."
+            )
     return 0
+
+
+def _cluster(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """Ray, where it was asked for."""
+    from tsal_dist.dist.ray_cluster import join_ray
+
+    wanted = args.ray and not args.dry_run
+    return join_ray(args.ray, "--ray", "Packing on a Ray cluster") if wanted else nullcontext()
 
 
 def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions") -> None:
     """Plan and pack one folder."""
     from tsal_dist.pack.execute import pack, pack_share
-    from tsal_dist.pack.packing_plan import Share, build_plan
+    from tsal_dist.pack.on_ray import pack_on_ray
+    from tsal_dist.pack.packing_plan import build_plan
     from tsal_dist.pack.retry import plan_retry
     from tsal_dist.pack.video_facts import probe
     from tsal_dist.shards.files import join
@@ -290,16 +301,19 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
         "apart_from": args.apart_from,
     }
     if args.machine:
-        share = Share(*args.machine)
-        with _progress_line() as on_shard:
-            progress = pack_share(plan, folder, share, on_shard=on_shard, **how)
+        with _telling() as on_shard:
+            progress = pack_share(plan, folder, args.machine, on_shard=on_shard, **how)
         print(
-            f"machine {share.number} of {share.of}: its {progress.shards} of {len(plan.shards)} shards are there after "
-            f"{progress.elapsed_s:.1f} s. When all machines are done, the same command without --machine commits {folder}."
+            f"machine {args.machine.number} of {args.machine.of}: its {progress.shards} of {len(plan.shards)} shards are there "
+            f"after {progress.elapsed_s:.1f} s. When all machines are done, the same command without --machine commits {folder}."
         )
         return
+    if args.ray:
+        with _telling() as on_shard:
+            progress = pack_on_ray(plan, folder, on_shard=on_shard, **how)
+        print(f"the Ray cluster: all {progress.shards} shards are there after {progress.elapsed_s:.1f} s.")
     most = 0.0 if args.strict else args.max_fail
-    with _progress_line() as on_shard:
+    with _telling() as on_shard:
         outcome = pack(plan, folder, max_fail=most, on_shard=on_shard, earlier=closed, **how)
     _print_outcome(outcome)
 
@@ -348,25 +362,9 @@ def _print_plan(plan: "Plan", folder: str) -> None:
 
 
 @contextmanager
-def _progress_line() -> "Iterator[Callable[[Progress], None]]":
-    """One line that renews itself on a terminal; in a log, a line every few seconds."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal:
-        with console.status("packing") as status:
-            yield lambda progress: status.update(_describe(progress))
-        return
-    printed_s = 0.0
-
-    def on_shard(progress: "Progress") -> None:
-        nonlocal printed_s
-        now_s = time.monotonic()
-        if now_s - printed_s >= _LINE_EVERY_S:
-            printed_s = now_s
-            print(_describe(progress), file=sys.stderr, flush=True)
-
-    yield on_shard
+def _telling() -> "Iterator[Callable[[Progress], None]]":
+    with progress_line("packing") as tell:
+        yield lambda progress: tell(_describe(progress))
 
 
 def _describe(progress: "Progress") -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tsal_dist.dist.environment import error_file
@@ -13,6 +13,7 @@ from tsal_dist.errors import TsalError
 
 DOOR = "tsal "
 INTERRUPTED = 130  # the shell's convention for SIGINT
+LINE_EVERY_S = 5.0
 
 
 def program(module: str) -> str:
@@ -44,6 +45,29 @@ def run_entry(
         # interpreter's own flush at exit does not complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextlib.contextmanager
+def progress_line(doing: str) -> Iterator[Callable[[str], None]]:
+    """One line that renews itself on a terminal; in a log, a line every few seconds."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if console.is_terminal:
+        with console.status(doing) as status:
+            yield status.update
+        return
+    told_s = -LINE_EVERY_S
+
+    def tell(text: str) -> None:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if now_s - told_s >= LINE_EVERY_S:
+            told_s = now_s
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    yield tell
 
 
 def _tell_torchrun(message: str) -> None:

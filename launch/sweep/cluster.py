@@ -1,36 +1,25 @@
 """The Ray cluster a sweep runs on: joined or made, quiet, and checked for room before anything waits for it."""
 
 import logging
-import secrets
-import shutil
-import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from launch.sweep.crews import leave_s
 from launch.sweep.place import fit_plan
 from launch.sweep.trial_plan import SweepPlan
-from tsal_dist.dist.environment import advise, read_environment
-from tsal_dist.errors import ConfigError, MissingExtra, TopologyError
+from tsal_dist.dist.environment import read_environment
+from tsal_dist.dist.ray_cluster import join_ray
+from tsal_dist.errors import ConfigError, TopologyError
 
 logger = logging.getLogger("launch.sweep")
 
 POLL_S = 1.0
-CONNECT_S = 10.0
-STORE_BYTES = 100 * 1024 * 1024
-"""Of a cluster of our own: only plans and notes pass through its object store."""
-# Ray appends up to 60 characters to this, and a socket's path may have 107.
-LONGEST_FOLDER = 40
 
 
 def ray_settings(plan: SweepPlan) -> dict[str, str]:
     """What Ray reads from the environment when it is imported, here and in every process it starts."""
     return {
-        "RAY_USAGE_STATS_ENABLED": "0",
         # Paths in configs count from the repository's root.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         # A trial without GPUs must not see any.
@@ -45,55 +34,9 @@ def ray_settings(plan: SweepPlan) -> dict[str, str]:
     }
 
 
-@contextmanager
-def join_cluster(plan: SweepPlan, address: str) -> Iterator[None]:
-    """Ray, for the length of a sweep: "local" makes a cluster of this machine, anything else joins one."""
-    advise(ray_settings(plan))
-    if address == "local":
-        # Whoever reaches a Ray cluster can run anything on it. By itself Ray would keep a secret at home.
-        advise({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtra("ray", "tune", "A sweep") from None
-    _check_address(address)
-    words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    folder = None
-    if address == "local":
-        folder = _short_folder()
-        words |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_temp_dir": str(folder)}
-    try:
-        ray.init(address, **words)
-    except ConnectionError as error:
-        raise _no_cluster(address, error) from None
-    except ray.exceptions.AuthenticationError:
-        raise ConfigError(
-            f"The Ray cluster at --address {address} wants its token. Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to "
-            f"what its nodes were started with."
-        ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_address(address: str) -> None:
-    """Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), CONNECT_S).close()
-        except OSError as error:
-            raise _no_cluster(address, error) from None
-
-
-def _no_cluster(address: str, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"There is no Ray cluster at --address {address} ({error}). Start one with `ray start --head`, or use "
-        f"--address local."
-    )
+def join_cluster(plan: SweepPlan, address: str) -> AbstractContextManager[None]:
+    """Ray, for the length of a sweep."""
+    return join_ray(address, "--address", "A sweep", "tune", ray_settings(plan))
 
 
 def wait_for_room(plan: SweepPlan, wait_s: float) -> SweepPlan:
@@ -161,11 +104,3 @@ def count_trials(
             trials += 1
         return trials
     return sum(each) // len(bundles)
-
-
-def _short_folder() -> Path:
-    """A folder for Ray's sockets and logs, which goes with the cluster."""
-    folder = Path(tempfile.gettempdir())
-    if len(str(folder)) > LONGEST_FOLDER:
-        folder = Path("/tmp")
-    return Path(tempfile.mkdtemp(prefix="ray-", dir=folder))

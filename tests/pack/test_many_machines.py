@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packing import pack_all, plan_of
 
+from tsal_dist.dist.share import Share
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack import workplace as workplace_module
 from tsal_dist.pack.execute import pack, pack_share
-from tsal_dist.pack.packing_plan import Share
 from tsal_dist.pack.workplace import workplace
 from tsal_dist.shards import files
 from tsal_dist.shards.manifest import MANIFEST

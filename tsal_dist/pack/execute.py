@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 
 import cv2
 
+from tsal_dist.dist.share import Share
 from tsal_dist.errors import DataError
 from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.decode import Decoder
 from tsal_dist.pack.face_models import load_detector
-from tsal_dist.pack.packing_plan import Plan, ShardPlan, Share
+from tsal_dist.pack.packing_plan import Plan, ShardPlan
 from tsal_dist.pack.retry import Closed
 from tsal_dist.pack.sources import (
     SOURCES,
@@ -62,6 +63,15 @@ class Progress:
         self.shards_done += 1
         self.frames_done += planned
         self.bytes_done += shard.tar_bytes
+
+    def include(self, part: "Progress") -> None:
+        """What somebody else did of the same plan, from `begin` to its end."""
+        self.shards_done += part.shards_done
+        self.frames_done += part.frames_done
+        self.bytes_done += part.bytes_done
+        self.problems += part.problems
+        self.frames_before += part.frames_before
+        self.bytes_before += part.bytes_before
 
     def begin(self) -> None:
         """What is done so far was done by an earlier run."""

@@ -145,20 +145,6 @@ class Plan:
         return sum(shard.frames for shard in self.shards)
 
 
-@dataclass(frozen=True)
-class Share:
-    """What one of several machines packs of a plan."""
-
-    number: int
-    """From 1."""
-    of: int
-
-    def choose(self, shards: Sequence[ShardPlan]) -> Sequence[ShardPlan]:
-        """Shards in a row, so that a long video is decoded on one machine; as many for every machine, or one less."""
-        first, behind = ((number * len(shards)) // self.of for number in (self.number - 1, self.number))
-        return shards[first:behind]
-
-
 def build_plan(
     inputs: Sequence[Input], probes: Sequence[Probe], options: PackOptions, first_shard: int = 0
 ) -> Plan:

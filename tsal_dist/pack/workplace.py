@@ -17,9 +17,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tsal_dist.dist.share import Share
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
-from tsal_dist.pack.packing_plan import Plan, Share
+from tsal_dist.pack.packing_plan import Plan
 from tsal_dist.shards import files
 
 log = logging.getLogger(__name__)

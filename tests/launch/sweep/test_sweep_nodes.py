@@ -2,15 +2,13 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
-import warnings
 from pathlib import Path
 
 import pytest
 
 from tests.launch.sweep.sweeping import assert_nothing_left
+from tests.ray_nodes import parents, raylet_of, two_nodes
 from tests.roles.short_runs import OVERRIDES, pack_faces
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -22,41 +20,9 @@ GRID = '[search]\nmethod = "grid"\n'
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A head without CPUs, and two nodes that only tests' trials use."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # How soon a lost node is noticed.
-    monkeypatch.setenv("RAY_health_check_period_ms", "500")
-    monkeypatch.setenv("RAY_health_check_failure_threshold", "4")
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    (folder / "ray").mkdir()
-    monkeypatch.setenv("RAY_TMPDIR", str(folder))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Ray's own
-        from ray.cluster_utils import Cluster
-
-        store = 80 * 1024 * 1024
-        made = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": store},
-        )
-        made.spare = [made.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
+    """Its two nodes are there for trials alone."""
+    with two_nodes(monkeypatch) as made:
         yield made
-        made.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def parents(pid):
-    """Process ids from `pid` up."""
-    found = []
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        found.append(pid)
-    return found
-
-
-def raylet_of(node):
-    (process,) = node.all_processes["raylet"]
-    return process.process.pid
 
 
 def both_roles(job):
