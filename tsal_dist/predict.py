@@ -6,26 +6,30 @@ python -m tsal_dist.predict --run runs/demo --video 0 --out camera.mp4
 python -m tsal_dist.predict --run runs/demo --video two.mp4 --subjects many --face-model blazeface --out overlay.mp4
 python -m tsal_dist.predict --model demo.onnx --video clip.mp4 --table landmarks.csv
 
-The table is a label table too: `tools/shard_videos.py --lists landmarks.csv` packs it.
+The table is a label table too: `tools/shard_videos.py --lists landmarks.csv` packs it. Many machines predict with --machine 1/N
+to N/N and then the same command without it, or with --ray, or as ranks of one torchrun: what they find is kept in
+<table>.parts/, and a command that was cut short goes on from there.
 """
 
 import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsal_dist.cli import program, run_entry
-from tsal_dist.errors import ConfigError
+from tsal_dist.cli import program, progress_line, run_entry
+from tsal_dist.dist.share import read_share
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file
 
 if TYPE_CHECKING:
-    from tsal_dist.inference.detector import Detector, OnFrame, Options
+    from tsal_dist.inference.detector import Detector, Options
+    from tsal_dist.inference.opening import Opening
     from tsal_dist.inference.pictures import Source
     from tsal_dist.inference.prediction import Found
     from tsal_dist.models.companions import Fitting
@@ -111,6 +115,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--table", metavar="FILE", help="landmarks as .parquet or .csv, one row per frame and subject")
     add("--threads", type=int, default=0, metavar="N", help="of the detector on a CPU (whichever is faster)")
+    together = parser.add_mutually_exclusive_group()
+    together.add_argument(
+        "--machine",
+        type=read_share,
+        metavar="I/N",
+        help="the I-th of N machines that look at the inputs together; the same command without it writes what is asked for",
+    )
+    together.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="have a Ray cluster look at the inputs: `auto` or host:port joins one, `local` makes one of this machine",
+    )
     return parser
 
 
@@ -124,36 +140,65 @@ def main(argv: list[str]) -> int:
     if args.table:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
-    from tsal_dist.errors import DataError
-    from tsal_dist.inference.detector import Predictions, find_faces, read_each, smooth_rows
+    from tsal_dist.inference.detector import find_faces
     from tsal_dist.inference.overlay import plan_overlays
     from tsal_dist.inference.pictures import find_sources
+    from tsal_dist.inference.together import look_at_share, look_on_ray, open_kept, plan_together, read_source
 
     sources = find_sources(args.video)
     options = _options(args, sources)
+    plan = plan_together(args.table, args.machine, args.ray, sources)
     if args.smooth and any(source.kind == "live" for source in sources):
         raise ConfigError("--smooth reads a video twice, which a camera or stream cannot be. Leave it out.")
     overlays = plan_overlays(args.out, sources)
     if args.face_model:
         find_faces(args.face_model)  # a wrong name should not be found out after the run was opened
     _log_plainly()
-    detector = _open(args)
-    drawn = {} if args.smooth else {source.path: to for source, to in zip(sources, overlays, strict=True)}
-    rows, unread = read_each(
-        sources, lambda source: _predict(detector, source, options, drawn.get(source.path))
-    )
-    found = Predictions(sources, smooth_rows(rows, args.smooth), options, unread)
-    if args.out and args.smooth:
-        found.draw(args.out)
-    if args.table:
-        found.write_table(Path(args.table))
-    _name_unused_boxes(options, found.rows)
+    opening = _opening(args)
+    detector = _open(opening)
+    kept = open_kept(plan, opening, detector, options, sources)
+    if kept and plan.ray:
+        with progress_line("looking") as tell:
+            look_on_ray(plan, opening, options, kept, sources, tell)
+    if kept and plan.share:
+        text = look_at_share(plan, detector, options, kept, sources)
+        if text:
+            sys.stderr.write(f"{text}\n")
+            return 0
+    drawn = {source.path: to for source, to in zip(sources, overlays, strict=True)}
+    return _write(args, sources, options, lambda source: read_source(detector, source, options, drawn, kept))
+
+
+def _write(
+    args: argparse.Namespace,
+    sources: "list[Source]",
+    options: "Options",
+    read: "Callable[[Source], list[Found]]",
+) -> int:
+    """The table, an input at a time, and what became of each."""
+    from tsal_dist.inference.detector import read_each
+    from tsal_dist.inference.fates import Fate, find_fate, summarise, tell_fate
+    from tsal_dist.inference.table import open_table
+
+    fates: list[Fate] = []
+    unused = set(options.boxes)
+    with open_table(Path(args.table), options.most_error) if args.table else nullcontext() as add:
+        for source, found in read_each(sources, read):
+            if isinstance(found, str):
+                fates.append(Fate(source, found))
+                continue
+            fates.append(find_fate(source, found))
+            unused -= {(row.path, row.frame) for row in found}
+            if add:
+                add(found)
+    _name_unused_boxes([box for box in options.boxes if box in unused])
     if len(sources) > 1:
-        sys.stderr.write("".join(f"{fate}\n" for fate in found.fates()))
-    sys.stderr.write(f"{found.summary()}\n")
+        sys.stderr.write("".join(f"{tell_fate(fate, options.frames)}\n" for fate in fates))
+    sys.stderr.write(f"{summarise(fates, options.subjects == 'many')}\n")
+    unread = [fate.source.path for fate in fates if fate.unread]
     if unread:
         raise DataError(
-            f"{len(unread)} of {len(sources)} inputs are left out of what was written, such as {next(iter(unread))}. Why is said "
+            f"{len(unread)} of {len(sources)} inputs are left out of what was written, such as {unread[0]}. Why is said "
             f"above: mend them, or name the others only."
         )
     return 0
@@ -261,8 +306,32 @@ def _labels_fitting(run: str | None) -> "Fitting":
     return learn_fitting(load_run(run).config)
 
 
-def _open(args: argparse.Namespace) -> "Detector":
-    detector = _open_file(args) if args.model else _open_trained(args)
+def _opening(args: argparse.Namespace) -> "Opening":
+    from tsal_dist.inference.opening import Opening
+
+    if args.model:
+        return Opening(model=args.model, threads=args.threads)
+    from tsal_dist.config import load_config
+
+    decoding = read_decoding(args)
+    if decoding.companions:
+        decoding = replace(decoding, fitting=_labels_fitting(args.run))
+    return Opening(
+        run=args.run,
+        weights=args.weights,
+        role=args.role,
+        step=args.step,
+        config=load_config(args.config) if args.config else None,
+        threads=args.threads,
+        decoding=decoding,
+    )
+
+
+def _open(opening: "Opening") -> "Detector":
+    from tsal_dist.inference.watch import progress_bar
+
+    with progress_bar("measuring how far scores can be trusted, once") as on_frame:
+        detector = opening.open(on_frame)
     if detector.trust is None:
         sys.stderr.write(
             f"{detector.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
@@ -271,95 +340,13 @@ def _open(args: argparse.Namespace) -> "Detector":
     return detector
 
 
-def _open_file(args: argparse.Namespace) -> "Detector":
-    from tsal_dist.inference.whole_file import open_whole
-
-    return open_whole(args.model, args.threads)
-
-
-def _open_trained(args: argparse.Namespace) -> "Detector":
-    from tsal_dist.config import load_config
-    from tsal_dist.inference.session import open_detector
-
-    decoding = read_decoding(args)
-    if decoding.companions:
-        decoding = replace(decoding, fitting=_labels_fitting(args.run))
-    with _progress("measuring how far scores can be trusted, once") as on_frame:
-        return open_detector(
-            run=args.run,
-            weights=args.weights,
-            role=args.role,
-            step=args.step,
-            config=load_config(args.config) if args.config else None,
-            threads=args.threads,
-            on_frame=on_frame,
-            decoding=decoding,
-        )
-
-
-def _predict(
-    detector: "Detector", source: "Source", options: "Options", overlay: "Path | None"
-) -> "list[Found]":
-    """One source's rows; drawn at once where `overlay` says where. A camera is watched until it is interrupted."""
-    from tsal_dist.inference.overlay import open_overlay
-    from tsal_dist.inference.pictures import FrameRange, count_pictures
-
-    rows: list[Found] = []
-    done = 0
-    whole = options.frames == FrameRange()
-    numbered = options.subjects == "many"
-    count = count_pictures(source, options.frames)
-    name = f"{detector.name}, {Path(source.path).name}"
-    looks = detector.follow(source, options)
-    with (
-        open_overlay(overlay, source, options.most_error, whole, numbered) as drawn,
-        _progress(name) as on_frame,
-    ):
-        try:
-            for picture, found in looks:
-                rows += found
-                done += 1
-                drawn.add(picture, found)
-                on_frame(done, count)
-        except KeyboardInterrupt:
-            if source.kind != "live" or not rows:
-                raise
-    return rows
-
-
-def _name_unused_boxes(options: "Options", rows: "list[Found]") -> None:
+def _name_unused_boxes(unused: "list[tuple[str, int | None]]") -> None:
     """Boxes of frames that do not exist, or were not asked for, did nothing: say so."""
-    seen = {(row.path, row.frame) for row in rows}
-    unused = [(path, frame) for path, frame in options.boxes if (path, frame) not in seen]
     if unused:
         path, frame = unused[0]
         sys.stderr.write(
             f"{len(unused)} boxes match no frame, such as frame {(frame or 0) + 1} of {path}. Frames count from 1.\n"
         )
-
-
-@contextmanager
-def _progress(name: str) -> "Iterator[OnFrame]":
-    """A bar on standard error that begins with the first frame."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(name),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
-        tasks: list[Any] = []
-
-        def on_frame(done: int, of: int) -> None:
-            if not tasks:
-                tasks.append(progress.add_task("", total=of or None))
-            progress.update(tasks[0], completed=done, total=of or None)
-
-        yield on_frame
 
 
 if __name__ == "__main__":

@@ -17,6 +17,17 @@ from tsal_dist.models.output import DetectorOutput
 
 SIDE_PX, SQUARE_PX = 160, 24
 FLAG_RGB = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0))
+FLAG_PX, FLAG_NAMES = 48, ("red", "green", "blue", "yellow")
+FLAG_CONFIG = load_config(
+    [],
+    [
+        "model.num_points=4",
+        "model.crop_px=64",
+        "model.detector=lite",
+        f"model.layout.names={list(FLAG_NAMES)}",
+        "model.layout.skeleton=[[0,1],[2,3]]",
+    ],
+)
 
 
 class SquareDetector(nn.Module):

@@ -11,65 +11,46 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from tests.inference.squares import FlagDetector, draw_flag, finder_of, flag_points, pack_flags, write_film
+from tests.inference.squares import (
+    FLAG_CONFIG,
+    FLAG_NAMES,
+    FLAG_PX,
+    FlagDetector,
+    draw_flag,
+    finder_of,
+    flag_points,
+    write_film,
+)
 from tests.test_house import ROOT
-from tsal_dist.config import load_config
 from tsal_dist.errors import CheckpointError, ConfigError, MissingExtra
 from tsal_dist.inference.detector import Detector
 from tsal_dist.inference.presence import Presence, learn
 from tsal_dist.inference.trained import Trained
-from tsal_dist.inference.trust import measure_trust
 from tsal_dist.inference.whole_file import open_whole
 from tsal_dist.inference.whole_note import NOTE, WholeNote
 from tsal_dist.predict import main
 from tsal_dist.records import Layout
 
-SIDE, NAMES = 48, ("red", "green", "blue", "yellow")
-CONFIG = load_config(
-    [],
-    [
-        "model.num_points=4",
-        "model.crop_px=64",
-        "model.detector=lite",
-        f"model.layout.names={list(NAMES)}",
-        "model.layout.skeleton=[[0,1],[2,3]]",
-    ],
-)
 # It leaves, and comes back elsewhere.
 MIDDLES = [*((60 + 2 * t, 70) for t in range(8)), *[None] * 6, *((110 - t, 60) for t in range(10))]
 
 
 @pytest.fixture(scope="module")
-def trust(tmp_path_factory):
-    return measure_trust(finder_of(FlagDetector()), pack_flags(tmp_path_factory.mktemp("flags"), SIDE, 3), 64)
-
-
-@pytest.fixture(scope="module")
-def flag_file(trust, tmp_path_factory):
-    pytest.importorskip("onnxruntime")
-    from tsal_dist.inference.export_whole import export_whole
-
-    path = tmp_path_factory.mktemp("file") / "flag.onnx"
-    export_whole(Trained(FlagDetector(), CONFIG, "flag student step 8"), path, trust)
-    return path
-
-
-@pytest.fixture(scope="module")
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "flags.avi"
-    return write_film(path, MIDDLES, lambda middle: draw_flag(middle, SIDE))
+    return write_film(path, MIDDLES, lambda middle: draw_flag(middle, FLAG_PX))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("smooth", ["", "offline"])
-def test_it_finds_what_the_detector_finds(flag_file, film, trust, smooth):
+def test_it_finds_what_the_detector_finds(flag_file, film, flag_trust, smooth):
     finder = finder_of(FlagDetector())
-    ours = Detector(finder, trust, "torch").predict(str(film), smooth=smooth).rows
+    ours = Detector(finder, flag_trust, "torch").predict(str(film), smooth=smooth).rows
     theirs = open_whole(flag_file, threads=1).predict(str(film), smooth=smooth).rows
     assert [row.found for row in theirs] == [row.found for row in ours]
     assert {row.found for row in ours} == {True, False}
     for one, other in zip(ours, theirs, strict=True):
-        assert other.layout == Layout(NAMES, ((0, 1), (2, 3)))
+        assert other.layout == Layout(FLAG_NAMES, ((0, 1), (2, 3)))
         np.testing.assert_allclose(other.presence, one.presence, atol=0.02)
         if one.found:
             np.testing.assert_allclose(other.points_K2, one.points_K2, atol=0.5)
@@ -114,9 +95,11 @@ def test_a_machine_without_torch_predicts(flag_file, film, tmp_path):
     assert re.search(r"subject in 1\d of 24 frames; its points are expected to be off by", done.stderr)
     rows = pyarrow.parquet.read_table(table).to_pylist()
     assert [row["found"] for row in rows[:7]] == [1] * 7
-    truth_42 = flag_points(MIDDLES[4], SIDE)
+    truth_42 = flag_points(MIDDLES[4], FLAG_PX)
     np.testing.assert_allclose(
-        [[rows[4][f"{name}x"], rows[4][f"{name}y"]] for name in (f"{n}_" for n in NAMES)], truth_42, atol=3
+        [[rows[4][f"{name}x"], rows[4][f"{name}y"]] for name in (f"{n}_" for n in FLAG_NAMES)],
+        truth_42,
+        atol=3,
     )
     capture = cv2.VideoCapture(str(out))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(MIDDLES)
@@ -143,7 +126,7 @@ def example():
 def test_the_example_on_the_page_runs_without_this_library(flag_file, tmp_path):
     assert len(example().splitlines()) <= 30
     middles = MIDDLES[:8]
-    film = write_film(tmp_path / "clip.avi", middles, lambda middle: draw_flag(middle, SIDE))
+    film = write_film(tmp_path / "clip.avi", middles, lambda middle: draw_flag(middle, FLAG_PX))
     box = [str(edge) for edge in (36, 46, 84, 94)]
     code = f"{example()}\nimport sys\nassert not {{'torch', 'tsal_dist'}} & {{*sys.modules}}"
     argv = [str(flag_file), str(film), "overlay.avi", *box]
@@ -154,7 +137,7 @@ def test_the_example_on_the_page_runs_without_this_library(flag_file, tmp_path):
     lines = [[float(word) for word in line.split(",")] for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == list(range(1, 9))
     for line, middle in zip(lines, middles, strict=True):
-        np.testing.assert_allclose(np.reshape(line[1:9], (4, 2)), flag_points(middle, SIDE), atol=3)
+        np.testing.assert_allclose(np.reshape(line[1:9], (4, 2)), flag_points(middle, FLAG_PX), atol=3)
         assert all(0 < error < 20 for error in line[9:])
     capture = cv2.VideoCapture(str(tmp_path / "overlay.avi"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(middles)
@@ -167,7 +150,7 @@ def test_a_file_of_which_nothing_was_measured_claims_nothing(flag_file, film, tm
     from tsal_dist.inference.export_whole import export_whole
 
     path = tmp_path / "unknown.onnx"
-    export_whole(Trained(FlagDetector(), CONFIG, "flag"), path, None)
+    export_whole(Trained(FlagDetector(), FLAG_CONFIG, "flag"), path, None)
     argv = ["--model", str(path), "--video", str(film), "--table", str(tmp_path / "t.csv"), "--frames", "1:3"]
     assert main(argv) == 0
     said = capsys.readouterr().err
@@ -181,7 +164,7 @@ def test_a_file_of_which_nothing_was_measured_claims_nothing(flag_file, film, tm
 def note():
     random = np.random.default_rng(0)
     presence = learn(random.normal(2, 1, (30, 5)), random.normal(-2, 1, (60, 5)))
-    return WholeNote("demo", 4, Layout(NAMES, ((0, 1),)), 64, 0.2, presence)
+    return WholeNote("demo", 4, Layout(FLAG_NAMES, ((0, 1),)), 64, 0.2, presence)
 
 
 def damaged(**parts):

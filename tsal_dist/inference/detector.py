@@ -6,7 +6,6 @@ found.write_table(Path("landmarks.csv")); found.draw("overlay.mp4")
 """
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -18,7 +17,7 @@ import pyarrow as pa
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.crowd import SEEK_EVERY, Seeker, follow_all
-from tsal_dist.inference.fates import tell_fates
+from tsal_dist.inference.fates import Fate, find_fate, summarise, tell_fate
 from tsal_dist.inference.looking import Box, Eyes, search_all
 from tsal_dist.inference.overlay import MOST_ERROR, open_overlay, plan_overlays
 from tsal_dist.inference.pictures import (
@@ -92,43 +91,45 @@ class Predictions:
 
     def draw(self, out: str) -> None:
         """Read the sources again, and write them with their landmarks: a file for one, a folder for more."""
+        rows = self._by_path()
         for source, path in zip(self.sources, plan_overlays(out, self.sources), strict=True):
-            if source.path in self.unread:
-                continue
-            rows: dict[int | None, list[Found]] = {}
-            for row in self.rows:
-                if row.path == source.path:
-                    rows.setdefault(row.frame, []).append(row)
-            frames = self.options.frames
-            how = {"sound": frames == FrameRange(), "numbered": self.options.subjects == "many"}
-            with open_overlay(path, source, self.options.most_error, **how) as overlay:
-                for picture in read_pictures(source, frames):
-                    if picture.frame in rows:
-                        overlay.add(picture, rows[picture.frame])
+            if path and source.path not in self.unread:
+                draw_rows(path, source, rows[source.path], self.options)
 
     def fates(self) -> list[str]:
         """What became of each source, a line for each."""
-        return list(tell_fates(self.sources, self.rows, self.unread, self.options.frames))
+        return [tell_fate(fate, self.options.frames) for fate in self._fates()]
 
     def summary(self) -> str:
         """A sentence: in how many frames there is a subject, and how far off its points are expected to be."""
-        held = [row for row in self.rows if row.found]
-        frames = Counter((row.path, row.frame) for row in held)
-        text = f"in {len(frames)} of {len({(row.path, row.frame) for row in self.rows})} frames"
-        if self.options.subjects == "one":
-            text = f"subject {text}"
-        else:
-            known = len({(row.path, row.subject) for row in held})
-            text = f"{known} subject{'s' * (known != 1)} {text}"
-            text += f", at most {max(frames.values())} at a time" if frames else ""
-        if not held:
-            return text
-        expected_px = float(np.mean([row.expected_px_K.mean() for row in held]))
-        if np.isnan(expected_px):
-            return f"{text}; how far off the points are was never measured"
-        share = 100 * float(np.mean([row.expected_px_K.mean() / row.size_px for row in held]))
-        whose = "its" if self.options.subjects == "one" else "their"
-        return f"{text}; {whose} points are expected to be off by {expected_px:.1f} px, {share:.1f} % of {whose} size"
+        return summarise(self._fates(), self.options.subjects == "many")
+
+    def _fates(self) -> list[Fate]:
+        rows, unread = self._by_path(), self.unread
+        return [
+            Fate(source, unread[source.path])
+            if source.path in unread
+            else find_fate(source, rows[source.path])
+            for source in self.sources
+        ]
+
+    def _by_path(self) -> dict[str, list[Found]]:
+        rows: dict[str, list[Found]] = {source.path: [] for source in self.sources}
+        for row in self.rows:
+            rows[row.path].append(row)
+        return rows
+
+
+def draw_rows(path: Path, source: Source, rows: Sequence[Found], options: Options) -> None:
+    """Read a source again, and write it with the landmarks that were found."""
+    of_frame: dict[int | None, list[Found]] = {}
+    for row in rows:
+        of_frame.setdefault(row.frame, []).append(row)
+    how = {"sound": options.frames == FrameRange(), "numbered": options.subjects == "many"}
+    with open_overlay(path, source, options.most_error, **how) as overlay:
+        for picture in read_pictures(source, options.frames):
+            if picture.frame in of_frame:
+                overlay.add(picture, of_frame[picture.frame])
 
 
 @dataclass
@@ -144,10 +145,18 @@ class Detector:
         """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
         chosen = Options(**options)
         sources = find_sources([what] if isinstance(what, str) else what)
-        rows, unread = read_each(
-            sources, lambda source: [row for _, found in self.follow(source, chosen) for row in found]
-        )
-        return Predictions(sources, smooth_rows(rows, chosen.smooth), chosen, unread)
+        rows: list[Found] = []
+        unread: dict[str, str] = {}
+        for source, found in read_each(sources, lambda source: self.look_at(source, chosen)):
+            if isinstance(found, str):
+                unread[source.path] = found
+            else:
+                rows += smooth_rows(found, chosen.smooth)
+        return Predictions(sources, rows, chosen, unread)
+
+    def look_at(self, source: Source, options: Options) -> list[Found]:
+        """All rows of one source, not smoothed."""
+        return [row for _, found in self.follow(source, options) for row in found]
 
     def follow(self, source: Source, options: Options) -> Iterator[tuple[Picture, list[Found]]]:
         """One source frame by frame, not smoothed; of each frame its subjects, or one row that says there is none."""
@@ -189,19 +198,20 @@ def _first(find: Callable[[Image], list[Box]], image_HWC: Image) -> Box | None:
 
 def read_each(
     sources: Sequence[Source], read: Callable[[Source], list[Found]]
-) -> tuple[list[Found], dict[str, str]]:
-    """The rows of all sources, and why some have none: one that is broken does not cost the others. Raises where none can be
-    read."""
-    rows: list[Found] = []
-    unread: dict[str, str] = {}
+) -> Iterator[tuple[Source, list[Found] | str]]:
+    """Each source with its rows, or with why it has none: one that is broken does not cost the others. Raises where none can
+    be read."""
+    unread = 0
     for source in sources:
+        found: list[Found] | str
         try:
-            rows += read(source)
+            found = read(source)
         except (ConfigError, DataError) as error:
-            if len(unread) + 1 == len(sources):
+            unread += 1
+            if unread == len(sources):
                 raise
-            unread[source.path] = str(error)
-    return rows, unread
+            found = str(error)
+        yield source, found
 
 
 def smooth_rows(rows: list[Found], how: Smooth) -> list[Found]:

@@ -1,5 +1,6 @@
 """A detector run on crops around boxes: landmarks in the frame's own pixels."""
 
+import hashlib
 from collections.abc import Sequence
 
 import cv2
@@ -30,6 +31,20 @@ class Finder:
         self._stride = stride_of(trained.model)
         self.num_points = trained.config.model.num_points
         self.layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
+
+    def digest(self) -> str:
+        """Of the net's weights, its settings, and how it is asked and read."""
+        decoding, model = self.decoding, self._config.model
+        told = (model.model_dump_json(), self._expand, self._config.train.loss.sigma_px)
+        seal = hashlib.sha256(repr((*told, decoding.views, decoding.mirror, decoding.companions)).encode())
+        tensors = dict(self._model.state_dict())
+        if decoding.fitting:
+            tensors |= {f"fitting.{name}": value for name, value in vars(decoding.fitting.known).items()}
+            seal.update(repr(decoding.fitting[1:]).encode())
+        for name, tensor in sorted(tensors.items()):
+            seal.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            seal.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return seal.hexdigest()
 
     def closely(self, image_HWC: Image, box_4: Box) -> Look:
         """Landmarks within one box, decoded as the finder was told to."""

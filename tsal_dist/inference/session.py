@@ -1,8 +1,10 @@
 """A trained detector opened for use: from a run or a file of weights, with what was measured of it."""
 
+import hashlib
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import open_shards
@@ -54,6 +56,16 @@ def build_finder(trained: Trained, threads: int = 0, decoding: Decoding = PLAIN)
     return finder
 
 
+def identify(detector: Detector) -> str:
+    """A digest of all that the finds of a detector that was opened here follow from."""
+    assert isinstance(detector.eyes, Finder)
+    assert isinstance(detector.trust, Trust | None)
+    seal = hashlib.sha256(detector.eyes.digest().encode())
+    if detector.trust:
+        seal.update(save(detector.trust.to_tensors()))
+    return seal.hexdigest()[:32]
+
+
 def trust_of_run(finder: Finder, trained: Trained, path: Path, on_frame: OnFrame = _unseen) -> Trust | None:
     """How far a run's detector can be trusted: measured on its held-out frames, once, and kept at `path`.
 
@@ -70,4 +82,6 @@ def trust_of_run(finder: Finder, trained: Trained, path: Path, on_frame: OnFrame
         trust = measure_trust(finder, shards, trained.config.model.crop_px, on_frame)
         if plain:
             save_trust(trust, path)
+            # Of processes that measured at the same time, the first one's is everybody's.
+            trust = load_trust(path) or trust
     return trust

@@ -8,7 +8,8 @@ nose_score`. A frame without a subject has one row and no numbers.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from tsal_dist.inference.prediction import Found
 from tsal_dist.outputs import written_whole
 
 ENDINGS = (".parquet", ".csv")
+GROUP_ROWS = 1 << 16
+"""Of a parquet file's row groups, each of which is in memory at once."""
 
 
 def build_table(rows: Sequence[Found], folder: Path, most_error: float = MOST_ERROR) -> pa.Table:
@@ -54,14 +57,78 @@ def build_table(rows: Sequence[Found], folder: Path, most_error: float = MOST_ER
     return pa.table(columns)
 
 
-def write_table(path: Path, rows: Sequence[Found], most_error: float = MOST_ERROR) -> None:
-    """Write it as .parquet or .csv, by the path's ending."""
-    table = build_table(rows, path.parent, most_error)
+@contextmanager
+def open_table(path: Path, most_error: float = MOST_ERROR) -> Iterator[Callable[[Sequence[Found]], None]]:
+    """A .parquet or .csv, by the path's ending, that takes the rows of one input after another, so that they need not all
+    be in memory. The file is there when the block ends well; how the rows were handed over changes no byte of it."""
+    kind = _Csv if path.suffix.lower() == ".csv" else _Parquet
     with written_whole(path) as aside:
-        if path.suffix.lower() == ".csv":
-            pyarrow.csv.write_csv(table, aside)
-        else:
-            pyarrow.parquet.write_table(table, aside)
+        file = kind(aside)
+        try:
+            yield lambda rows: file.add(build_table(rows, path.parent, most_error))
+            file.finish()
+        finally:
+            file.close()
+
+
+def write_table(path: Path, rows: Sequence[Found], most_error: float = MOST_ERROR) -> None:
+    """All of it at once."""
+    with open_table(path, most_error) as add:
+        add(rows)
+
+
+class _Csv:
+    """Rows as lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pyarrow.csv.CSVWriter | None = None
+
+    def add(self, table: pa.Table) -> None:
+        self._writer = self._writer or pyarrow.csv.CSVWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def finish(self) -> None:
+        """All lines are written as they come."""
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+class _Parquet:
+    """Rows in groups of GROUP_ROWS, wherever one input ends and the next begins."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        if sum(map(len, self._waiting)) >= GROUP_ROWS:
+            self._write(GROUP_ROWS)
+
+    def finish(self) -> None:
+        """The last group, however small."""
+        if self._waiting:
+            self._write(1)
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def _write(self, fewest: int) -> None:
+        """Whole groups, and a last one that has at least `fewest` rows."""
+        joined = pa.concat_tables(self._waiting).combine_chunks()
+        self._waiting = []
+        self._writer = self._writer or pyarrow.parquet.ParquetWriter(self._path, joined.schema)
+        for first in range(0, len(joined), GROUP_ROWS):
+            group = joined.slice(first, GROUP_ROWS)
+            if len(group) >= fewest:
+                self._writer.write_table(group, row_group_size=GROUP_ROWS)
+            else:
+                self._waiting = [group]
 
 
 def _numbers(value_N: Any, known_N: Any, kind: pa.DataType | None = None) -> "pa.Array[Any]":

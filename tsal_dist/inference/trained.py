@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
+from tsal_dist.dist.environment import read_environment
 from tsal_dist.errors import CheckpointError, ConfigError
 from tsal_dist.json_object import read_object
 from tsal_dist.models.detectors import build_detector
@@ -88,8 +89,10 @@ def load_weights(path: str | Path, config: RunConfig | None = None) -> Trained:
 
 
 def pick_device() -> torch.device:
-    """The first GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A GPU where there is one: the first, or of several ranks on a machine each its own."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", read_environment().local_rank % torch.cuda.device_count())
 
 
 def _noted_config(path: Path) -> RunConfig:

@@ -25,7 +25,7 @@ from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.presence import Presence, destroy, learn
 from tsal_dist.metrics.calibration import Calibration, Tally, fit_tally
 from tsal_dist.records import Clip
-from tsal_dist.run_dir import write_whole
+from tsal_dist.run_dir import write_new
 
 Floats = NDArray[np.float64]
 
@@ -103,8 +103,8 @@ def measure_trust(
 
 
 def save_trust(trust: Trust, path: Path) -> None:
-    """Whole or not at all."""
-    write_whole(path, save(trust.to_tensors()))
+    """Whole or not at all, and only where there is none yet."""
+    write_new(path, save(trust.to_tensors()))
 
 
 def load_trust(path: Path) -> Trust | None:

@@ -1,21 +1,18 @@
 """A first look into every file: is it there, can it be decoded, how many frames does it promise, what is it?
 
 A frame count in a header is trusted only where the container stores it (AVI, MP4); elsewhere packets are
-counted, which costs no decoding. Identity is a digest of the size and of three windows of the content, so that
-the same video under two names is noticed without reading terabytes.
+counted, which costs no decoding. What it is says `content`.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 
 import cv2
 
+from tsal_dist.pack.content import content_digest
 from tsal_dist.pack.frame_count import LONGEST, open_video, stores_frame_count
 from tsal_dist.pack.inputs import Input
 from tsal_dist.shards.frames import OK
-
-_WINDOW = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,25 +35,13 @@ def probe(one: Input) -> Probe:
         size = sum(os.path.getsize(file) for file in files)
         if not size:
             return Probe("", 0, 0, "empty", "the file has no bytes")
-        digest = _digest(files)
+        digest = content_digest(files)
     except OSError as error:
         return Probe("", 0, 0, "missing", error.strerror or str(error))
     if one.kind != "video":
         return Probe(digest, size, len(one.labels))
     frames, status, reason = _look_into(one)
     return Probe(digest, size, frames, status, reason)
-
-
-def _digest(files: list[str]) -> str:
-    seal = hashlib.sha256()
-    for path in files:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            seal.update(size.to_bytes(8, "little"))
-            for start in sorted({0, max(0, size // 2 - _WINDOW // 2), max(0, size - _WINDOW)}):
-                file.seek(start)
-                seal.update(file.read(_WINDOW))
-    return seal.hexdigest()[:32]
 
 
 def _look_into(one: Input) -> tuple[int, str, str]:
