@@ -9,16 +9,13 @@ prints the exact text and submits nothing.
 """
 
 import argparse
-import re
-import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from launch.crew import add_config_words, crew_words
+from launch.hand_over import call, refuse_secrets, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_crew_words, add_mode_words, chosen_crews, open_chosen
@@ -33,7 +30,6 @@ from tsal_dist.run_dir import RunDir, write_whole
 
 STUDENT_JOB = "student.job"
 """In a run's logs/: the number of the job that its student is in."""
-_SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)
 
 
 def main(argv: list[str]) -> int:
@@ -97,7 +93,7 @@ def submit_slurm(argv: list[str]) -> int:
     args = build_slurm_parser().parse_intermixed_args(argv)
 
     for words in (args.setup, *args.option, *args.teacher_option):
-        _refuse_secrets(words)
+        refuse_secrets(words)
     config = load_config(args.config, args.overrides)
     crews = [_alone(crew) for crew in chosen_crews(config, args, args.nodes, _procs_per_node(args))]
     if not any(crew.role == "teacher" for crew in crews) and (args.teacher_partition or args.teacher_option):
@@ -129,7 +125,7 @@ def submit_slurm(argv: list[str]) -> int:
         for crew, text in texts.items():
             sys.stdout.write((f"# {paths[crew]}\n" if len(crews) > 1 else "") + text)
         return ExitCode.DONE
-    _require("sbatch")
+    require("sbatch")
     # Opened here, once: the job takes the run up, and refuses a config that was changed while it waited.
     open_chosen(config, args)
     if args.snapshot:
@@ -153,17 +149,17 @@ def submit_jobs(texts: Sequence[Path]) -> list[str]:
     the queue for them, not on GPUs. Theirs are told whom they work for.
     """
     if len(texts) == 1:
-        return [_sbatch(texts[0])]
-    student = _sbatch("--hold", texts[0])
+        return [sbatch(texts[0])]
+    student = sbatch("--hold", texts[0])
     teachers: list[str] = []
     try:
         for text in texts[1:]:
-            teachers.append(_sbatch(text, student))
+            teachers.append(sbatch(text, student))
         any_began = "?".join(f"after:{teacher}" for teacher in teachers)
-        _call(["scontrol", "update", f"JobId={student}", f"Dependency={any_began}"])
-        _call(["scontrol", "release", student])
+        call(["scontrol", "update", f"JobId={student}", f"Dependency={any_began}"])
+        call(["scontrol", "release", student])
     except ConfigError:
-        _call(["scancel", student, *teachers])
+        call(["scancel", student, *teachers])
         raise
     return [student, *teachers]
 
@@ -172,7 +168,7 @@ def _join(text: Path, note: Path) -> list[str]:
     """Submit the job of a crew that joins. It works while the student's job runs, where that one is a job: its number was
     noted when it was submitted."""
     student = note.read_text() if note.exists() else ""
-    return [_sbatch(text, *filter(None, [student]))]
+    return [sbatch(text, *filter(None, [student]))]
 
 
 def _needs_detached(flag: str, config: RunConfig) -> ConfigError:
@@ -180,11 +176,6 @@ def _needs_detached(flag: str, config: RunConfig) -> ConfigError:
         f"{flag} is for a teacher that has a job of its own, and runtime.topology is {config.runtime.topology!r}. Set "
         f"runtime.topology=detached, or leave it out."
     )
-
-
-def _sbatch(*words: object) -> str:
-    # A federation of clusters adds its own name to the number.
-    return _call(["sbatch", "--parsable", *map(str, words)]).partition(";")[0]
 
 
 def _alone(crew: Crew) -> Crew:
@@ -255,8 +246,8 @@ def submit_k8s(argv: list[str]) -> int:
     if args.dry_run:
         sys.stdout.write(text)
         return ExitCode.DONE
-    _require("kubectl")
-    sys.stdout.write(_call(["kubectl", "create", "-f", "-"], text) + "\n")
+    require("kubectl")
+    sys.stdout.write(call(["kubectl", "create", "-f", "-"], text) + "\n")
     return ExitCode.DONE
 
 
@@ -271,15 +262,6 @@ def _add_shared_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--restarts", type=int, default=3, help="how often a role may fail (default: 3)")
     parser.add_argument("--dry-run", action="store_true", help="print the text and submit nothing")
-
-
-def _refuse_secrets(words: str) -> None:
-    """Job files are read by others, and kept."""
-    if found := _SECRET.search(words):
-        raise ConfigError(
-            f"A line of the job would set {found[1]} for everybody who can read the job's file. Keep it in a file that "
-            f"only you can read, and name that: --setup 'source ~/.tsal-credentials'."
-        )
 
 
 def _procs_per_node(args: argparse.Namespace) -> int:
@@ -298,20 +280,6 @@ def _procs_per_node(args: argparse.Namespace) -> int:
             f"GPU. Ask for {procs} GPUs per machine, or for {gpus} processes."
         )
     return int(gpus if procs is None else procs)
-
-
-def _require(program: str) -> None:
-    if not shutil.which(program):
-        raise ConfigError(
-            f"There is no {program} here. Submit from where there is one, or look at the text with --dry-run."
-        )
-
-
-def _call(command: list[str], text: str = "") -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ConfigError(f"{shlex.join(command)} was refused: {done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

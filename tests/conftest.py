@@ -117,3 +117,26 @@ def run_of(faces, tmp_path_factory):
     return functools.cache(
         lambda recipe: train(faces, tmp_path_factory.mktemp(recipe) / "run", f"method.name={recipe}")
     )
+
+
+@pytest.fixture(scope="session")
+def flag_trust(tmp_path_factory):
+    """What is measured of a detector of flags."""
+    from tests.inference.squares import FLAG_PX, FlagDetector, finder_of, pack_flags
+    from tsal_dist.inference.trust import measure_trust
+
+    shards = pack_flags(tmp_path_factory.mktemp("flags"), FLAG_PX, 3)
+    return measure_trust(finder_of(FlagDetector()), shards, 64)
+
+
+@pytest.fixture(scope="session")
+def flag_file(flag_trust, tmp_path_factory):
+    """That detector as one file."""
+    pytest.importorskip("onnxruntime")
+    from tests.inference.squares import FLAG_CONFIG, FlagDetector
+    from tsal_dist.inference.export_whole import export_whole
+    from tsal_dist.inference.trained import Trained
+
+    path = tmp_path_factory.mktemp("file") / "flag.onnx"
+    export_whole(Trained(FlagDetector(), FLAG_CONFIG, "flag student step 8"), path, flag_trust)
+    return path

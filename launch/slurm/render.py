@@ -114,6 +114,19 @@ def parse_time(text: str) -> int:
     return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
+def check_line(option: str) -> None:
+    """Refuse an option of sbatch that is no single line."""
+    if not option.isprintable():
+        raise ConfigError(
+            f"--option={option!r} would break its line of the job's text. Write one option each."
+        )
+
+
+def makes_array(option: str) -> bool:
+    """Whether an option of sbatch, or what it may be shortened to, makes an array of jobs."""
+    return bool(re.match(r"-a|--ar", option.strip()))
+
+
 def _options(crew: Crew, request: SlurmRequest) -> list[str]:
     teaches = crew.role == "teacher"
     values = {
@@ -127,11 +140,8 @@ def _options(crew: Crew, request: SlurmRequest) -> list[str]:
         check_value(f"--{name}", str(value))
     own = [f"--{name}={value}" for name, value in values.items() if value]
     for option in (*request.options, *request.teacher_options):
-        if not option.isprintable():
-            raise ConfigError(
-                f"--option={option!r} would break its line of the job's text. Write one option each."
-            )
-        if re.match(r"-a|--ar", option.strip()):
+        check_line(option)
+        if makes_array(option):
             raise ConfigError(
                 f"--option={option} would start the same run several times in one run directory. Submit a run of its "
                 f"own for each setting (run.name=...), or search them with launch.sweep."

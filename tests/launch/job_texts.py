@@ -32,6 +32,40 @@ TEXTS = {
 }
 
 
+PACK = ["pack", "--videos", "shards/raw", "--box", "full", "--out", "shards/faces"]
+PREDICT = ["predict", "--run", "runs/mine", "--video", "shards/raw", "--table", "runs/mine/all.parquet"]
+SHARED = {
+    "slurm-pack.sbatch": [
+        *("slurm", "--machines", "20", "--at-a-time", "5", "--cpus", "16", "--python", "python"),
+        *("--option=--time=4:00:00", "--setup", "module load python", "--dry-run", *PACK),
+    ],
+    "slurm-predict.sbatch": [
+        *(
+            "slurm",
+            "--machines",
+            "8",
+            "--cpus",
+            "4",
+            "--gpus",
+            "1",
+            "--python",
+            "python",
+            "--dry-run",
+            *PREDICT,
+        )
+    ],
+    "k8s-pack.yaml": [
+        *("k8s", "--machines", "20", "--at-a-time", "5", "--cpus", "16", "--name", "faces"),
+        *("--image", "registry.example/tsal_dist:1", "--dry-run", *PACK),
+    ],
+    "k8s-predict.yaml": [
+        *("k8s", "--machines", "8", "--cpus", "4", "--gpus", "1", "--memory", "24Gi"),
+        *("--image", "registry.example/tsal_dist:1", "--dry-run", *PREDICT),
+    ],
+}
+"""Of `launch.share`."""
+
+
 def render(words, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert main([*words, "--dry-run"]) == 0

@@ -54,7 +54,7 @@ def test_a_crew_that_joins_brings_all_that_it_needs_under_the_run_s_label(capsys
 )
 def test_crews_that_do_not_fit_are_refused(words, says, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("launch.submit._require", lambda program: None)
+    monkeypatch.setattr("launch.submit.require", lambda program: None)
     command = [*SLURM, "--procs-per-node", "4", f"run.dir={tmp_path}/run", *words]
     if says is None:
         with pytest.raises(SystemExit):

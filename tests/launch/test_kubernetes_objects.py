@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from tests.launch.conftest import ROOT
-from tests.launch.job_texts import DETACHED, GOLDEN, K8S, TEXTS, jobs_of, render
+from tests.launch.job_texts import DETACHED, GOLDEN, K8S, SHARED, TEXTS, jobs_of, render
 from tsal_dist.errors import ConfigError
 
 
@@ -13,9 +13,8 @@ from tsal_dist.errors import ConfigError
 @pytest.mark.parametrize(
     "path",
     [
-        *(GOLDEN / name for name in TEXTS if name.startswith("k8s")),
+        *(GOLDEN / name for name in [*TEXTS, *SHARED] if name.startswith("k8s")),
         ROOT / "launch/k8s/volume.yaml",
-        ROOT / "launch/k8s/pack.yaml",
     ],
 )
 def test_kubernetes_objects_fit_the_schemas(path, version):
@@ -39,8 +38,7 @@ def pods_of(node):
 @pytest.mark.parametrize(
     "path",
     [
-        *(GOLDEN / name for name in TEXTS if name.startswith("k8s")),
-        ROOT / "launch/k8s/pack.yaml",
+        *(GOLDEN / name for name in [*TEXTS, *SHARED] if name.startswith("k8s")),
         ROOT / "launch/k8s/rayjob.yaml",
     ],
 )

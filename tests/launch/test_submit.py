@@ -27,7 +27,7 @@ def test_dry_run_prints_the_job_as_agreed(name, capsys, monkeypatch):
 @pytest.mark.parametrize("name", [name for name in TEXTS if name.startswith("slurm")])
 def test_slurm_texts_are_valid_bash(name):
     slurm = ROOT / "launch" / "slurm"
-    for text in (GOLDEN / name, slurm / "keep.sh", slurm / "pack.sbatch"):
+    for text in (GOLDEN / name, slurm / "keep.sh"):
         subprocess.run(["bash", "-n", str(text)], check=True)
 
 

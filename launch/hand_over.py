@@ -1,0 +1,40 @@
+"""A job's text handed over to the cluster's own program, or why it was not."""
+
+import re
+import shlex
+import shutil
+import subprocess
+
+from tsal_dist.errors import ConfigError
+
+_SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)
+
+
+def refuse_secrets(words: str) -> None:
+    """Job files are read by others, and kept."""
+    if found := _SECRET.search(words):
+        raise ConfigError(
+            f"A line of the job would set {found[1]} for everybody who can read the job's file. Keep it in a file that "
+            f"only you can read, and name that: --setup 'source ~/.tsal-credentials'."
+        )
+
+
+def require(program: str) -> None:
+    """It is here."""
+    if not shutil.which(program):
+        raise ConfigError(
+            f"There is no {program} here. Submit from where there is one, or look at the text with --dry-run."
+        )
+
+
+def call(command: list[str], text: str = "") -> str:
+    """What it prints; ConfigError where it refuses."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"{shlex.join(command)} was refused: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def sbatch(*words: object) -> str:
+    """The job's number. A federation of clusters adds its own name to it."""
+    return call(["sbatch", "--parsable", *map(str, words)]).partition(";")[0]
