@@ -5,7 +5,7 @@
     python tools/shard_videos.py --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
 
 Run the same command again after an interruption: what is packed is kept. Many machines pack with --machine 1/N to
-N/N, at the same time or not; launch/slurm/pack.sbatch and launch/k8s/pack.yaml start them. --ray has a Ray cluster pack.
+N/N, at the same time or not; `python -m launch.share` starts them on a cluster. --ray has a Ray cluster pack.
 """
 
 import argparse

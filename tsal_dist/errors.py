@@ -58,6 +58,11 @@ class MissingExtra(ConfigError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f"Install it with: pip install 'tsal_dist[{extra}]'"
         )
+        self._words = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str, str]]:
+        """Errors cross from a cluster's processes to whoever asked them."""
+        return MissingExtra, self._words
 
 
 class TopologyError(ConfigError):

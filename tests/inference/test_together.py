@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,16 +12,23 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tests.inference.squares import FLAG_PX, SquareDetector, draw_flag, finder_of, write_film
 from tests.ray_nodes import wait_until, workers_below
 from tests.test_house import ROOT
+from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError, DataError, MissingExtra
+from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, Options
+from tsal_dist.inference.finder import Finder
 from tsal_dist.inference.kept_rows import KeptRows, parts_folder
 from tsal_dist.inference.opening import describe_looks
 from tsal_dist.inference.pictures import FrameRange, find_sources, read_pictures
-from tsal_dist.predict import main
+from tsal_dist.inference.session import identify
+from tsal_dist.inference.trained import Trained
+from tsal_dist.models.detectors import build_detector
+from tsal_dist.predict import build_parser, main
 
 FILMS = 5
 
@@ -312,6 +320,53 @@ def test_what_cannot_be_shared_is_refused(words, environment, says, film, tmp_pa
             monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=says):
         main(["--model", "none.onnx", "--video", "film.avi", *words])
+
+
+@pytest.mark.slow
+def test_a_run_s_detector_is_the_same_one_in_every_process(run_of, clips, capsys, tmp_path):
+    """By its weights and what was measured of it, which the first process measures for all."""
+    run = shutil.copytree(run_of("tsal"), tmp_path / "run")
+    words = ["--run", str(run), "--video", str(clips), "--frames", "1:4", "--threads", "1", "--table"]
+    assert main([*words, str(tmp_path / "many.csv"), "--machine", "1/2"]) == 0
+    assert main([*words, str(tmp_path / "many.csv"), "--ray", "local"]) == 0
+    assert "/3 inputs, 0:" in capsys.readouterr().err, "those of the other machine alone"
+    assert main([*words, str(tmp_path / "one.csv")]) == 0
+    assert (tmp_path / "many.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+
+
+def test_a_detector_is_told_from_any_other(flag_trust):
+    def digest(detector, trust=flag_trust, *settings, decoding=PLAIN):
+        config = load_config([], ["model.num_points=4", "model.crop_px=64", "model.detector=lite", *settings])
+        finder = Finder(Trained(detector, config, "any name"), torch.device("cpu"), decoding)
+        return identify(Detector(finder, trust, "any name"))
+
+    def net(change=0.0):
+        torch.manual_seed(0)
+        made = build_detector("lite", 4).eval()
+        with torch.no_grad():
+            next(made.parameters()).view(-1)[0] += change
+        return made
+
+    others = [
+        digest(net(1e-6)),
+        digest(net(), None),
+        digest(net(), flag_trust, "model.decode_radius=2"),
+        digest(net(), flag_trust, "data.beyond_points=0.1"),
+        digest(net(), decoding=Decoding(views=2)),
+        digest(net(), decoding=Decoding(companions=True)),
+    ]
+    assert digest(net()) == digest(net())
+    assert len({digest(net()), *others}) == 7
+
+
+def test_the_commands_on_the_page_are_understood():
+    page = (ROOT / "docs" / "prediction.md").read_text()
+    commands = re.findall(
+        r"^(?:tsal|torchrun .* -m tsal_dist\.)\s?predict (--.*?)(?: +#.*)?$", page, re.MULTILINE
+    )
+    assert len(commands) >= 6
+    for command in commands:
+        build_parser().parse_args(command.split())
 
 
 @pytest.mark.slow

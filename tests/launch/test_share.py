@@ -97,3 +97,15 @@ def test_a_slip_of_the_pen_in_the_words_is_found_before_anything_is_submitted(ca
         main([*SLURM, *PACK, "--shard-frame", "x"])
     assert ended.value.code == 2
     assert "--shard-frame" in capsys.readouterr().err
+
+
+def test_the_commands_on_the_page_are_understood(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs/cluster.md").read_text() + (ROOT / "launch/share.py").read_text()
+    commands = [
+        line.split()[3:] for line in page.splitlines() if line.strip().startswith("python -m launch.share")
+    ]
+    assert len(commands) == 6
+    for target, *words in commands:
+        assert main([target, "--dry-run", *(word for word in words if word != "--dry-run")]) == 0
+        assert f"tsal-{'pack' if 'pack' in words else 'predict'}" in capsys.readouterr().out

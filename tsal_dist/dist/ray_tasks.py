@@ -56,7 +56,7 @@ def _result(ended: Any) -> Any:
         raise error.cause from None  # as if it had been raised here: its message says what to do
     except RayError as error:
         raise DataError(
-            f"A part was lost with its process {RETRIES + 1} times ({type(error).__name__}), most likely for want of memory. "
+            f"A part was given up after {RETRIES + 1} tries, most likely for want of memory: {str(error).splitlines()[0]} "
             f"Give each more of a machine (--workers, --threads) and run the same command: what is done is kept."
         ) from None
 

@@ -335,7 +335,8 @@ def _clips_to_label(
 ) -> ClipStream | WishedClips:
     """Every clip once per epoch over all ranks; or, of each batch, a share that the student asks for.
 
-    What it asks for is the first crew's to label: it would come from each crew that answered, at the same version.
+    What it asks for is the first crew's to label: it would come from each crew that answered, at the same version, and nobody
+    knows how many crews there are to divide it among.
     """
     if not config.train.priority or role_rank.crew:
         return clip_stream(config, shards, view, role_rank, TEACHER_CLIPS, batch)
