@@ -223,9 +223,9 @@ def test_overlays_are_drawn_of_what_was_kept(ask, clips, tmp_path):
     assert names == {*(f"{number}.mp4" for number in range(FILMS)), "still.png"}
     for name in names:
         ours_THWC, theirs_THWC = (read_all(tmp_path / folder / name) for folder in ("drawn", "at-once"))
-        assert np.abs(ours_THWC - theirs_THWC).max() < 16, (
-            "x264 of several threads never writes the same twice"
-        )
+        # Not the bytes: x264 of several threads does not always write the same pictures in the same bytes.
+        assert ours_THWC.shape == theirs_THWC.shape
+        assert np.abs(ours_THWC - theirs_THWC).mean() < 0.1
 
 
 def read_all(path):
@@ -263,6 +263,18 @@ def test_rows_come_back_as_they_were(film, keep):
     assert kept.are_complete(film)
 
 
+def test_a_film_that_is_changed_while_it_is_looked_at_is_looked_at_again(film, keep, tmp_path):
+    detector = Detector(finder_of(SquareDetector()), None, "made")
+
+    def look(source):
+        rows = detector.look_at(source, Options())
+        write_film(tmp_path / "film.avi", [(60, 70)])
+        return rows
+
+    keep(film).find(film[0], look)
+    assert not keep(film).holds(film[0])
+
+
 def test_what_is_damaged_foreign_or_unread_is_looked_at_again(film, keep, tmp_path, caplog):
     def unreadable(source):
         raise DataError("cannot be decoded")
@@ -281,7 +293,7 @@ def test_what_is_damaged_foreign_or_unread_is_looked_at_again(film, keep, tmp_pa
     metadata = pq.read_schema(part).metadata
     assert json.loads(metadata[b"tsal_dist"])["detector"] == "a"
     data = bytearray(part.read_bytes())
-    data[40:400] = bytes(360)
+    data[pq.read_metadata(part).row_group(0).column(8).data_page_offset + 60] ^= 1
     part.write_bytes(data)
     caplog.clear()
     assert keep(film).load(film[0]) is None

@@ -69,19 +69,21 @@ class KeptRows:
         if not self.holds(source):
             return None
         try:
-            return _rows(pq.read_table(self._place(source)), source, self._layout)
+            table = pq.read_table(self._place(source), page_checksum_verification=True)
+            return _rows(table, source, self._layout)
         except DAMAGED as error:
             log.warning("%s is damaged (%s); it is looked at again.", self._place(source), error)
             return None
 
     def find(self, source: Source, look: Callable[[Source], list[Found]]) -> list[Found]:
         """What `look` finds, and keep it; where it cannot read the source, keep why."""
+        note = self._note(source)  # before: a file that changes meanwhile is not what these rows are of
         try:
             rows = look(source)
         except (ConfigError, DataError) as error:
-            self._save(source, [], str(error))
+            self._save(source, [], {**note, "unread": str(error)})
             raise
-        self._save(source, rows)
+        self._save(source, rows, note)
         return rows
 
     def are_complete(self, sources: Sequence[Source]) -> bool:
@@ -95,12 +97,11 @@ class KeptRows:
         except DAMAGED:
             return False
 
-    def _save(self, source: Source, rows: Sequence[Found], unread: str = "") -> None:
+    def _save(self, source: Source, rows: Sequence[Found], note: Note) -> None:
         """Whole or not at all."""
-        note = json.dumps({**self._note(source), "unread": unread}, sort_keys=True)
-        table = _columns(rows).replace_schema_metadata({NOTE: note})
+        table = _columns(rows).replace_schema_metadata({NOTE: json.dumps(note, sort_keys=True)})
         with written_whole(self._place(source)) as aside:
-            pq.write_table(table, aside, compression="zstd")
+            pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
 
     def _note(self, source: Source) -> Note:
         try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from tsal_dist import __version__
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, OnFrame, Options
@@ -80,7 +82,7 @@ def describe_looks(detector: str, options: Options, sources: Sequence[Source]) -
         path: {
             "detector": detector,
             "way to look": hashlib.sha256(f"{shared} {of_path}".encode()).hexdigest()[:32],
-            "release": __version__,
+            "release": f"{__version__}, OpenCV {cv2.__version__}",  # which decodes
         }
         for path, of_path in boxes.items()
     }
