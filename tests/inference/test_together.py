@@ -23,9 +23,10 @@ from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, Options
 from tsal_dist.inference.finder import Finder
 from tsal_dist.inference.kept_rows import KeptRows, parts_folder
-from tsal_dist.inference.opening import describe_looks
-from tsal_dist.inference.pictures import FrameRange, find_sources, read_pictures
+from tsal_dist.inference.opening import Opening, describe_looks
+from tsal_dist.inference.pictures import FrameRange, Source, find_sources, read_pictures
 from tsal_dist.inference.session import identify
+from tsal_dist.inference.together import Together, open_kept
 from tsal_dist.inference.trained import Trained
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.predict import build_parser, main
@@ -261,6 +262,16 @@ def test_rows_come_back_as_they_were(film, keep):
     assert len(rows) == 6
     assert same(kept.load(film[0]), rows)
     assert kept.are_complete(film)
+
+
+def test_what_a_camera_sees_is_not_kept(film, tmp_path):
+    table = str(tmp_path / "t.csv")
+    parts_folder(tmp_path / "t.csv").mkdir()
+    detector, plan = Detector(finder_of(SquareDetector()), None, "made"), Together(table)
+    (tmp_path / "made.onnx").write_bytes(b"made")
+    opening = Opening(model=str(tmp_path / "made.onnx"))
+    assert open_kept(plan, opening, detector, Options(), film) is not None
+    assert open_kept(plan, opening, detector, Options(), [Source("live", "0")]) is None
 
 
 def test_a_film_that_is_changed_while_it_is_looked_at_is_looked_at_again(film, keep, tmp_path):

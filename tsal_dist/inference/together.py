@@ -62,8 +62,10 @@ def plan_together(
 def open_kept(
     plan: Together, opening: Opening, detector: Detector, options: Options, sources: Sequence[Source]
 ) -> KeptRows | None:
-    """Where rows are kept: for those who share the work, and for whoever comes after them."""
-    if not plan.table or not (plan.share or plan.ray or parts_folder(Path(plan.table)).is_dir()):
+    """Where rows are kept: for those who share the work, and for whoever comes after them. What a camera sees is not kept."""
+    if not plan.table or any(source.kind == "live" for source in sources):
+        return None
+    if not (plan.share or plan.ray or parts_folder(Path(plan.table)).is_dir()):
         return None
     looks = describe_looks(opening.identify(detector), options, sources)
     return KeptRows(Path(plan.table), looks, detector.eyes.layout)
