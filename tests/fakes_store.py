@@ -1,10 +1,10 @@
-"""Stores for tests: one that fails at a chosen operation, one that lags like NFS, one that counts; and an S3 server."""
+"""Stores for tests: one that fails at a chosen operation, one that lags like NFS, one that is full, one that counts; an S3 server."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tsal_dist.errors import ExchangeError
+from tsal_dist.errors import DiskFull, ExchangeError
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.objects import ObjectStore
 from tsal_dist.exchange.store import NameAbsent
@@ -124,6 +124,16 @@ class CountingStore(Wrapped):
 
     def before(self, operation, name, args):
         self.counts[operation] += 1
+
+
+class FullDisk(Wrapped):
+    """Refuses to write for as long as it is `full`; what is there can be read, and removed."""
+
+    full = False
+
+    def before(self, operation, name, args):
+        if self.full and operation in ("put_new", "replace", "append"):
+            raise DiskFull(f"Cannot write {self.where(name)}: the disk is full.")
 
 
 def flaky(inner, at, when="before"):

@@ -251,10 +251,10 @@ class World:
         """What a role was doing then."""
         return [phase for since, phase in self.phases[role] if since <= when][-1]
 
-    def watch(self):
-        """The teacher's heartbeat, as the student sees it."""
+    def watch(self, peer=TEACHER_PEER):
+        """The heartbeat of the other role: the teacher's, as the student sees it."""
         silent_s = self.config.runtime.deadlines.silent_s
-        return Watch(self.store, [TEACHER_PEER], silent_s, self.clock.now_s)
+        return Watch(self.store, [peer], silent_s, self.clock.now_s)
 
     def student_nme(self, step):
         """How wrong the student is at a step; tests say otherwise."""
@@ -299,6 +299,7 @@ class World:
             clock=self.clock,
             life=life or self._life(role, turns),
             require_current=partial(require_all, turns),
+            student=None if self.config.takes_turns else self.watch(STUDENT_PEER),
             handshake=None if self.inline else self._handshake(role),
             end=None if self.inline else RunEnd(self.store),
             sink=None,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fakes_store import FaultyStore, Killed
+from tests.fakes_store import FaultyStore, FullDisk, Killed
 from tests.roles.small_world import ROWS, World
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import ExitCode, PeerLost, StaleRun
@@ -147,6 +147,23 @@ def test_a_teacher_whose_student_is_gone_saves_and_ends_after_the_grace():
     # Its reader counts as dead 30 s after it was last seen to move, a little before this; then the grace passes.
     assert 100 + 20 < world.clock.now - began < 100 + 30 + 10
     assert teacher.code is None
+
+
+def test_a_teacher_is_patient_with_a_student_that_lives_and_cannot_show_its_cursor(caplog):
+    """The queue's disk is full and the run's is not: the student trains on, and says nothing of it for an hour."""
+    full = FullDisk(MemoryStore())
+    world = World("train.steps=4000", "runtime.queue.on_starvation=supervised", queue=full)
+    world.label_s = 0.1  # it is ahead, and parked, when it happens
+    teacher = world.start_teacher()
+    world.clock.at(20.3, lambda: setattr(full, "full", True))
+    world.clock.at(3620.0, lambda: setattr(full, "full", False))
+    assert world.run_student() == ExitCode.DONE
+    assert world.phase_at("teacher", 3600.0) == "parked"
+    assert teacher.code == ExitCode.DONE
+    assert caplog.text.count("the student lives, and does not say what it has trained") == 1, "said once"
+    assert not [step for step in fed(world) if 100 < step < 3600]
+    assert len([step for step in fed(world) if step > 3640]) > 300, "labels again"
+    world.assert_whole()
 
 
 # Stops.

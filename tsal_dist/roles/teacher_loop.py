@@ -16,6 +16,7 @@ from tsal_dist.dist.collectives import broadcast_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
+from tsal_dist.exchange.beat import DONE, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.inference.evaluation import sum_over_ranks
 from tsal_dist.inference.kept_frames import KeptFrames
@@ -46,6 +47,8 @@ class TeacherLinks:
     life: SignOfLife
     require_current: Callable[[], None]
     """Raises StaleRun where a successor of this process has started."""
+    student: Watch | None
+    """The heartbeat of the student's rank 0; None where the roles take turns, and nobody runs ahead."""
     handshake: Handshake | None
     end: RunEnd | None
     sink: Sink | None
@@ -56,6 +59,7 @@ class TeacherLinks:
     stuck: bool = False
     """Whether the queue's disk refuses labels: no more are made until it takes those that are there."""
     _orphaned_since_s: float | None = None
+    _mute: bool = False
     _teacher_nme: float | None = None
     """On the gate's frames, of the weights that `judged` holds."""
 
@@ -133,21 +137,39 @@ class TeacherLinks:
 
     def may_publish(self) -> bool:
         """Whether the readers keep up. A student that is away for long ends this role, with its work saved."""
-        producer, limits = self.teacher.producer, self.teacher.config.runtime.deadlines
         try:
-            ready = producer.ready()
+            ready = self.teacher.producer.ready()
         except PeerLost as lost:
-            now_s = self.clock.now_s()
-            if self._orphaned_since_s is None:
-                self._orphaned_since_s = now_s
-            if now_s - self._orphaned_since_s > limits.grace_s:
-                raise
-            log.debug("parked: %s", lost)
+            self._wait_for_reader(lost)
             return False
-        self._orphaned_since_s = None
+        self._orphaned_since_s, self._mute = None, False
         return ready
 
+    def _wait_for_reader(self, lost: PeerLost) -> None:
+        """Be patient with a student that is away, up to a deadline; and without one while its heart beats: it trains, and
+        cannot say how far, as where the queue's disk is full and no other. It will, or its heart stops."""
+        now_s = self.clock.now_s()
+        if self._student_lives():
+            log.log(
+                logging.DEBUG if self._mute else logging.WARNING,
+                "parked: the student lives, and does not say what it has trained; its log says why (%s)",
+                lost,
+            )
+            self._orphaned_since_s, self._mute = None, True
+            return
+        if self._orphaned_since_s is None:
+            self._orphaned_since_s = now_s
+        if now_s - self._orphaned_since_s > self.teacher.config.runtime.deadlines.grace_s:
+            raise lost
+        log.debug("parked: %s", lost)
+
+    def _student_lives(self) -> bool:
+        pulse = self.student.look()[STUDENT_PEER] if self.student else None
+        return bool(self.student and pulse and pulse.phase != DONE and not self.student.lost())
+
     def _answer(self) -> None:
+        if self.student:
+            self.student.look()  # so that a heart that has stopped is known to have, once it matters
         if self.handshake:
             self.handshake.answer([STUDENT_PEER])
 

@@ -215,10 +215,10 @@ def _meet_teacher(
     end.announce("")
     config, store = context.config, context.store
     handshake = context.greet()
-    silent_s = config.runtime.deadlines.silent_s
-    watch = Watch(store, [TEACHER_PEER], silent_s, context.clock.now_s)
     find = partial(list_crews, store, "teacher")
-    peers = WatchedTeachers(life, end, handshake, watch, find, context.clock, silent_s / PER_SILENCE)
+    list_every_s = config.runtime.deadlines.silent_s / PER_SILENCE
+    watch = _watch(context, TEACHER_PEER)
+    peers = WatchedTeachers(life, end, handshake, watch, find, context.clock, list_every_s)
     lockstep = config.runtime.lockstep
     schedule = Caller(store, config, peers, context.clock, stop) if lockstep else OwnPace()
     try:
@@ -235,6 +235,14 @@ def _show_life(peers: Peers, student: Student, phase: str) -> None:
     peers.tick(phase, student.step_number)
     if student.planner:
         student.planner.tick()
+
+
+def _watch(context: ProcessContext, peer: Peer) -> Watch:
+    """The heartbeat of rank 0 of the other role."""
+    limits = context.config.runtime.deadlines
+    return when_there_is_room(
+        lambda: Watch(context.store, [peer], limits.silent_s, context.clock.now_s), limits
+    )
 
 
 def _meet(
@@ -323,6 +331,7 @@ def _teacher_links(
         clock=context.clock,
         life=life,
         require_current=context.require_current,
+        student=None if in_turns else _watch(context, STUDENT_PEER),
         handshake=handshake,
         end=end,
         sink=sink,
