@@ -33,6 +33,7 @@ MAY_CHANGE = (
     "data.workers",
     "data.cache_dir",
     "data.cache_gb",
+    "data.spot_check_mb_s",
     "runtime.topology",
     "runtime.role",
     "runtime.crew",

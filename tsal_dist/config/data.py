@@ -94,6 +94,10 @@ class DataConfig(Section):
     cache_gb: float = Field(50.0, gt=0)
     """Size bound of that folder."""
 
+    spot_check_mb_s: float = Field(4.0, ge=0)
+    """Megabytes per second of local tars that one process per machine compares with their manifests in the background; one
+    that differs ends the run. 0 compares none."""
+
     easy: AugmentConfig = AugmentConfig(
         rotate_deg=8.0,
         scale=0.05,

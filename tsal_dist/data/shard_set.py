@@ -31,6 +31,16 @@ class ShardFiles:
     parquet: Path
 
 
+@dataclass(frozen=True)
+class LocalTar:
+    """A tar that is read where it lies, and what its manifest says of it."""
+
+    path: Path
+    url: str
+    size_bytes: int
+    sha256: str
+
+
 class ShardSet:
     """What the manifests promise; opens no shard. It travels to worker processes."""
 
@@ -62,6 +72,20 @@ class ShardSet:
         """For messages."""
         manifest, number = self._places[shard]
         return manifest.tar_url(number)
+
+    def local_tars(self) -> list[LocalTar]:
+        """Those that no cache has compared with their manifest."""
+        return [
+            LocalTar(
+                local_path(manifest.tar_url(number)),
+                manifest.tar_url(number),
+                record.tar_bytes,
+                record.tar_sha256,
+            )
+            for manifest in self.manifests
+            if is_local(manifest.url)
+            for number, record in enumerate(manifest.shards)
+        ]
 
     def files(self, shard: int) -> ShardFiles:
         """Local paths; of a remote shard, after fetching what is not here yet."""
@@ -150,11 +174,16 @@ def _read_as(path: Path, sha256: str, url: str) -> bytes:
     data = read_bytes(str(path))
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise DataError(
-            f"{url} has the digest {found[:12]}, its manifest says {sha256[:12]}: it was changed or damaged after it was "
-            f"packed. Fetch or pack the shards again; tools/inspect_shards.py lint names all that differ."
-        )
+        raise DataError(not_as_packed(url, found, sha256))
     return data
+
+
+def not_as_packed(url: str, found: str, sha256: str) -> str:
+    """What is said of a file whose digest was `found` to be another one than its manifest's."""
+    return (
+        f"{url} has the digest {found[:12]}, its manifest says {sha256[:12]}: it was changed or damaged after it was "
+        f"packed. Fetch or pack the shards again; tools/inspect_shards.py lint names all that differ."
+    )
 
 
 def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str, Layout]:

@@ -52,6 +52,8 @@ class StudentUpkeep:
     """Called before the first step of a run; whether it has given the student something that may not be there again."""
     sign_of_life: Callable[[str], None] = lambda phase: None
     """Called now and then during what takes long: the other role must not take it for death."""
+    require_sound_shards: Callable[[], None] = lambda: None
+    """Raises DataError where this process has found shards that are not what their manifests say."""
     _saved_step: int = 0
 
     def before_step(self) -> None:
@@ -109,6 +111,7 @@ class StudentUpkeep:
 
     def checkpoint(self, nme: float | None = None) -> None:
         """Save everything; on return it is durable. Collective."""
+        self.require_sound_shards()
         student = self.student
         step = student.step_number
         state = student.state_dict()

@@ -28,6 +28,11 @@ class Shards:
     validation: ShardSet | None
 
     @property
+    def opened(self) -> list[ShardSet]:
+        """Those that the run has."""
+        return [shards for shards in (self.labelled, self.unlabelled, self.validation) if shards]
+
+    @property
     def fingerprints(self) -> dict[str, str]:
         """By the names of the section `data`; "" for a set that the run has not."""
         sets = {"labelled": self.labelled, "unlabelled": self.unlabelled, "validation": self.validation}

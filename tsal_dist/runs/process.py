@@ -17,6 +17,7 @@ from functools import partial
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import MonotonicClock
 from tsal_dist.config import RunConfig
+from tsal_dist.data.spot_check import SpotCheck
 from tsal_dist.dist.environment import Environment
 from tsal_dist.dist.groups import RoleGroup, in_turn, join_role, leave_role, losing_peers, open_launch_store
 from tsal_dist.dist.parent_death import die_with_parent
@@ -114,7 +115,7 @@ def train(
         with losing_peers(group):
             if stop.agreed():
                 stop.leave_if_asked()
-            context = _open_context(run, seat, group)
+            context = _open_context(run, seat, group, environment.local_rank == 0)
             tenures |= context.tenures
             code = _play(context, stop)
             reason = stop.reason or "the last step was reached"
@@ -127,7 +128,8 @@ def train(
     return code
 
 
-def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
+def _open_context(run: Run, seat: Seat, group: RoleGroup, first_here: bool) -> ProcessContext:
+    """`first_here`: whether this is the first process of its launch on this machine."""
     limits = run.config.runtime.deadlines
     role_rank = RoleRank(group.rank, group.world, group.device, seat.crew)
     first = role_rank.rank == 0 and seat.role != "teacher" and not run.resumed
@@ -140,7 +142,9 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup) -> ProcessContext:
         )
         for role in (("teacher", "student") if seat.role == "inline" else (seat.role,))
     }
-    return ProcessContext(run, seat, role_rank, shards, store, tenures, MonotonicClock())
+    clock = MonotonicClock()
+    spot_check = SpotCheck(shards.opened, run.config.data.spot_check_mb_s if first_here else 0, clock)
+    return ProcessContext(run, seat, role_rank, shards, store, tenures, clock, spot_check)
 
 
 def _check_water(config: RunConfig, students: int, teachers: int) -> None:
@@ -168,6 +172,7 @@ def _play(context: ProcessContext, stop: StopFlag) -> ExitCode:
         )
         limits = context.config.runtime.deadlines
         when_there_is_room(partial(heart.beat, "start", 0), limits)
+        leaving.enter_context(context.spot_check)
         life = SignOfLife(heart, context.require_current, context.clock, context.beat_every_s)
         act = _be_teacher if context.seat.role == "teacher" else _be_student
         code = act(context, life, stop, leaving)
@@ -288,6 +293,7 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         display=leaving.enter_context(Display(run.dir)) if context.leads else None,
         begin=partial(begin_at, run.origin),
         sign_of_life=partial(_show_life, peers, student),
+        require_sound_shards=context.spot_check.require,
     )
     leaving.callback(upkeep.close)
     return student, upkeep

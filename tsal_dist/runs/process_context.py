@@ -7,6 +7,7 @@ from functools import cached_property
 from tsal_dist.clock import Clock
 from tsal_dist.config import RunConfig
 from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.spot_check import SpotCheck
 from tsal_dist.dist.topology import Seat
 from tsal_dist.exchange.beat import beat_every_s
 from tsal_dist.exchange.fence import Handshake
@@ -34,6 +35,7 @@ class ProcessContext:
     tenures: Mapping[str, Tenure]
     """This process's turn, by role; inline it plays both."""
     clock: Clock
+    spot_check: SpotCheck
 
     @property
     def config(self) -> RunConfig:
@@ -57,7 +59,9 @@ class ProcessContext:
         return beat_every_s(self.role_rank.rank, limits.beat_s, limits.silent_s)
 
     def require_current(self) -> None:
-        """Raise StaleRun where a successor of this process has started: it must touch nothing more."""
+        """Raise StaleRun where a successor of this process has started: it must touch nothing more; DataError where its
+        shards were found to be others than their manifests say."""
+        self.spot_check.require()
         for tenure in self.tenures.values():
             tenure.require()
 
