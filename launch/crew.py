@@ -174,8 +174,10 @@ class Relay:
         """The signal that has come and is not yet passed on."""
         self.requested = False
         self.urgent = False
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+        for number in signals:
             signal.signal(number, self._remember)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # what came while this process started comes now
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.urgent |= number == signal.SIGINT and self.requested

@@ -40,7 +40,10 @@ class Patience:
 
 
 class Keeper:
-    """One crew and its process. Call `tend` often; `ending` is set when there will be no further start."""
+    """One crew and its process. Call `tend` often; `ending` is set when there will be no further start.
+
+    The command is one of ours: signals are blocked until it listens to them (`processes.start`).
+    """
 
     def __init__(
         self,
@@ -66,7 +69,9 @@ class Keeper:
         if self._process is None:
             if self._clock() >= self._next_start:
                 self._started_at = self._clock()
-                self._process = processes.start(self._command, self._environment, self._output)
+                self._process = processes.start(
+                    self._command, self._environment, self._output, will_listen=True
+                )
             return
         returned = self._process.poll()
         if returned is None:

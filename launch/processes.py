@@ -21,12 +21,24 @@ POLL_S = 0.05
 
 
 def start(
-    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | None = None
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    output: IO[bytes] | None = None,
+    *,
+    will_listen: bool = False,
 ) -> "subprocess.Popen[bytes]":
     """Start `command` in a session of its own; it gets SIGTERM should this process die.
 
-    Its own session keeps a terminal's Ctrl-C away from it: the caller relays signals and decides which.
+    Its own session keeps a terminal's Ctrl-C away from it: the caller relays signals and decides which. A command of ours,
+    which `will_listen`, is not told before it can: what is asked of it while Python starts waits until it unblocks these
+    signals. Not for torchrun: it unblocks nothing, and would pass its mask on to every worker.
     """
+
+    def prepare() -> None:
+        die_with_parent()
+        if will_listen:
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT))
+
     return subprocess.Popen(
         command,
         env=environment,
@@ -34,7 +46,7 @@ def start(
         stdout=output,
         stderr=output and subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=die_with_parent,  # safe: the launchers have one thread
+        preexec_fn=prepare,  # safe: the launchers have one thread
     )
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
 from tsal_dist.config.method import ALONE
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.run import load_run
 from tsal_dist.runs.second_run import follow
-from tsal_dist.train import add_start, start
+from tsal_dist.runs.start import start
+from tsal_dist.train import add_start
 
 METHOD = "tsal"
 """Of a run that had no teacher: what moves from frame to frame tells right labels from wrong ones where the net is unsure."""
@@ -45,7 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """RUN's settings with other footage; everything else is training."""
     args = build_parser().parse_intermixed_args(argv)
-    return start(adapted(args), args)
+    with StopFlag() as stop:
+        return start(adapted(args), args, stop)
 
 
 def adapted(args: argparse.Namespace) -> RunConfig:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.run import load_run
 from tsal_dist.runs.second_run import follow
-from tsal_dist.train import add_start, start
+from tsal_dist.runs.start import start
+from tsal_dist.train import add_start
 
 METHOD = "feature_distillation"
 
@@ -42,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """RUN's settings with another net and RUN for its teacher; everything else is training."""
     args = build_parser().parse_intermixed_args(argv)
-    return start(distilled(args), args)
+    with StopFlag() as stop:
+        return start(distilled(args), args, stop)
 
 
 def distilled(args: argparse.Namespace) -> RunConfig:

@@ -9,24 +9,10 @@ python -m tsal_dist.train --replay-plan runs/demo run.dir=runs/demo-again
 """
 
 import argparse
-import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tsal_dist.cli import program, run_entry
-from tsal_dist.config import RunConfig, load_config
-from tsal_dist.config.load import override
-from tsal_dist.dist.environment import Environment, read_environment
 from tsal_dist.dist.shutdown import StopFlag
-from tsal_dist.dist.topology import Seat, plan_seats
-from tsal_dist.errors import AskedToLeave, ConfigError, ExitCode
-from tsal_dist.run import Mode, load_run, run_folder
-from tsal_dist.run_dir import RunDir
-
-if TYPE_CHECKING:
-    from tsal_dist.recipes.api import Recipe
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,141 +92,17 @@ def add_start(parser: argparse.ArgumentParser, existing: argparse._ActionsContai
 
 
 def main(argv: list[str]) -> int:
-    """Parse, plan, and hand over to the loop of this process's role."""
-    # The two kinds of words may stand in any order: launchers append overrides, people append flags.
-    args = build_parser().parse_intermixed_args(argv)
-    if args.resume and "=" in args.resume and not Path(args.resume).exists():
-        # `--resume section.key=value`: the word after the flag was a setting.
-        args.overrides, args.resume = [args.resume, *args.overrides], ""
+    """Listen to signals, and hand over: what is imported here takes seconds, and this page next to nothing."""
+    with StopFlag() as stop:
+        # The two kinds of words may stand in any order: launchers append overrides, people append flags.
+        args = build_parser().parse_intermixed_args(argv)
+        if args.resume and "=" in args.resume and not Path(args.resume).exists():
+            # `--resume section.key=value`: the word after the flag was a setting.
+            args.overrides, args.resume = [args.resume, *args.overrides], ""
 
-    return start(_config(args), args)
+        from tsal_dist.runs.start import chosen_config, start
 
-
-def start(config: RunConfig, args: argparse.Namespace) -> int:
-    """One process of this run; `args` has the flags of `add_start`."""
-    if args.dry_run:
-        _dry_run(config, args)
-        return ExitCode.DONE
-    with StopFlag() as stop:  # before what takes seconds is imported
-        return _train(config, args, stop)
-
-
-def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitCode:
-    environment = read_environment()
-    seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
-    mode = _mode(args)
-    if args.resume is not None and environment.restart_count == 0 and environment.rank == 0:
-        before = load_run(run_folder(config)).config  # nothing there is a mistake in the name, not a new run
-        if config.train.steps > before.train.steps:
-            sys.stderr.write(f"train.steps was {before.train.steps} and is {config.train.steps} now.\n")
-
-    from tsal_dist.runs.process import train
-
-    try:
-        code, why = train(config, environment, seats, mode, stop), "Everything is saved."
-    except AskedToLeave as asked:
-        code, why = asked.exit_code, str(asked)
-    if code == ExitCode.REQUEUE and environment.rank == 0:
-        again = "torchrun ... -m tsal_dist.train" if environment.launched else "python -m tsal_dist.train"
-        words = f"Go on with: {again} --resume {run_folder(config)}"
-        there = RunDir(run_folder(config)).run_json.exists()
-        sys.stderr.write(f"{why} {words if there else 'The same command starts again.'}\n")
-    return code
-
-
-def _dry_run(config: RunConfig, args: argparse.Namespace) -> None:
-    environment = read_environment()
-    seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
-    if environment.rank == 0:
-        from tsal_dist.runs.build import build_recipe, build_task, settle_method
-        from tsal_dist.runs.follow_shards import follow_shards
-        from tsal_dist.runs.fork import describe_fork
-
-        config = follow_shards(settle_method(config))  # as a process does
-        recipe = build_recipe(config, build_task(config))
-        fork = describe_fork(config, recipe)
-        _show(config, environment, seats, recipe, args.rates, {"from": fork} if fork else {})
-
-
-def _mode(args: argparse.Namespace) -> Mode:
-    if args.clean:
-        return "clean"
-    return "resume" if args.resume is not None or args.resume_or_start else "new"
-
-
-def _config(args: argparse.Namespace) -> RunConfig:
-    """The settings, with what the flags for learning at second hand mean."""
-    overrides = list(args.overrides)
-    if args.profile is not None:
-        overrides.append(f"runtime.log.profile={args.profile}")
-    if args.replay_plan or args.offline:
-        overrides += [
-            f"runtime.replay={json.dumps(args.replay_plan or '')}",
-            f"runtime.offline={json.dumps(args.offline or [])}",
-            "runtime.topology=split",
-            "runtime.role=",
-        ]
-    if args.step is not None and not args.fork:
-        raise ConfigError(
-            f"--step {args.step} says where a run begins that begins from another. Name that run (--from)."
-        )
-    if args.fork and args.replay_plan:
-        raise ConfigError(
-            f"--replay-plan {args.replay_plan} begins where that run began, and --from {args.fork} somewhere else. Choose one."
-        )
-    if args.fork:
-        overrides.append("runtime.replay=")
-        overrides += [
-            f"runtime.fork={json.dumps(args.fork)}",
-            f"runtime.fork_step={json.dumps(args.step or 'last')}",
-        ]
-    if args.resume and not args.config:
-        folder = f"run.dir={json.dumps(args.resume)}"
-        return override(load_run(args.resume).config, folder, *overrides)
-    if args.resume:
-        overrides.append(f"run.dir={json.dumps(args.resume)}")
-    if args.replay_plan and not args.config:
-        return override(load_run(args.replay_plan).config, *overrides)
-    if args.fork and not args.config:
-        return override(load_run(args.fork).config, *overrides)
-    return load_config(args.config, overrides)
-
-
-def _show(
-    config: RunConfig,
-    environment: Environment,
-    seats: tuple[Seat, ...],
-    recipe: "Recipe",
-    rates_file: str | None,
-    more: dict[str, Any],
-) -> None:
-    from tsal_dist.planning.demand import describe_demand
-    from tsal_dist.planning.memory import need_of
-
-    tracks = any(source.reading == "track" for source in recipe.sources)
-    plan = {
-        "config": config.model_dump(mode="json"),
-        "processes": [{"process": rank, **asdict(seat)} for rank, seat in enumerate(seats)],
-        "started_by_torchrun": environment.launched,
-        "per_rank": describe_demand(config, tracks),
-        "memory_per_student": need_of(config).describe(),
-        "bytes_per_label": recipe.bytes_per_label(config.model.num_points),
-        **more,
-    }
-    if rates_file:
-        plan["supply"] = _supply(config, seats, tracks, rates_file)
-    sys.stdout.write(json.dumps(plan, indent=1) + "\n")
-
-
-def _supply(config: RunConfig, seats: tuple[Seat, ...], tracks: bool, file: str) -> list[dict[str, Any]]:
-    """What each device is fed with; raises where that is far too little, and warns where it is too little."""
-    from tsal_dist.planning.supply import check_supplies, describe_supplies, find_supplies, load_rates
-
-    teachers = sum(seat.role == "teacher" for seat in seats)
-    supplies = find_supplies(config, load_rates(file), len(seats) - teachers, teachers, tracks)
-    for words in check_supplies(supplies):
-        sys.stderr.write(f"warning: {words}\n")
-    return list(describe_supplies(supplies))
+        return start(chosen_config(args), args, stop)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -79,6 +80,47 @@ def test_whoever_has_nothing_to_save_leaves_at_once():
     assert left.value.exit_code == ExitCode.REQUEUE
 
 
-def test_listening_begins_before_torch_is_imported():
-    code = "import sys, tsal_dist.train; assert 'tsal_dist.dist.shutdown' in sys.modules and 'torch' not in sys.modules"
+def test_listening_begins_before_anything_is_imported_that_takes_time():
+    """Whoever asks while Python itself starts is not heard: what is ours must not make that any longer."""
+    code = """
+import sys, tsal_dist.train
+assert 'tsal_dist.dist.shutdown' in sys.modules
+slow = {'torch', 'numpy', 'pydantic', 'tsal_dist.config'} & sys.modules.keys()
+assert not slow, slow
+"""
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_signals_that_a_launcher_held_back_are_heard():
+    """Blocked, they wait, also across exec; and a child of ours is not to inherit the mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, StopFlag.SIGNALS)
+    try:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # other threads here have not blocked it
+        with StopFlag() as stop:
+            assert stop.reason == "SIGTERM"
+            assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(StopFlag.SIGNALS)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_a_training_process_that_was_asked_before_it_began_says_so(tmp_path):
+    """The signal is there before the first line of Python."""
+
+    def hold_back_and_ask():
+        signal.pthread_sigmask(signal.SIG_BLOCK, StopFlag.SIGNALS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    words = ["runtime.topology=inline", "data.labelled=shards/none", f"run.dir={tmp_path / 'run'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tsal_dist.train", *words],
+        preexec_fn=hold_back_and_ask,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == ExitCode.REQUEUE, done.stderr
+    assert (
+        "SIGTERM before training had begun; there was nothing to save. The same command starts again."
+        in done.stderr
+    )
+    assert not (tmp_path / "run").exists()

@@ -85,7 +85,13 @@ def test_a_crew_that_was_killed_has_failed(keep):
 
 
 def test_asked_to_leave_it_is_the_last_time(keep):
-    script = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(75))\nprint('up', flush=True)\ntime.sleep(60)"
+    script = """
+import signal, sys, time
+signal.signal(15, lambda *_: sys.exit(75))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [15])
+print('up', flush=True)
+time.sleep(60)
+"""
     keeper, _, log = keep(script)
     keeper.tend()
     while "up" not in log.read_text():
@@ -98,3 +104,13 @@ def test_asked_to_leave_it_is_the_last_time(keep):
     end_of(between)
     between.ask_to_leave()
     assert between.ending == ExitCode.REQUEUE
+
+
+def test_a_crew_that_is_asked_to_leave_while_it_starts_is_not_lost(keep):
+    """It hears of it when it listens, and leaves with the code it would have left with later."""
+    script = "import launch.crew, time\nrelay = launch.crew.Relay()\nwhile not relay.pending: time.sleep(0.01)\nraise SystemExit(75)"
+    keeper, _, _ = keep(script)
+    keeper.tend()
+    keeper.ask_to_leave()  # Python has not even begun
+    end_of(keeper)
+    assert keeper.ending == ExitCode.REQUEUE

@@ -2,8 +2,10 @@
 
 A handler that does work can strike in the middle of a collective or a write, and what it raises in the midst of an
 import or a destructor is lost. So it only remembers, and every loop that may last (train, evaluate, wait, warm up)
-polls `requested`. A process listens before it imports torch, and asks where it is safe to leave while it starts: it
-has nothing to save yet (`leave_if_asked`). Signals reach ranks one by one: before acting on the flag the ranks of a
+polls `requested`. A process listens before it imports what takes time, and asks where it is safe to leave while it starts:
+it has nothing to save yet (`leave_if_asked`). Before Python has come to that the system ends it, as it ends whatever does
+not listen; a launcher that wants to miss nothing starts it with the signals blocked (`launch.processes.start`), which keeps
+them until this page listens. Signals reach ranks one by one: before acting on the flag the ranks of a
 role agree, or one would leave a collective that the others wait in.
 
 torchrun passes SIGTERM on to its workers and is killed by SIGUSR1, so a scheduler's early warning to torchrun
@@ -58,6 +60,9 @@ class StopFlag:
     def __enter__(self) -> "StopFlag":
         for number in self.SIGNALS:
             self._before[number] = signal.signal(number, self._remember)
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, self.SIGNALS
+        )  # what came while a launcher had them blocked comes now
         return self
 
     def __exit__(
