@@ -75,6 +75,23 @@ def test_producers_take_turns_a_segment_each():
     assert order == ["000", "001", "000", "001"]
 
 
+@pytest.mark.parametrize("drawn", [2, 3, 4])
+def test_successors_take_the_turns_of_those_before_them(drawn):
+    """Which rank of the student trains on whose rows is the same whether or not the run was killed meanwhile."""
+    scene = filled(rank=0, batches=2)
+    publish(scene, rank=1, batches=2, first=100)
+    planner, turns = ready(scene), []
+    for step in range(6):
+        if step == drawn:
+            state, planner = planner.state_dict(), scene.planner()
+            planner.load_state_dict(state)
+            for rank in (0, 1):
+                scene.producer(rank, 2).publish(make_batch(range(300 + rank * 50, 308 + rank * 50)), 0)
+            planner.tick()
+        turns.append(planner.plan(step, 8, 1).ranks[0][0].producer[10:13])
+    assert turns == ["000", "001"] * 3
+
+
 def test_asking_again_gives_the_same_plan_until_it_is_trained():
     planner = ready(filled())
     first, second = planner.plan(0, 2, 2), planner.plan(1, 2, 2)

@@ -63,3 +63,19 @@ def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
     assert job.finish() == 0, job.output
     assert "resumed from step" in log_text(folder, "student")
     assert equal(student_of(inline), student_of(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.ranks
+def test_a_killed_lockstep_run_of_two_and_two_goes_on_to_the_bit(faces, tmp_path, jobs):
+    """Which student trains on whose labels decides in which order their gradients' parts are added up."""
+    words = ("train.steps=24", "train.optim.warmup_steps=4", "runtime.teachers=2", *LOCKSTEP)
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    job = jobs.torchrun(faces, alone, 4, *words)
+    assert job.finish() == 0, job.output
+    job = jobs.torchrun(faces, killed, 4, *words, restarts=1)
+    job.until(lambda: committed(killed), "a checkpoint")
+    kill(worker_pid(killed, "student", 1))
+    assert job.finish() == 0, job.output
+    assert "resumed from step" in log_text(killed, "student")
+    assert equal(student_of(alone), student_of(killed))

@@ -227,12 +227,14 @@ class Intake:
         return taken_rows
 
     def _next_feed(self, now: int) -> Feed | None:
-        """The producer whose turn it is, with rows to give. The turn passes on when a segment is used up."""
+        """The producer whose turn it is, with rows to give. The turn passes on when a segment is used up: to the next rank,
+        not to the successor of the one that had it, or a resumed run would go on in another order."""
         current = self.feeds.get(self._turn)
         if current and current.head and self._open(current, now):
             return current
         names = list(self.feeds)
-        after = names.index(self._turn) + 1 if current else 0
+        same = [at for at, feed in enumerate(self.feeds.values()) if current and feed.owner == current.owner]
+        after = same[-1] + 1 if same else 0
         for name in names[after:] + names[:after]:
             if self._open(self.feeds[name], now):
                 self._turn = name
