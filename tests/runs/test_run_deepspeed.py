@@ -5,15 +5,31 @@ import signal
 import pytest
 from safetensors.numpy import load_file
 
-from tests.roles.short_runs import saved
-from tests.runs.jobs import committed, last_numbers, log_text, notes
+from tests.checkpoint.equality import equal
+from tests.roles.short_runs import plans, saved
+from tests.runs.jobs import Jobs, committed, kill, last_numbers, log_text, notes, worker_pid
 from tsal_dist.errors import ExitCode
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ranks, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def compiled(faces, tmp_path_factory):
+    """DeepSpeed's operator, which its first use on a machine compiles: for minutes where that has other work, and no
+    deadline between two roles is to run meanwhile."""
+    with Jobs() as jobs:
+        alone = (
+            "method.name=supervised",
+            "runtime.student.kind=deepspeed",
+            "train.steps=1",
+            "train.burn_in_steps=0",
+        )
+        job = jobs.torchrun(faces, tmp_path_factory.mktemp("compiled") / "run", 1, *alone)
+        assert job.finish(600) == 0, job.output
 
 
 @pytest.mark.parametrize("context", [2, 3])
-def test_a_split_run_on_deepspeed(faces, jobs, tmp_path, context):
+def test_a_split_run_on_deepspeed(compiled, faces, jobs, tmp_path, context):
     run = tmp_path / "run"
     words = (
         "train.steps=24",
@@ -22,7 +38,7 @@ def test_a_split_run_on_deepspeed(faces, jobs, tmp_path, context):
         "runtime.checkpoint.every=6",
     )
     job = jobs.torchrun(faces, run, 3, *words)
-    job.until(lambda: committed(run), "checkpoint", limit_s=240)  # the first use compiles an operator
+    job.until(lambda: committed(run), "checkpoint", limit_s=240)
     job.send(signal.SIGTERM)
     job.finish()
     assert notes(run)["student"] in (ExitCode.REQUEUE, ExitCode.DONE)
@@ -40,3 +56,38 @@ def test_a_split_run_on_deepspeed(faces, jobs, tmp_path, context):
     published = load_file(file)
     assert {name: value.shape for name, value in published.items()}.items() <= shapes.items()
     assert sum(value.size for value in published.values()) > 1000, "whole tensors, not this rank's share"
+
+
+@pytest.mark.parametrize("victim", [("student", 1), ("teacher", 0)], ids=["a student", "a teacher"])
+def test_a_killed_run_on_deepspeed_goes_on_to_the_bit(compiled, faces, jobs, tmp_path, victim):
+    """As DDP's in test_lockstep.py, and for the same reason in lockstep: elsewhere which labels there are is a matter of
+    time. Held against the same run left alone, as DeepSpeed's optimiser rounds otherwise than inline's. Two students, so
+    that what a rank saves of the optimiser is its share."""
+    words = (
+        "train.steps=24",
+        "train.optim.warmup_steps=4",
+        "runtime.lockstep=true",
+        "runtime.teachers=2",
+        "runtime.student.kind=deepspeed",
+        "runtime.student.zero_stage=2",
+        "runtime.deadlines.silent_s=60",
+        "runtime.deadlines.group_s=100",
+        "runtime.deadlines.shutdown_s=150",
+        "runtime.deadlines.grace_s=200",
+    )
+    alone = jobs.torchrun(faces, tmp_path / "alone", 4, *words)
+    assert alone.finish(360) == 0, alone.output
+    run = tmp_path / "killed"
+    job = jobs.torchrun(faces, run, 4, *words, restarts=1)
+    job.until(lambda: committed(run), "a checkpoint", limit_s=240)
+    kill(worker_pid(run, *victim))
+    assert job.finish(360) == 0, job.output
+    assert "resumed from step" in log_text(run, "student")
+    for role in ("student", "teacher"):
+        assert equal(saved(run, role)["engine"], saved(tmp_path / "alone", role)["engine"]), role
+    assert nameless(plans(run)) == nameless(plans(tmp_path / "alone"))
+
+
+def nameless(plans):
+    """Rows, use and teacher's step of every part, whoever made it: a second life has producers of its own."""
+    return [[part[2:] for rank in ranks for part in rank] for ranks in plans]
