@@ -22,7 +22,7 @@ LAYERS = [
     {"train", "evaluate", "predict", "__main__"},
     {"door"},
     {"cli", "second_run"},
-    {"insight", "label"},
+    {"insight", "label", "boxes"},
     {"runs"},
     {"planning"},
     {"roles"},

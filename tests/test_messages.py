@@ -87,8 +87,38 @@ MISTAKES = [
     (
         ("pack", "--videos", "{clip}", "--subjects", "many", "--out", "{here}/o"),
         "--subjects many",
-        "what --face-model finds",
+        "what --face-model or --box-model finds",
         "Name both",
+    ),
+    (
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--box-model", "{here}/b.safetensors"),
+        "{here}/b.safetensors",
+        "does not exist",
+        "Name a file that `tsal boxes` wrote",
+    ),
+    (
+        (*RUN, "{clip}", "--table", "{here}/t.csv", "--box-model", "{here}/text.txt"),
+        "{here}/text.txt",
+        "not a YuNet",
+        "box model (.safetensors)",
+    ),
+    (
+        ("boxes", "--videos", "{clip}", "--labels", "{here}/boxes.csv", "--out", "{here}/b.pt"),
+        "b.pt",
+        "must end in",
+        ".safetensors",
+    ),
+    (
+        ("boxes", "--labels", "{here}/boxes.csv", "--out", "{here}/b.safetensors", "--side", "100"),
+        "--side is 100",
+        "must be",
+        "a multiple of 32",
+    ),
+    (
+        ("boxes", "--videos", "{clip}", "--labels", "{here}/nobody.csv", "--out", "{here}/b.safetensors"),
+        "None of the 1",
+        "holds a subject",
+        "Label points or boxes",
     ),
     (("shards", "preview", "{here}", "--to", "{here}/s.gif"), "s.gif", "must end in", ".png"),
     (("config", "zebra"), "'zebra'", "No setting", "Name fewer words"),
@@ -104,6 +134,7 @@ def places(tmp_path_factory):
     (here / "text.txt").write_text("no folder")
     (here / "strangers.csv").write_text("path,frame,x1,y1,x2,y2\nother.mp4,1,0,0,9,9\n")
     (here / "boxes.csv").write_text("path,frame,x1,y1,x2,y2\nclip.avi,1,0,0,9,9\n")
+    (here / "nobody.csv").write_text("path,frame,x1,y1,x2,y2\nclip.avi,1,,,,\n")
     writer = cv2.VideoWriter(str(here / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (32, 32))
     for _ in range(3):
         writer.write(np.zeros((32, 32, 3), np.uint8))

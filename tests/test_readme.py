@@ -103,10 +103,12 @@ def test_the_walk_on_your_own_videos_runs_as_printed(desk):
     walk = [line for line in commands() if not line.startswith("make ")]
     assert any("-m tsal_dist.train" in line for line in walk)
     for line in walk:
-        run(line, desk, BRIEF if re.search(r"tsal_dist\.train|launch\.sweep", line) else ())
+        brief = BRIEF if re.search(r"tsal_dist\.train|launch\.sweep", line) else ()
+        run(line, desk, ("--steps", "2") if line.startswith("tsal boxes ") else brief)
     capture = cv2.VideoCapture(str(desk / "overlay.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 6
     assert (desk / "landmarks.parquet").stat().st_size > 0
+    assert len((desk / "found.csv").read_text().splitlines()) == 1 + 6
     assert (desk / "runs/mine/report/ced.png").stat().st_size > 0
     assert (desk / "runs/sweeps/demo/report/best.toml").stat().st_size > 0
 

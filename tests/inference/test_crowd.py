@@ -202,7 +202,10 @@ def test_without_a_measure_and_without_a_detector_many_is_refused(finder, tmp_pa
     [
         ({"subjects": "many", "first_box": np.arange(4.0)}, "--first-box is of one subject"),
         ({"subjects": "many", "boxes": {("a", 0): np.arange(4.0)}}, "--boxes is of one subject"),
-        ({"first_box": np.arange(4.0), "face_model": "blazeface"}, "--first-box and --face-model both say"),
+        (
+            {"first_box": np.arange(4.0), "subject_model": "blazeface"},
+            "--first-box and --face-model or --box-model both say",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, rule):
@@ -329,7 +332,7 @@ def test_a_face_model_says_where_to_begin(finder, trust, monkeypatch):
     pictures = film(still(80, 80, 2), still(230, 80, 2))
     monkeypatch.setattr(detector_module, "read_pictures", lambda source, frames: iter(pictures))
     detector = Detector(finder, trust, "flags")
-    looks = detector.follow(Source("video", "film"), Options(face_model="any"))
+    looks = detector.follow(Source("video", "film"), Options(subject_model="any"))
     first, second = (rows for _, (rows,) in looks)
     assert not first.found
     assert second.found

@@ -100,7 +100,9 @@ def numbers_of(film, monkeypatch):
         detector_module, "find_sources", lambda names: [detector_module.Source("video", "film")]
     )
     rows = (
-        Detector(Oracle(film), None, "oracle").predict("film", subjects="many", face_model="blazeface").rows
+        Detector(Oracle(film), None, "oracle")
+        .predict("film", subjects="many", subject_model="blazeface")
+        .rows
     )
     told = [[None] * FRAMES for _ in film.points[0]]
     for row in rows:

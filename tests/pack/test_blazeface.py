@@ -16,12 +16,11 @@ from tsal_dist.pack.blazeface import (
     blazeface_file,
     cell_middles,
     decode,
-    fit_square,
     load_blazeface,
     merge,
 )
-from tsal_dist.pack.boxes import overlap
-from tsal_dist.pack.face_models import load_detector, model_digest
+from tsal_dist.pack.boxes import fit_square, overlap
+from tsal_dist.pack.subject_models import load_detector, model_digest
 from tsal_dist.shards.frames import read_frames
 from tsal_dist.synthetic.clip import ClipSpec, render_clip
 
@@ -63,7 +62,7 @@ def test_answers_of_one_face_are_averaged_by_their_scores():
     [((384, 192), (0.5, 0.5), (0, 48)), ((96, 192), (1, 1), (48, 0)), ((96, 96), (2, 2), (0, 0))],
 )
 def test_a_picture_stands_in_the_middle_of_a_black_square(size, scale, corner):
-    square_SS3, scale_2, corner_2 = fit_square(np.full((size[1], size[0], 3), 255, np.uint8))
+    square_SS3, scale_2, corner_2 = fit_square(np.full((size[1], size[0], 3), 255, np.uint8), 192)
     assert scale_2.tolist() == list(scale)
     assert corner_2.tolist() == list(corner)
     white = np.argwhere(square_SS3.all(2))
@@ -153,7 +152,11 @@ def test_a_video_is_packed_with_the_boxes_it_finds(detect, tmp_path):
     for frame_HWC in clip.frames:
         writer.write(frame_HWC)
     writer.release()
-    how = {"box": "detector", "face_model": model_digest("blazeface"), "run": {"face_model": "blazeface"}}
+    how = {
+        "box": "detector",
+        "subject_model": model_digest("blazeface"),
+        "run": {"subject_model": "blazeface"},
+    }
     outcome = pack_all(tmp_path / "out", [tmp_path / "a.avi"], **how)
     table = read_frames(outcome.manifest.parquet_url(0))
     assert table.box_N4.shape == (3, 4)

@@ -4,9 +4,9 @@ import pytest
 from footage import POINTS_K2
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.pack.boxes import choose_box
+from tsal_dist.pack.boxes import apart, choose_box, fit_square, leave_square
 from tsal_dist.pack.face import Face, build_face
-from tsal_dist.pack.face_models import load_detector, model_digest
+from tsal_dist.pack.subject_models import load_detector, model_digest
 
 
 def test_a_missing_or_wrong_model_says_what_to_do(tmp_path):
@@ -63,3 +63,25 @@ def test_the_box_over_the_landmarks_wins_else_the_best_score():
     boxes_N5 = np.array([[100, 100, 150, 150, 0.99], [18, 18, 46, 42, 0.7]], np.float32)
     assert choose_box(boxes_N5, build_face(POINTS_K2, np.ones(5, np.uint8))) == (18, 18, 46, 42)
     assert choose_box(boxes_N5, Face()) == (100, 100, 150, 150)
+
+
+def test_labelled_landmarks_that_no_box_covers_are_not_where_another_subject_is():
+    boxes_N5 = np.array([[100, 100, 150, 150, 0.99]], np.float32)
+    assert choose_box(boxes_N5, build_face(POINTS_K2, np.ones(5, np.uint8))) is None
+
+
+def test_boxes_that_overlap_a_better_one_are_left_out():
+    boxes_N5 = np.array(
+        [[0, 0, 10, 10, 0.5], [1, 0, 11, 10, 0.9], [6, 0, 16, 10, 0.4], [30, 0, 40, 10, 0.7]], np.float32
+    )
+    assert apart(boxes_N5, 0.5)[:, 4].tolist() == pytest.approx([0.9, 0.7, 0.4])
+    assert apart(np.empty((0, 5), np.float32), 0.5).shape == (0, 5)
+
+
+def test_a_square_is_left_as_it_was_entered():
+    image_HWC = np.zeros((100, 200, 3), np.uint8)
+    image_HWC[20:40, 50:90] = 255
+    square_SS3, scale_2, corner_2 = fit_square(image_HWC, 100)
+    y, x = np.nonzero(square_SS3.min(2) > 127)
+    edges_5 = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1, 0.9]], np.float32)
+    assert leave_square(edges_5, scale_2, corner_2).tolist() == [pytest.approx([49.5, 19.5, 89.5, 39.5, 0.9])]

@@ -274,7 +274,7 @@ def test_a_dead_worker_is_a_clear_error(videos, tmp_path, monkeypatch):
     plan = plan_of([videos / "long.mp4"], box="full")
     broken = tmp_path / "model.onnx"
     with pytest.raises(DataError, match="packing process died"):
-        pack(plan, f"{tmp_path}/train", workers=2, face_model=str(broken))
+        pack(plan, f"{tmp_path}/train", workers=2, subject_model=str(broken))
     assert not (tmp_path / "train/.packing").exists()
 
 

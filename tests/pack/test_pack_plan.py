@@ -88,7 +88,7 @@ def test_omitted_labels_are_gone_but_their_boxes_stay(videos):
 def changed(option):
     values = {
         "split": "val", "labelled": 0.5, "labelled_by": "video", "seed": 1, "stride": 2, "size_px": 32,
-        "quality": 80, "shard_frames": 9, "box": "full", "face_model": "x", "scheme": "faces",
+        "quality": 80, "shard_frames": 9, "box": "full", "subject_model": "x", "scheme": "faces",
         "crop_px": 64, "crop_margin": 0.5, "subjects": "many",
     }  # fmt: skip
     return values[option]

@@ -130,7 +130,7 @@ def test_all_subjects_of_a_video_are_held_out_together(desk):
 
 def test_whole_videos_of_several_need_somebody_who_follows_them(desk):
     """A frame without a label has no box that says whose it is, and the whole frame is nobody's."""
-    for how in ({"box": "full"}, {"box": "detector", "face_model": "x"}, {}):
+    for how in ({"box": "full"}, {"box": "detector", "subject_model": "x"}, {}):
         with pytest.raises(ConfigError, match=r"has 2 subjects.*--subjects many"):
             plan_of([desk / "a.avi"], gather={"labels": [desk / "l.csv"]}, **how)
 

@@ -6,7 +6,7 @@ to width - 0.5. Points are (x, y). Boxes are x1 y1 x2 y2 in the same coordinates
 An `affine` matrix takes source pixels to the crop that the detector sees; the image and its points go through
 the same 2x3 matrix, and the inverse takes predictions home. A mirrored face also swaps its left and right
 landmarks (`flip`). A heatmap of stride d has one cell per d x d pixels; a cell's centre is the pixel
-d * cell + (d - 1) / 2, which `heatmap` and `center` use to encode targets and to decode predictions. `warp`
+d * cell + (d - 1) / 2, which `heatmap`, `center` and `boxes` use to encode targets and to decode predictions. `warp`
 follows an optical flow from frame to frame: flow a->b holds, for each pixel p of a, the step to p's place in b.
 
 Every grid is sampled with align_corners=True, where a coordinate means the same at every resolution of the

@@ -31,7 +31,7 @@ from tsal_dist.inference.pictures import (
 from tsal_dist.inference.prediction import THRESHOLD, Found, Trusted, follow
 from tsal_dist.inference.smoothing import smooth
 from tsal_dist.inference.table import build_table, write_table
-from tsal_dist.pack.face_models import load_detector
+from tsal_dist.pack.subject_models import load_detector
 
 Smooth = Literal["", "offline", "causal"]
 OnFrame = Callable[[int, int], None]
@@ -49,8 +49,8 @@ class Options:
     most_error: float = MOST_ERROR
     smooth: Smooth = ""
     subjects: Literal["one", "many"] = "one"
-    face_model: str = ""
-    """What finds faces: its name or file, as the packer takes it."""
+    subject_model: str = ""
+    """What finds subjects: a name or a file, as the packer takes it."""
 
     def __post_init__(self) -> None:
         given = [
@@ -58,13 +58,13 @@ class Options:
             for flag, value in (
                 ("--first-box", self.first_box is not None),
                 ("--boxes", bool(self.boxes)),
-                ("--face-model", bool(self.face_model)),
+                ("--face-model or --box-model", bool(self.subject_model)),
             )
             if value
         ]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} both say where the subject is. Leave one of them out.")
-        if self.subjects == "many" and given and not self.face_model:
+        if self.subjects == "many" and given and not self.subject_model:
             raise ConfigError(
                 f"{given[0]} is of one subject, and --subjects many finds its own. Leave one of them out."
             )
@@ -165,24 +165,24 @@ class Detector:
             return follow_all(self.eyes, pictures, self._seeker(options), self.trust, options.threshold)
         alone = follow(
             *(self.eyes, pictures, options.first_box, options.boxes, self.trust, options.threshold),
-            find=partial(_first, find_faces(options.face_model)) if options.face_model else None,
+            find=partial(_first, find_subjects(options.subject_model)) if options.subject_model else None,
         )
         return ((picture, [found]) for picture, found in alone)
 
     def _seeker(self, options: Options) -> Seeker:
-        if options.face_model:
-            return Seeker(find_faces(options.face_model), every=1, detects=True)
+        if options.subject_model:
+            return Seeker(find_subjects(options.subject_model), every=1, detects=True)
         if self.trust is None:
             raise ConfigError(
                 f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames. "
-                "Train with data.validation, or name what finds faces (--face-model)."
+                "Train with data.validation, or name what finds subjects (--face-model, --box-model)."
             )
         return Seeker(partial(search_all, self.eyes), every=SEEK_EVERY, detects=False)
 
 
 @cache
-def find_faces(name: str) -> Callable[[Image], list[Box]]:
-    """The faces of a picture, the best first. The net is read once, however many videos there are."""
+def find_subjects(name: str) -> Callable[[Image], list[Box]]:
+    """The subjects of a picture, the best first. The net is read once, however many videos there are."""
     detect = load_detector(name)
 
     def find(image_HWC: Image) -> list[Box]:

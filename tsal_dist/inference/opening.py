@@ -12,7 +12,7 @@ from tsal_dist import __version__
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, OnFrame, Options
 from tsal_dist.inference.pictures import Source
-from tsal_dist.pack.face_models import model_digest
+from tsal_dist.pack.subject_models import model_digest
 
 if TYPE_CHECKING:
     from tsal_dist.config import RunConfig
@@ -72,7 +72,7 @@ def describe_looks(detector: str, options: Options, sources: Sequence[Source]) -
         "first_box": None if options.first_box is None else options.first_box.tolist(),
         "threshold": options.threshold,
         "subjects": options.subjects,
-        "face_model": model_digest(options.face_model) if options.face_model else "",
+        "subject_model": model_digest(options.subject_model) if options.subject_model else "",
     }
     boxes: dict[str, list[Any]] = {source.path: [] for source in sources}
     for (path, frame), box_4 in options.boxes.items():

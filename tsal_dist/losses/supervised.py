@@ -28,18 +28,21 @@ def heatmap_loss(heat_SNKhw: Tensor, target_NKhw: Tensor, visible_NK: Tensor, la
 
 
 def center_loss(center_N1hw: Tensor, target: CenterTarget) -> Term:
-    """Penalty-reduced focal loss, p = sigmoid(logit), Y the target; count: frames with a centre.
+    """`focal_loss` of the centre map; count: frames with a centre."""
+    per_frame_N = focal_loss(center_N1hw, target.center_N1hw)
+    has_center_N = target.has_center_N.to(per_frame_N.dtype)
+    return Term((per_frame_N * has_center_N).sum(), has_center_N.sum())
+
+
+def focal_loss(logit_N1hw: Tensor, goal_N1hw: Tensor) -> Tensor:
+    """Penalty-reduced focal loss of each frame, p = sigmoid(logit), Y the target:
 
     - sum over cells of (1 - p)^2 log p where Y = 1, and (1 - Y)^4 p^2 log(1 - p) elsewhere
     """
-    logit = center_N1hw.float()
-    p = logit.sigmoid().clamp(CLAMP, 1 - CLAMP)
-    goal = target.center_N1hw
+    p = logit_N1hw.float().sigmoid().clamp(CLAMP, 1 - CLAMP)
     hit = (1 - p).square() * p.log()
-    miss = (1 - goal).pow(4) * p.square() * (1 - p).log()
-    per_frame_N = -torch.where(goal == 1, hit, miss).sum((1, 2, 3))
-    has_center_N = target.has_center_N.to(per_frame_N.dtype)
-    return Term((per_frame_N * has_center_N).sum(), has_center_N.sum())
+    miss = (1 - goal_N1hw).pow(4) * p.square() * (1 - p).log()
+    return -torch.where(goal_N1hw == 1, hit, miss).sum((1, 2, 3))
 
 
 def offset_loss(offset_N2Khw: Tensor, target: CenterTarget, visible_NK: Tensor) -> Term:

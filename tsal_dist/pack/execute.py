@@ -22,7 +22,6 @@ from tsal_dist.dist.share import Share
 from tsal_dist.errors import DataError
 from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.decode import Decoder
-from tsal_dist.pack.face_models import load_detector
 from tsal_dist.pack.packing_plan import Plan, ShardPlan
 from tsal_dist.pack.retry import Closed
 from tsal_dist.pack.sources import (
@@ -34,6 +33,7 @@ from tsal_dist.pack.sources import (
     first_rows,
     sibling_splits,
 )
+from tsal_dist.pack.subject_models import load_detector
 from tsal_dist.pack.workplace import bind_plan, share_lock, workplace
 from tsal_dist.pack.write import Packed, Target, finished_shard, pack_shard, put
 from tsal_dist.shards.manifest import MANIFEST, Manifest, Shard, build_manifest, encode_manifest
@@ -119,7 +119,7 @@ def pack(
     folder: str,
     *,
     workers: int = 1,
-    face_model: str = "",
+    subject_model: str = "",
     apart_from: Sequence[str] = (),
     max_fail: float = 1.0,
     on_shard: Callable[[Progress], None] = lambda _: None,
@@ -139,7 +139,7 @@ def pack(
         target = Target(folder, scratch, plan.fingerprint, points, plan.options)
         put(encode_sources(rows), target, SOURCES, durable=False)
         progress = Progress(len(plan.shards), plan.frames)
-        shards = _pack_shards(plan.shards, target, workers, face_model, progress, on_shard)
+        shards = _pack_shards(plan.shards, target, workers, subject_model, progress, on_shard)
         rows = final_rows(rows, (*done, *shards), folder)
         put(encode_sources(rows), target, SOURCES)
         check_apart(rows, folder, [*sibling_splits(folder), *apart_from])
@@ -168,7 +168,7 @@ def pack_share(
     share: Share,
     *,
     workers: int = 1,
-    face_model: str = "",
+    subject_model: str = "",
     apart_from: Sequence[str] = (),
     on_shard: Callable[[Progress], None] = lambda _: None,
 ) -> Progress:
@@ -179,7 +179,7 @@ def pack_share(
         check_apart(first_rows(plan.sources), folder, [*sibling_splits(folder), *apart_from])
         bind_plan(folder, plan, scratch)
         target = Target(folder, scratch, plan.fingerprint, plan.points, plan.options)
-        _pack_shards(shards, target, workers, face_model, progress, on_shard)
+        _pack_shards(shards, target, workers, subject_model, progress, on_shard)
     return progress
 
 
@@ -205,7 +205,7 @@ def _pack_shards(
     shards: Sequence[ShardPlan],
     target: Target,
     workers: int,
-    face_model: str,
+    subject_model: str,
     progress: Progress,
     on_shard: Callable[[Progress], None],
 ) -> tuple[Shard, ...]:
@@ -218,7 +218,7 @@ def _pack_shards(
     progress.begin()
     chains = _build_chains([shard for shard in shards if shard.name not in records], workers)
     run = _run_here if workers == 1 or len(chains) <= 1 else _run_in_processes
-    for packed in run(chains, target, face_model, workers):
+    for packed in run(chains, target, subject_model, workers):
         records[packed.record.name] = packed.record
         progress.add(packed.record, planned[packed.record.name])
         progress.problems += packed.problems
@@ -244,9 +244,9 @@ def _shares_video(shard: ShardPlan, following: ShardPlan) -> bool:
 
 
 def _run_here(
-    chains: list[list[ShardPlan]], target: Target, face_model: str, workers: int
+    chains: list[list[ShardPlan]], target: Target, subject_model: str, workers: int
 ) -> Iterator[Packed]:
-    work = Work(target, face_model, _decoder_threads(1))
+    work = Work(target, subject_model, _decoder_threads(1))
     for chain in chains:
         for shard in chain:
             yield work.pack(shard)
@@ -254,12 +254,12 @@ def _run_here(
 
 
 def _run_in_processes(
-    chains: list[list[ShardPlan]], target: Target, face_model: str, workers: int
+    chains: list[list[ShardPlan]], target: Target, subject_model: str, workers: int
 ) -> Iterator[Packed]:
     context = multiprocessing.get_context(
         "spawn"
     )  # a fork would copy the locks of threads that it does not copy
-    arguments = (target, face_model, _decoder_threads(workers), os.getpid())
+    arguments = (target, subject_model, _decoder_threads(workers), os.getpid())
     pool = ProcessPoolExecutor(min(workers, len(chains)), context, _start_worker, arguments)
     try:
         futures: list[Future[list[Packed]]] = [pool.submit(_pack_chain, chain) for chain in chains]
@@ -284,10 +284,10 @@ def _decoder_threads(workers: int) -> int:
 class Work:
     """What one process keeps from shard to shard."""
 
-    def __init__(self, target: Target, face_model: str, threads: int) -> None:
+    def __init__(self, target: Target, subject_model: str, threads: int) -> None:
         self.target = target
         self.decoder = Decoder(threads)
-        self.detect: Detector | None = load_detector(face_model) if face_model else None
+        self.detect: Detector | None = load_detector(subject_model) if subject_model else None
 
     def pack(self, shard: ShardPlan) -> Packed:
         return pack_shard(shard, self.target, self.decoder, self.detect)
@@ -296,13 +296,13 @@ class Work:
 _work: Work | None = None  # of this process, when it is a worker
 
 
-def _start_worker(target: Target, face_model: str, threads: int, parent: int) -> None:
+def _start_worker(target: Target, subject_model: str, threads: int, parent: int) -> None:
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent was interrupted too and ends its workers
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     share_lock(target.scratch, target.folder)
     cv2.setNumThreads(1)
-    _work = Work(target, face_model, threads)
+    _work = Work(target, subject_model, threads)
 
 
 def _end_with(parent: int) -> None:

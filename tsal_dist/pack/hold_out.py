@@ -6,7 +6,7 @@ Pictures of one folder stay together where there are several folders: tools put 
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tsal_dist.errors import ConfigError
@@ -15,31 +15,39 @@ from tsal_dist.pack.inputs import Input, Label
 
 
 def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Input], list[Input]]:
-    """Inputs to train on, and inputs held out, of which only the labelled frames are kept.
+    """Inputs to train on, and inputs held out, of which only the labelled frames are kept."""
+    train, held = split_by_video(inputs, share, seed, _has_points)
+    kept = [
+        replace(one, whole=False, labels={k: v for k, v in one.labels.items() if _has_points(v)})
+        for one in held
+        if _is_labelled(one, _has_points)
+    ]
+    return train, kept
 
-    A seeded share of what has labels is held out, one group at least; with a single group nothing can be.
-    """
+
+def split_by_video(
+    inputs: Sequence[Input], share: float, seed: int, counts: Callable[[Label], bool]
+) -> tuple[list[Input], list[Input]]:
+    """Inputs to train on, and inputs held out: a seeded share of what has labels that count, one group at least; with a
+    single group nothing can be."""
     if not 0 <= share < 1:
         raise ConfigError(f"--validation is {share:g}; it must be from 0 to below 1.")
     by_folder = len({os.path.dirname(one.name) for one in inputs if one.kind == "still"}) > 1
     groups = [_group(one, by_folder) for one in inputs]
     names = sorted(
-        {group for one, group in zip(inputs, groups, strict=True) if _is_labelled(one)},
+        {group for one, group in zip(inputs, groups, strict=True) if _is_labelled(one, counts)},
         key=lambda name: _rank(seed, name),
     )
     count = min(max(1, round(share * len(names))), len(names) - 1) if share and names else 0
     held = set(names[:count])
-    train = [one for one, group in zip(inputs, groups, strict=True) if group not in held]
-    kept = [
-        replace(one, whole=False, labels={k: v for k, v in one.labels.items() if _has_points(v)})
-        for one, group in zip(inputs, groups, strict=True)
-        if group in held and _is_labelled(one)
-    ]
-    return train, kept
+    parts: tuple[list[Input], list[Input]] = ([], [])
+    for one, group in zip(inputs, groups, strict=True):
+        parts[group in held].append(one)
+    return parts
 
 
-def _is_labelled(one: Input) -> bool:
-    return any(_has_points(label) and not label.problem for label in one.labels.values())
+def _is_labelled(one: Input, counts: Callable[[Label], bool]) -> bool:
+    return any(counts(label) and not label.problem for label in one.labels.values())
 
 
 def _has_points(label: Label) -> bool:

@@ -37,7 +37,7 @@ def read_list(path: Path, root: Path | None = None, points: int = AFLW_POINTS) -
     A broken annotation becomes the problem of its entry; a list that is none of the known formats is refused.
     """
     if not path.is_file():
-        raise ConfigError(f"The list {path} does not exist. Check --lists.")
+        raise ConfigError(f"The list {path} does not exist. Check the path.")
     root = root or path.parent
     named = format_of(path)
     if named:

@@ -19,7 +19,7 @@ class _Work:
     plan: Plan
     folder: str
     workers: int
-    face_model: str
+    subject_model: str
     apart_from: tuple[str, ...]
 
 
@@ -28,14 +28,14 @@ def pack_on_ray(
     folder: str,
     *,
     workers: int = 1,
-    face_model: str = "",
+    subject_model: str = "",
     apart_from: Sequence[str] = (),
     on_shard: Callable[[Progress], None] = lambda _: None,
 ) -> Progress:
     """Pack all shards on the cluster that was joined, `workers` CPUs a task; `pack` commits them after."""
     slots = max(1, int(count_resource("CPU") // workers))
     shares = min(len(plan.shards), ROUNDS * slots)
-    work = _Work(plan, folder, workers, face_model, tuple(apart_from))
+    work = _Work(plan, folder, workers, subject_model, tuple(apart_from))
     progress = Progress(len(plan.shards), plan.frames)
     progress.begin()
     for part in run_tasks(_pack, work, [Share(number + 1, shares) for number in range(shares)], workers):
@@ -50,6 +50,6 @@ def _pack(work: _Work, share: Share) -> Progress:
         work.folder,
         share,
         workers=work.workers,
-        face_model=work.face_model,
+        subject_model=work.subject_model,
         apart_from=work.apart_from,
     )

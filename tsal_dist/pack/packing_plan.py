@@ -45,8 +45,8 @@ class PackOptions:
     quality: int = 90
     shard_frames: int = 1000
     box: BoxFrom = "annotation"
-    face_model: str = ""
-    """Digest of the detector's file."""
+    subject_model: str = ""
+    """Digest of the file that finds subjects."""
     subjects: Literal["one", "many"] = "one"
     """Whether all subjects of whole videos were followed, each with its boxes."""
     scheme: str = ""
@@ -73,7 +73,7 @@ class PackOptions:
         if self.crop_px and self.box == "full":
             raise ConfigError(
                 "--crop cuts out the face box, and --box full says that it is the whole frame. Give boxes "
-                "(--boxes, --face-model, annotations), or leave --crop away."
+                "(--boxes, --face-model, --box-model, annotations), or leave --crop away."
             )
 
     @property
@@ -85,6 +85,7 @@ class PackOptions:
         """All that a plan's fingerprint covers. Without crops, and of one subject, nothing is said of them: folders that
         were begun before there were any are finished by the same plan."""
         said = asdict(self)
+        said["face_model"] = said.pop("subject_model")  # as it was called when the first folders were begun
         if not self.crop_px:
             del said["crop_px"], said["crop_margin"]
         if self.subjects == "one":
@@ -252,7 +253,7 @@ def _check_subjects(inputs: Sequence[Input], options: PackOptions) -> None:
         which = "the whole frame" if options.box == "full" else "a frame without a label"
         raise ConfigError(
             f"{one.path} has {count[one.path]} subjects, and {which} is the box of none of them. Let them be followed (--subjects "
-            "many with --face-model), or pack the labelled frames alone: their table as --lists, without --videos."
+            "many with --face-model or --box-model), or pack the labelled frames alone: their table as --lists, without --videos."
         )
 
 

@@ -46,16 +46,16 @@ def build_row(
     if label.problem:
         return failed("annotation", label.problem)
     source: Image = decoded.image_HWC
-    if astray := _far_outside(label.face, source):
+    if astray := far_outside(label.face, source):
         return failed("annotation", astray)
-    face = _inside(label.face, source)
+    face = keep_inside(label.face, source)
     if label.face.points_K2 is not None and face.points_K2 is None:
         return failed("annotation", "every landmark is outside of the picture")
     box = _find_box(piece, face, source, options, detect)
     if box is None:
         return failed(
             "no_box",
-            "no annotation, row of a box file or detection says where the subject is: give --boxes, --face-model, or --box full",
+            "no annotation, row of a box file or detection says where the subject is: give --boxes, --face-model, --box-model, or --box full",
         )
     window = None
     if windows is not None:
@@ -111,7 +111,7 @@ def _stored_row(
     )
 
 
-def _far_outside(face: Face, image: Image) -> str:
+def far_outside(face: Face, image: Image) -> str:
     """Which landmark is so far off that it is a mistake, and not a face that the picture's edge cuts; "" for none."""
     if face.points_K2 is None or face.visible_K is None:
         return ""
@@ -129,7 +129,7 @@ def _far_outside(face: Face, image: Image) -> str:
     )
 
 
-def _inside(face: Face, image: Image) -> Face:
+def keep_inside(face: Face, image: Image) -> Face:
     """Landmarks outside of the picture lose their place; without any left the face is unlabelled."""
     if face.points_K2 is None or face.visible_K is None:
         return face

@@ -15,9 +15,9 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.pack.box_tracker import BoxTracker
 from tsal_dist.pack.boxes import Detector
 from tsal_dist.pack.face import Box, Face
-from tsal_dist.pack.face_models import load_detector
 from tsal_dist.pack.frame_count import open_video
 from tsal_dist.pack.inputs import Input, Label
+from tsal_dist.pack.subject_models import load_detector
 
 LEAST_SEEN = 5
 """Frames in which a subject is seen, or it is taken for an error of the detector."""
@@ -42,13 +42,13 @@ class _Video:
 
 
 def tracking(
-    face_model: str, stride: int, videos: bool, machines: bool
+    subject_model: str, stride: int, videos: bool, machines: bool
 ) -> Callable[[list[Input]], list[Input]]:
     """What takes whole videos apart, and says on a terminal how far it is. `videos` and `machines`: whether there are whole
     videos, and whether several machines share the work."""
-    if not (face_model and videos):
+    if not (subject_model and videos):
         raise ConfigError(
-            "--subjects many follows what --face-model finds in --videos. Name both; a table that tells subjects apart in a "
+            "--subjects many follows what --face-model or --box-model finds in --videos. Name both; a table that tells subjects apart in a "
             "column `subject` goes into --lists without it."
         )
     if machines:
@@ -56,7 +56,7 @@ def tracking(
             "--subjects many and --machine were given. Subjects are followed before frames are shared out, and machines may "
             "round differently: let one machine pack, or write a table with predict and give that as --lists."
         )
-    detect = load_detector(face_model)
+    detect = load_detector(subject_model)
 
     def track(inputs: list[Input]) -> list[Input]:
         from rich.console import Console
