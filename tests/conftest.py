@@ -11,6 +11,9 @@ import pytest
 
 # Two test workers on two cores: more threads than cores only take turns.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What DeepSpeed has torch compile is this venv's: another checkout's torch would compile it anew under the feet of these
+# tests, and a compilation that was killed there would be waited for here.
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", os.path.join(sys.prefix, "torch_extensions"))
 
 
 # A loaded machine is no defect: how long an example takes is not what these tests are about.

@@ -1,8 +1,10 @@
 """Rates and shares are of the time since the last line."""
 
+import subprocess
+import sys
+
 import pytest
 
-from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.meters import Pace
 
 
@@ -39,9 +41,16 @@ def test_a_phase_that_fails_still_counts():
     assert pace.collect() == {"wait_share": 1.0}
 
 
+HOLDS_MORE = """
+from tsal_dist.observe.memory import read_memory
+before = read_memory()["memory/rss_gb"]
+held = b"x" * 200_000_000
+print(read_memory()["memory/rss_gb"] - before)
+"""
+
+
+@pytest.mark.slow
 def test_memory_grows_by_what_is_held():
-    before = read_memory()["memory/rss_gb"]
-    held = b"x" * 200_000_000
-    after = read_memory()["memory/rss_gb"]
-    assert 0.1 < after - before < 0.4
-    assert held
+    """In a process of its own: this one gives back what other tests held whenever it likes."""
+    done = subprocess.run([sys.executable, "-c", HOLDS_MORE], capture_output=True, text=True, check=True)
+    assert 0.15 < float(done.stdout) < 0.25
