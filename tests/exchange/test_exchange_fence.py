@@ -76,11 +76,20 @@ def test_a_peer_that_does_not_answer_is_named_with_its_path():
     Handshake(store, *TEACHER, "run")
     now = iter(range(100))
     waited = []
-    with pytest.raises(PeerLost, match=r"it looks at .*memory:/"):
+    with pytest.raises(
+        PeerLost, match=r"it was there once, as .*memory:/.* It has ended, or takes longer to start"
+    ):
         Handshake(store, *STUDENT, "run", clock=lambda: float(next(now)), sleep=lambda _: None).meet(
             [TEACHER], timeout_s=3, poll_s=1, give_up=lambda: bool(waited.append(1))
         )
     assert waited
+
+
+def test_a_peer_that_was_never_there_may_look_at_another_folder():
+    now = iter(range(100))
+    alone = Handshake(MemoryStore(), *STUDENT, "run", clock=lambda: float(next(now)), sleep=lambda _: None)
+    with pytest.raises(PeerLost, match=r"it has written nothing there\. Both must be the same directory"):
+        alone.meet([TEACHER], timeout_s=3, poll_s=1)
 
 
 def test_who_is_told_to_stop_waits_no_longer():

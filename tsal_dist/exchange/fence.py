@@ -100,12 +100,15 @@ class Handshake:
                 return True
             if self._clock() > deadline:
                 (role, rank), theirs = next(iter(missing.items()))
-                elsewhere = f"it looks at {theirs}" if theirs else "it has written nothing there"
-                raise PeerLost(
-                    f"{role} {rank} did not answer within {timeout_s:g} s: this process looks at "
-                    f"{socket.gethostname()}:{self._store.where()}, {elsewhere}. "
-                    f"Both must be the same directory of a shared filesystem."
+                here = f"{socket.gethostname()}:{self._store.where()}"
+                why = (
+                    f"it was there once, as {theirs}, and this process is at {here}. It has ended, or takes longer to start: "
+                    f"look at its log, or raise runtime.deadlines.silent_s."
+                    if theirs
+                    else f"this process looks at {here}, and it has written nothing there. Both must be the same directory of a "
+                    f"shared filesystem."
                 )
+                raise PeerLost(f"{role} {rank} did not answer within {timeout_s:g} s: {why}")
             if give_up():
                 return False
             self._sleep(poll_s)
