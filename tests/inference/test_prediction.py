@@ -70,6 +70,42 @@ def test_a_frames_own_box_wins(finder):
     assert np.array_equal(found[2].box_4, own)
 
 
+def test_who_outruns_its_box_is_looked_for_in_the_same_frame(finder):
+    """Where looking costs little; the detector's own search waits for the next frame."""
+    middles = [(30, 30), (130, 30), (30, 90), (130, 90)]
+    now, asked = [], []
+
+    def coming():
+        for picture in film(middles):
+            now.append(picture.frame)
+            yield picture
+
+    def see(image_HWC):
+        asked.append(now[-1])
+        x, y = middles[now[-1]]
+        return np.array([x - 24.0, y - 24, x + 24, y + 24])
+
+    for picture, one in follow(finder, coming(), find=see):
+        np.testing.assert_allclose(middle_of(one.points_K2), np.array(middles[picture.frame]) - 0.5, atol=1.5)
+        assert one.found
+    assert asked == [0, 1, 2, 3]
+    alone = [one.found for _, one in follow(finder, iter(film(middles)))]
+    assert alone == [True, False, True, False]
+
+
+def test_who_is_followed_is_not_looked_for(finder):
+    asked = []
+    middles = walk(6)
+    x, y = middles[0]
+
+    def see(image_HWC):
+        asked.append(1)
+        return np.array([x - 24.0, y - 24, x + 24, y + 24])
+
+    assert all(one.found for _, one in follow(finder, iter(film(middles)), find=see))
+    assert len(asked) == 1
+
+
 def test_a_lost_face_is_searched_for_anew(finder):
     """It vanishes and comes back at the other end of the picture, far outside of the last box."""
     middles = [*walk(3), None, (130, 25), (131, 26)]

@@ -9,7 +9,7 @@ subject at all; while there is none, it is searched for, less and less often. On
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,61 +128,87 @@ def follow(
     frame without one follows the last. A subject whose box is given counts as found. One that is not is found by `find`,
     without which the detector itself searches."""
     track, path = _Track(), ""
-    seek = find or partial(search, eyes)
+    how = _How(eyes, trust, threshold, find or partial(search, eyes), at_once=find is not None)
     for picture in pictures:
         if picture.path != path:  # another video, another subject
             path, track = picture.path, _Track(first_box)
         given = (boxes or {}).get((picture.path, picture.frame))
         if given is None and track.frames == 0:
             given = first_box
-        yield picture, _next(eyes, picture, track, given, trust, threshold, seek)
+        yield picture, _next(how, picture, track, given)
 
 
-def _next(
-    eyes: Eyes,
-    picture: Picture,
-    track: _Track,
-    given: Box | None,
-    trust: Trusted | None,
-    threshold: float,
-    seek: Finds,
-) -> Found:
+class _How(NamedTuple):
+    """What subjects are followed with."""
+
+    eyes: Eyes
+    trust: Trusted | None
+    threshold: float
+    find: Finds
+    at_once: bool
+    """Whether finding costs so little that a subject which is lost is looked for in the same frame: one that moves by a
+    third of its size per frame is no longer where its landmarks' box was."""
+
+
+def _next(how: _How, picture: Picture, track: _Track, given: Box | None) -> Found:
     """This frame's landmarks; `track` is brought up to date."""
-    searched = False
-    box_4 = track.box_4 if given is None else given
+    followed_4 = track.box_4 if given is None else given
     track.frames += 1
-    if box_4 is None and track.waiting:
+    if followed_4 is not None:
+        seen = _look(how, picture, track, followed_4, given=given is not None)
+        if seen.promising or not how.at_once:
+            _take_note(track, seen, searched=False)
+            return seen.found
+    elif track.waiting:
         track.waiting -= 1
-        return nothing_found(eyes, picture, track.presence)
+        return nothing_found(how.eyes, picture, track.presence)
+    box_4 = how.find(picture.image_HWC)
     if box_4 is None:
-        box_4, searched = seek(picture.image_HWC), True
-    if box_4 is None:
-        return nothing_found(eyes, picture, track.presence)
-    look = eyes.closely(picture.image_HWC, box_4)
+        track.box_4 = None
+        return nothing_found(how.eyes, picture, track.presence)
+    seen = _look(how, picture, track, box_4, searched=True)
+    _take_note(track, seen, searched=True)
+    return seen.found
+
+
+class _Seen(NamedTuple):
+    """What there is in a box."""
+
+    found: Found
+    promising: bool
+    """A subject, or what may turn out to be one in the next frame."""
+    own_4: Box
+    """The landmarks' own box."""
+
+
+def _look(
+    how: _How, picture: Picture, track: _Track, box_4: Box, given: bool = False, searched: bool = False
+) -> _Seen:
+    look = how.eyes.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
     own_4 = tight_box(points_K2, picture.image_HWC)
     expected_px_K = np.full(len(score_K), np.nan)
     score = float(score_K.mean())
-    found = promising = given is not None or score >= LOST_SCORE
-    if trust:
-        expected_px_K = trust.expected_px(look)[0]
-        log_odds = track.judge(trust, eyes, picture.image_HWC, own_4, score, anew=searched)
+    found = promising = given or score >= LOST_SCORE
+    if how.trust:
+        expected_px_K = how.trust.expected_px(look)[0]
+        log_odds = track.judge(how.trust, how.eyes, picture.image_HWC, own_4, score, anew=searched)
         if log_odds is not None:
             promising = log_odds > 0
-        found = given is not None or track.presence >= threshold
-    _take_note(track, found or promising, searched, box_4, own_4)
-    return Found(
+        found = given or track.presence >= how.threshold
+    told = Found(
         *(picture.path, picture.frame, picture.pts_ms, box_4, points_K2, score_K, expected_px_K),
         presence=track.presence,
         found=found,
-        layout=eyes.layout,
+        layout=how.eyes.layout,
     )
+    return _Seen(told, found or promising, own_4)
 
 
-def _take_note(track: _Track, promising: bool, searched: bool, box_4: Box, own_4: Box) -> None:
+def _take_note(track: _Track, seen: _Seen, searched: bool) -> None:
     """Where to look in the next frame."""
-    if promising:  # a subject, or what may turn out to be one in the next frame
-        track.box_4 = SMOOTH * own_4 + (1 - SMOOTH) * box_4
+    if seen.promising:
+        track.box_4 = SMOOTH * seen.own_4 + (1 - SMOOTH) * seen.found.box_4
         track.searches = 0
         return
     track.box_4 = None
