@@ -6,7 +6,7 @@ it is, and so does everything where no shards can be read: who opens them has th
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +102,8 @@ class Subjects:
 
 def follow_shards(config: RunConfig) -> RunConfig:
     """`config` with every setting that may follow from the shards, and was not said, as they say."""
-    if not config.data.labelled:
-        return config
-    try:
-        shards = open_shards(config.data.labelled, config.data.cache_dir, config.data.cache_gb)
-    except (DataError, OSError, ValueError):
-        return config
-    if not shards.points:
+    shards = _open_if_readable(config, config.data.labelled)
+    if shards is None or not shards.points:
         return config
     found = _layout(config, shards)
     subjects = _read_subjects(shards)
@@ -134,13 +129,18 @@ def follow_shards(config: RunConfig) -> RunConfig:
 
 def _are_stills(config: RunConfig) -> bool:
     """Whether what is to be labelled are pictures that no other one follows; clips of them would hold each several times."""
-    if not config.data.unlabelled:
-        return False
+    shards = _open_if_readable(config, config.data.unlabelled)
+    return shards is not None and all(
+        segment.kind == "stills" for shard in range(len(shards)) for segment in shards.segments(shard)
+    )
+
+
+def _open_if_readable(config: RunConfig, urls: Sequence[str]) -> ShardSet | None:
+    """None where there is nothing to be read: who opens them for the run has the better message."""
     try:
-        shards = open_shards(config.data.unlabelled, config.data.cache_dir, config.data.cache_gb)
+        return open_shards(urls, config.data.cache_dir, config.data.cache_gb) if urls else None
     except (DataError, OSError, ValueError):
-        return False
-    return all(segment.kind == "stills" for shard in range(len(shards)) for segment in shards.segments(shard))
+        return None
 
 
 def _layout(config: RunConfig, shards: ShardSet) -> dict[str, Any]:
