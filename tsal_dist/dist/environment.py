@@ -7,7 +7,8 @@ believe in a world that spans both roles.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -110,6 +111,18 @@ def advise(settings: Mapping[str, str]) -> None:
     """Set what a library reads from the environment when it is imported, unless the user has set it."""
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def advised(settings: Mapping[str, str]) -> Iterator[None]:
+    """As `advise`, for this process and those that it starts in the block; afterwards nothing of it is left."""
+    new = [name for name in settings if name not in os.environ]
+    advise(settings)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
 
 
 def find_on_path(folder: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tsal_dist.dist.environment import advise
+from tsal_dist.dist.environment import advised
 from tsal_dist.errors import ConfigError, MissingExtra
 
 CONNECT_S = 10.0
@@ -34,10 +34,16 @@ def join_ray(
     Messages name the `flag` of the address, and the `purpose` whose `extra` is missing. `settings` are what Ray reads from
     the environment when it is imported, here and in every process that it starts.
     """
-    advise({"RAY_USAGE_STATS_ENABLED": "0", **settings})
+    words = {"RAY_USAGE_STATS_ENABLED": "0", **settings}
     if address == "local":
         # Whoever reaches a Ray cluster can run anything on it. By itself Ray would keep a secret at home.
-        advise({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
+        words |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with advised(words), _joined(address, flag, purpose, extra):
+        yield
+
+
+@contextmanager
+def _joined(address: str, flag: str, purpose: str, extra: str) -> Iterator[None]:
     try:
         import ray
     except ImportError:

@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ class Pulse:
     phase: str
     step: int
     host: str
-    memory: Mapping[str, float]
-    """What it held, in GB, by the names of metrics."""
     silent_s: float
+    memory: Mapping[str, float] = field(default_factory=dict)
+    """What it held, in GB, by the names of metrics."""
 
 
 class Heart:
