@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--detector",
         default="lite0",
         metavar="NAME",
-        help="the net: lite, or lite0 from ImageNet (extra `pretrained`), or another of `tsal detectors` (lite)",
+        help="the net: lite, or lite0 from ImageNet (extra `pretrained`), or another of `tsal detectors` (lite0)",
     )
     add("--seed", type=int, default=0, metavar="K", help="of what is held out, and of the training (0)")
     add("--dry-run", action="store_true", help="say what would be learnt from, and write nothing")
