@@ -8,7 +8,6 @@ import random
 import signal
 import time
 from collections import Counter
-from functools import partial
 
 import pytest
 
@@ -74,9 +73,12 @@ def test_no_row_is_lost_or_trained_on_too_often_or_too_late(faces, jobs, tmp_pat
     before = committed(run)[-1]
     lives["student"].until(lambda: committed(run)[-1] > before, "headway once it is left alone")
     for role in ROLES:
-        keep_alive(role)
         # A process that was just started knows no signals yet.
-        lives[role].until(partial(is_at_work, run, role, born[role]), "work again")
+        deadline = time.monotonic() + 90
+        while not is_at_work(run, role, born[role]):
+            keep_alive(role)
+            assert time.monotonic() < deadline, lives[role].output[-3000:]
+            time.sleep(0.02)
         lives[role].send(signal.SIGTERM)
     assert [job.finish() for job in lives.values()] == [ExitCode.REQUEUE] * 2
     audit = audit_run(RunDir(run))
