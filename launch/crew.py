@@ -35,6 +35,7 @@ from tsal_dist.cli import run_entry
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
 from tsal_dist.dist.parent_death import adopt_orphans
+from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import ExitCode
 from tsal_dist.run import run_folder
 from tsal_dist.run_dir import ROLES, RunDir, role_in_files
@@ -174,10 +175,11 @@ class Relay:
         """The signal that has come and is not yet passed on."""
         self.requested = False
         self.urgent = False
-        signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-        for number in signals:
+        for number in StopFlag.SIGNALS:
             signal.signal(number, self._remember)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # what came while this process started comes now
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, StopFlag.SIGNALS
+        )  # what came while this process started comes now
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.urgent |= number == signal.SIGINT and self.requested

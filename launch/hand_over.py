@@ -35,6 +35,12 @@ def call(command: list[str], text: str = "") -> str:
     return done.stdout.strip()
 
 
+def create_objects(text: str) -> str:
+    """What the cluster that kubectl knows says of them."""
+    require("kubectl")
+    return call(["kubectl", "create", "-f", "-"], text)
+
+
 def sbatch(*words: object) -> str:
     """The job's number. A federation of clusters adds its own name to it."""
     return call(["sbatch", "--parsable", *map(str, words)]).partition(";")[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tsal_dist.dist.parent_death import die_with_parent
+from tsal_dist.dist.shutdown import StopFlag
 
 PROC = Path("/proc")
 POLL_S = 0.05
@@ -37,7 +38,7 @@ def start(
     def prepare() -> None:
         die_with_parent()
         if will_listen:
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT))
+            signal.pthread_sigmask(signal.SIG_BLOCK, StopFlag.SIGNALS)
 
     return subprocess.Popen(
         command,

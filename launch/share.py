@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.hand_over import call, refuse_secrets, require, sbatch
+from launch.hand_over import create_objects, refuse_secrets, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.slurm.render import check_line, makes_array
 from launch.template import fill_template
@@ -176,8 +176,7 @@ def submit_k8s(args: argparse.Namespace, command: Sequence[str]) -> int:
     if args.dry_run:
         sys.stdout.write(text)
         return ExitCode.DONE
-    require("kubectl")
-    said = call(["kubectl", "create", "-f", "-"], text)
+    said = create_objects(text)
     release = """--patch '{"spec": {"suspend": false}}'"""
     sys.stdout.write(
         f"{said}\nWhen the parts are done:\n  kubectl wait --for=condition=complete --timeout=-1s job/{name}\n"

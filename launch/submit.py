@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launch.crew import add_config_words, crew_words
-from launch.hand_over import call, refuse_secrets, require, sbatch
+from launch.hand_over import call, create_objects, refuse_secrets, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_crew_words, add_mode_words, chosen_crews, open_chosen
@@ -246,8 +246,7 @@ def submit_k8s(argv: list[str]) -> int:
     if args.dry_run:
         sys.stdout.write(text)
         return ExitCode.DONE
-    require("kubectl")
-    sys.stdout.write(call(["kubectl", "create", "-f", "-"], text) + "\n")
+    sys.stdout.write(create_objects(text) + "\n")
     return ExitCode.DONE
 
 

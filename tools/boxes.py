@@ -8,7 +8,6 @@ without a box says that a frame shows none. Then `tsal pack` and `tsal predict` 
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tsal_dist.boxes.learning import OnStep
     from tsal_dist.boxes.making import Split
     from tsal_dist.models.box_net import BoxNote
@@ -121,12 +122,13 @@ def _make(args: argparse.Namespace, split: "Split") -> "BoxNote":
     from tsal_dist.boxes.labelled import MOST_KEPT, read_frames
     from tsal_dist.boxes.learning import Lesson
     from tsal_dist.boxes.making import choose_side, make_box_model
+    from tsal_dist.inference.watch import progress_bar
 
     weights = _find_weights(args.detector)
-    with _progress("reading labelled frames", "frames") as show:
-        train = read_frames(split.train, args.seed, lambda done, of: show(done, of, ""))
-    with _progress("reading held-out frames", "frames") as show:
-        held = read_frames(split.held, args.seed, lambda done, of: show(done, of, "")) if split.held else []
+    with progress_bar("reading labelled frames") as show:
+        train = read_frames(split.train, args.seed, show)
+    with progress_bar("reading held-out frames") as show:
+        held = read_frames(split.held, args.seed, show) if split.held else []
     asked = sum(min(len(part), MOST_KEPT) for part in (split.train, split.held))
     if left_out := asked - len(train) - len(held):
         text = f"{left_out} of {asked} labelled frames are left out: they cannot be read, or a label lies outside of the picture"
@@ -136,7 +138,7 @@ def _make(args: argparse.Namespace, split: "Split") -> "BoxNote":
 
     @contextmanager
     def watch(name: str) -> "Iterator[OnStep]":
-        with _progress(f"{name}, {side_px} px", "steps") as show:
+        with progress_bar(f"{name}, {side_px} px", "steps") as show:
             yield lambda done, loss: show(done, args.steps, f"loss {loss:.2f}")
 
     return make_box_model(args.out, split, (train, held), lesson, watch)
@@ -180,26 +182,6 @@ def _tell(out: Path, note: "BoxNote") -> str:
         f"{text}; on {note.judged} ({note.frames} frames) it finds {100 * note.recall:.0f} % of {note.subjects} subjects"
         f"{right}, from a score of {note.threshold:.2f} on{little}"
     )
-
-
-@contextmanager
-def _progress(name: str, unit: str) -> "Iterator[Callable[[int, int, str], None]]":
-    """A bar on standard error with rate and what is left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-        TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[more]}"), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=None, rate="", more="")
-
-        def show(done: int, of: int, more: str) -> None:
-            elapsed_s = progress.tasks[0].elapsed or 1e-9
-            progress.update(task, completed=done, total=of, rate=f"{done / elapsed_s:.1f}/s", more=more)
-
-        yield show
 
 
 if __name__ == "__main__":

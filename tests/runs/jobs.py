@@ -49,7 +49,13 @@ class Job:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**environment, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+                # Should a process abort, it says what each of its threads was doing.
+                env={
+                    **environment,
+                    "OMP_NUM_THREADS": "1",
+                    "PYTHONUNBUFFERED": "1",
+                    "PYTHONFAULTHANDLER": "1",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

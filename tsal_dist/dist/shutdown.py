@@ -60,9 +60,8 @@ class StopFlag:
     def __enter__(self) -> "StopFlag":
         for number in self.SIGNALS:
             self._before[number] = signal.signal(number, self._remember)
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, self.SIGNALS
-        )  # what came while a launcher had them blocked comes now
+        # What came while a launcher had them blocked comes now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
         return self
 
     def __exit__(

@@ -141,6 +141,11 @@ class Watch:
         pulses = self.look()
         return [peer for peer, pulse in pulses.items() if self._is_lost(peer, pulse)]
 
+    def lives(self, peer: Peer) -> bool:
+        """Whether `peer` has been seen, is not silent past the deadline and did not say goodbye."""
+        pulse = self._pulse(peer)
+        return pulse is not None and pulse.phase != DONE and not self._is_lost(peer, pulse)
+
     def require(self, peer: Peer) -> None:
         """Raise PeerLost where `peer` is lost."""
         pulse = self._pulse(peer)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tsal_dist.inference.detector import Detector, OnFrame, Options
+from tsal_dist.inference.detector import Detector, Options
 from tsal_dist.inference.overlay import open_overlay
 from tsal_dist.inference.pictures import FrameRange, Source, count_pictures
 from tsal_dist.inference.prediction import Found
@@ -36,25 +36,29 @@ def watch(detector: Detector, source: Source, options: Options, overlay: Path | 
     return rows
 
 
+class Show(Protocol):
+    """Called with how many are done, of how many, and what else there is to say."""
+
+    def __call__(self, done: int, of: int, more: str = "") -> None: ...
+
+
 @contextmanager
-def progress_bar(name: str) -> Iterator[OnFrame]:
-    """A bar on standard error that begins with the first frame."""
+def progress_bar(name: str, unit: str = "frames") -> Iterator[Show]:
+    """A bar on standard error that begins with the first of them, with their rate and what is left."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn(name),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
+        TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
+        TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[more]}"), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: list[Any] = []
 
-        def on_frame(done: int, of: int) -> None:
+        def show(done: int, of: int, more: str = "") -> None:
             if not tasks:
-                tasks.append(progress.add_task("", total=of or None))
-            progress.update(tasks[0], completed=done, total=of or None)
+                tasks.append(progress.add_task("", total=None, rate="", more=""))
+            rate = f"{done / (progress.tasks[0].elapsed or 1e-9):.1f}/s"
+            progress.update(tasks[0], completed=done, total=of or None, rate=rate, more=more)
 
-        yield on_frame
+        yield show

@@ -4,5 +4,6 @@
 ImageNet weights that a package ships), `resnet18` and `resnet50` (for a published file), `hrnet_w18` (stronger),
 `cpm_vgg16` (the paper's). All of them take normalised crops (`input.normalize`) and give the same `DetectorOutput`, at their own
 `stride`. They are plain modules with plain arguments that know nothing of ranks; `pretrained` fills their trunk
-from a local file, which `published` finds, and says what it loaded. `box_net` makes one of them find subjects in whole pictures.
+from a local file, which `published` finds, and says what it loaded. `box_net` makes one of them find subjects in whole
+pictures.
 """

@@ -16,7 +16,7 @@ from tsal_dist.dist.collectives import broadcast_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import ExchangeError, ExitCode, PeerLost, StaleRun
-from tsal_dist.exchange.beat import DONE, Watch
+from tsal_dist.exchange.beat import Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.inference.evaluation import sum_over_ranks
 from tsal_dist.inference.kept_frames import KeptFrames
@@ -149,7 +149,7 @@ class TeacherLinks:
         """Be patient with a student that is away, up to a deadline; and without one while its heart beats: it trains, and
         cannot say how far, as where the queue's disk is full and no other. It will, or its heart stops."""
         now_s = self.clock.now_s()
-        if self._student_lives():
+        if self.student and self.student.lives(STUDENT_PEER):
             log.log(
                 logging.DEBUG if self._mute else logging.WARNING,
                 "parked: the student lives, and does not say what it has trained; its log says why (%s)",
@@ -162,10 +162,6 @@ class TeacherLinks:
         if now_s - self._orphaned_since_s > self.teacher.config.runtime.deadlines.grace_s:
             raise lost
         log.debug("parked: %s", lost)
-
-    def _student_lives(self) -> bool:
-        pulse = self.student.look()[STUDENT_PEER] if self.student else None
-        return bool(self.student and pulse and pulse.phase != DONE and not self.student.lost())
 
     def _answer(self) -> None:
         if self.student:
