@@ -44,13 +44,17 @@ def test_no_row_is_lost_or_trained_on_too_often_or_too_late(faces, jobs, tmp_pat
     lives, born = {role: jobs.role(faces, run, role, *WORDS) for role in ROLES}, dict.fromkeys(ROLES, 0.0)
     at_work, kills = {}, Counter()
 
+    def begin_anew(role):
+        born[role] = beat(run, role)["incarnation"]
+        lives[role] = jobs.role(faces, run, role, *WORDS)
+
     def keep_alive(role):
         """As a launcher does for whoever ends because the other one was killed while it was greeted."""
         job = lives[role]
         if job.process.poll() is not None:
             assert job.process.poll() == ExitCode.FAILED, job.output[-3000:]
             assert f"{ROLES[role == 'student']} 0 did not answer" in job.output, job.output[-3000:]
-            lives[role] = jobs.role(faces, run, role, *WORDS)
+            begin_anew(role)
 
     lives["student"].until(lambda: committed(run), "checkpoint")
     ends_at = time.monotonic() + CHAOS_S
@@ -66,19 +70,19 @@ def test_no_row_is_lost_or_trained_on_too_often_or_too_late(faces, jobs, tmp_pat
                 lives[role].send(signal.SIGKILL)
                 lives[role].process.wait(30)
                 kills[role] += 1
-                born[role] = incarnation
-                lives[role] = jobs.role(faces, run, role, *WORDS)
+                begin_anew(role)
         time.sleep(0.02)
     assert min(kills[role] for role in ROLES) >= 2, kills
     before = committed(run)[-1]
-    lives["student"].until(lambda: committed(run)[-1] > before, "headway once it is left alone")
-    for role in ROLES:
-        # A process that was just started knows no signals yet.
-        deadline = time.monotonic() + 90
-        while not is_at_work(run, role, born[role]):
+    # Both are left alone until both are at work: a process that was just started knows no signals yet, and who is asked to
+    # leave first is not there to greet the other one.
+    deadline = time.monotonic() + 90
+    while committed(run)[-1] <= before or not all(is_at_work(run, role, born[role]) for role in ROLES):
+        for role in ROLES:
             keep_alive(role)
-            assert time.monotonic() < deadline, lives[role].output[-3000:]
-            time.sleep(0.02)
+        assert time.monotonic() < deadline, [lives[role].output[-3000:] for role in ROLES]
+        time.sleep(0.02)
+    for role in ROLES:
         lives[role].send(signal.SIGTERM)
     assert [job.finish() for job in lives.values()] == [ExitCode.REQUEUE] * 2
     audit = audit_run(RunDir(run))
