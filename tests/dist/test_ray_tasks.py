@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.test_house import ROOT
 from tsal_dist.errors import ConfigError, DataError, DiskFull, MissingExtra, TopologyError
 
@@ -40,6 +41,7 @@ with join_ray("local", "--ray", "This test"):
 """
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_results_errors_and_a_part_that_always_dies(tmp_path):
     done = subprocess.run(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.inference.squares import FLAG_PX, SquareDetector, draw_flag, finder_of, write_film
+from tests.marks import against_the_clock
 from tests.ray_nodes import wait_until, workers_below
 from tests.test_house import ROOT
 from tsal_dist.errors import ConfigError, DataError, MissingExtra
@@ -97,6 +98,7 @@ def test_machines_in_any_order_and_the_command_without_them_write_what_one_write
     assert {path: path.stat().st_mtime_ns for path in parts_folder(table).iterdir()} == times
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_ranks_of_torchrun_share_the_inputs_and_the_last_one_writes(ask, clips, one_machine):
     start = [
@@ -121,6 +123,7 @@ def test_ranks_of_torchrun_share_the_inputs_and_the_last_one_writes(ask, clips, 
     assert again.stderr.count(said) == 1, "nothing was left to look at, and one of them wrote"
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_a_ray_cluster_whose_process_is_killed_writes_what_one_machine_writes(ask, clips, one_machine):
     for number in range(FILMS):  # long enough to be killed in the middle of one
@@ -145,6 +148,7 @@ def test_a_ray_cluster_whose_process_is_killed_writes_what_one_machine_writes(as
     assert summary(said) == told
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_a_command_that_was_killed_goes_on_and_looks_at_nothing_twice(ask, clips, one_machine, capsys):
     for number in range(FILMS):

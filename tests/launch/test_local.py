@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.conftest import QUICK, ROOT
+from tests.marks import against_the_clock
 
 
 def wait_for(condition, job, timeout_s=120.0):
@@ -34,6 +35,7 @@ def commits(job, role):
     return {int(path.parent.name[5:]) for path in job.root.glob(f"checkpoints/{role}/step_*/COMMIT")}
 
 
+@against_the_clock
 def test_split_runs_to_its_end(start_local):
     job = start_local("--procs", "3")
     assert job.finish() == 0, job.output
@@ -47,6 +49,7 @@ def test_split_runs_to_its_end(start_local):
     assert all(start["MALLOC_TRIM_THRESHOLD_"] for start in everyone(job))
 
 
+@against_the_clock
 def test_a_signal_saves_and_the_next_start_goes_on(start_local):
     # SIGUSR1 on purpose: torchrun itself would not pass it on.
     job = start_local("--procs", "2", steps=400)
@@ -66,6 +69,7 @@ def test_a_signal_saves_and_the_next_start_goes_on(start_local):
     assert again.starts("student")[1]["start"] == saved
 
 
+@against_the_clock
 def test_a_teacher_may_fall_and_the_student_does_not_notice(start_local):
     fault = {"teacher": {"at": 7, "how": "crash", "times": 1}}
     job = start_local("--topology", "detached", "--procs", "2", faults=fault, steps=220)
@@ -76,6 +80,7 @@ def test_a_teacher_may_fall_and_the_student_does_not_notice(start_local):
     assert "[teacher] teacher 0 of 1 starts at step 5" in job.output
 
 
+@against_the_clock
 def test_a_crew_may_fall_and_the_others_do_not_notice(start_local):
     fault = {"teacher-c2": {"at": 7, "how": "crash", "times": 1}}
     words = ("--topology", "detached", "--procs", "3", "--crews", "2", "runtime.teachers=2")
@@ -91,6 +96,7 @@ def test_a_crew_may_fall_and_the_others_do_not_notice(start_local):
     }
 
 
+@against_the_clock
 def test_a_crew_joins_a_run_that_is_going_and_ends_with_it(start_local):
     nobody = start_local("--crew", "night")
     assert nobody.finish() == 2
@@ -105,6 +111,7 @@ def test_a_crew_joins_a_run_that_is_going_and_ends_with_it(start_local):
     assert not any(alive(start["pid"]) for start in job.starts("teacher-night"))
 
 
+@against_the_clock
 def test_a_student_that_keeps_failing_is_given_up_and_takes_the_teacher_along(start_local):
     fault = {"student": {"at": 3, "how": "crash", "times": 99}}
     job = start_local("--topology", "detached", "--procs", "2", "--restarts", "1", faults=fault, steps=10_000)
@@ -113,6 +120,7 @@ def test_a_student_that_keeps_failing_is_given_up_and_takes_the_teacher_along(st
     assert not any(alive(start["pid"]) for start in everyone(job))
 
 
+@against_the_clock
 def test_a_wrong_config_is_not_tried_again(start_local):
     fault = {role: {"at": 2, "how": "config", "times": 99} for role in ("student", "teacher")}
     job = start_local("--procs", "2", faults=fault)
@@ -120,6 +128,7 @@ def test_a_wrong_config_is_not_tried_again(start_local):
     assert len(job.starts("student")) == 1
 
 
+@against_the_clock
 @pytest.mark.parametrize("how", ["kill torchrun", "deaf"])
 def test_what_cannot_be_asked_is_ended(start_local, how):
     """Workers whose torchrun was killed, and a worker that does not listen: none outlives the launcher."""
@@ -134,6 +143,7 @@ def test_what_cannot_be_asked_is_ended(start_local, how):
     assert not any(alive(start["pid"]) for start in everyone(job))
 
 
+@against_the_clock
 def test_a_killed_launcher_leaves_an_orderly_end_behind(start_local):
     job = start_local("--procs", "2", steps=10_000)
     wait_for(lambda: commits(job, "student") and commits(job, "teacher"), job)

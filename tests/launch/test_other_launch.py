@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from launch.other_launch import taken_over, turns_of
+from tests.marks import against_the_clock
 from tests.runs.jobs import Jobs, log_text, student_step
 from tsal_dist import run as run_module
 from tsal_dist.exchange.beat import Heart
@@ -62,6 +63,7 @@ def test_two_turns_more_and_a_heart_that_beats_are_another_launch(run_dir, role,
         end()
 
 
+@against_the_clock
 @pytest.mark.ranks
 @pytest.mark.slow
 def test_two_launchers_do_not_end_each_other_in_turns(faces, tmp_path):

@@ -9,12 +9,14 @@ import pytest
 from tests.inference.squares import FLAG_PX, draw_flag, write_film
 from tests.launch.conftest import ROOT
 from tests.launch.slurm_cluster import SlurmCluster, missing_programs, wait_for
+from tests.marks import against_the_clock
 from tests.pack.footage import files_of, make_video
 from tests.pack.packing import pack_all
 from tsal_dist.inference.kept_rows import parts_folder
 from tsal_dist.predict import main
 
 pytestmark = [
+    against_the_clock,
     pytest.mark.slow,
     pytest.mark.skipif(
         bool(missing_programs()) or os.geteuid() != 0,

@@ -13,9 +13,11 @@ import pytest
 
 from tests.launch.conftest import QUICK, ROOT
 from tests.launch.slurm_cluster import SlurmCluster, missing_programs, wait_for
+from tests.marks import against_the_clock
 from tests.roles.short_runs import OVERRIDES, pack_faces
 
 pytestmark = [
+    against_the_clock,
     pytest.mark.slow,
     pytest.mark.skipif(
         bool(missing_programs()) or os.geteuid() != 0,

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from tests.launch.conftest import ROOT
+from tests.marks import against_the_clock
 
-pytestmark = [pytest.mark.slow, pytest.mark.ranks]
+pytestmark = [against_the_clock, pytest.mark.slow, pytest.mark.ranks]
 
 
 def test_agents_that_would_restart_alone_are_refused(tmp_path):

@@ -10,9 +10,11 @@ import yaml
 from launch.submit import main
 from tests.launch.conftest import ROOT
 from tests.launch.two_hosts import TwoHosts, missing_programs
+from tests.marks import against_the_clock
 from tests.roles.short_runs import OVERRIDES, pack_faces
 
 pytestmark = [
+    against_the_clock,
     pytest.mark.slow,
     pytest.mark.ranks,
     pytest.mark.timeout(600),

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.observe.services import ID, alive, make_run, wandb_records, wandb_rows
 from tests.ranks import run_ranks
 from tests.roles.short_runs import train_rank, words
@@ -147,6 +148,7 @@ def test_mlflow_gets_one_run_with_both_roles_and_goes_on_with_it(tmp_path, track
     assert not caplog.records
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_a_service_that_is_away_is_said_once_and_told_later(tmp_path, tracked, monkeypatch, caplog):
     there = os.environ["MLFLOW_TRACKING_URI"]
@@ -188,6 +190,7 @@ def test_no_key_is_a_warning_with_the_way_out(tmp_path, offline, monkeypatch, ca
     assert "wandb login" in record.getMessage()
 
 
+@against_the_clock
 @pytest.mark.slow
 @pytest.mark.ranks
 def test_a_run_of_two_processes_is_told_while_both_write(tmp_path, faces, offline, tracked):
@@ -321,6 +324,7 @@ def test_no_process_can_be_started(tmp_path, stand_in, caplog):
     assert "No such file" in record.getMessage()
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_what_a_role_wrote_before_it_was_killed_is_told(tmp_path, offline):
     run_dir = make_run(tmp_path / "run")

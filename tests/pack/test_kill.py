@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from footage import files_of, make_video
 
+from tests.marks import against_the_clock
 from tsal_dist.pack.lint import lint_folder
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,7 @@ def start(videos, out, workers):
     return subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=quiet, stderr=quiet)
 
 
+@against_the_clock
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_and_run_again_until_it_is_done(tmp_path, workers):

@@ -10,6 +10,7 @@ import pytest
 from footage import files_of, make_video
 from packing import plan_of
 
+from tests.marks import against_the_clock
 from tests.ray_nodes import is_there, parents, raylet_of, two_nodes, wait_until, workers_below
 from tsal_dist.dist.share import Share
 from tsal_dist.door import main
@@ -59,6 +60,7 @@ def shards_of(folder):
     return list((folder / "out" / "train").glob("train-*.json"))
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_a_process_that_is_killed_in_the_middle_of_a_part_costs_no_byte(packing, whole, tmp_path):
     process = packing("--ray", "local")
@@ -72,6 +74,7 @@ def test_a_process_that_is_killed_in_the_middle_of_a_part_costs_no_byte(packing,
     assert files_of(tmp_path / "out") == whole
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle_of_a_part_costs_no_byte(packing, whole, tmp_path, monkeypatch):
     with two_nodes(monkeypatch) as cluster:
@@ -85,6 +88,7 @@ def test_a_node_that_is_lost_in_the_middle_of_a_part_costs_no_byte(packing, whol
     assert files_of(tmp_path / "out") == whole
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_the_same_command_goes_on_after_it_was_killed(packing, whole, tmp_path):
     process = packing("--ray", "local")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes_rows import Scene
+from tests.marks import against_the_clock
 from tsal_dist.exchange.fence import RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.pseudo.log import Hole, LogReader
@@ -25,6 +26,7 @@ def start(role, folder, rank=0):
     return subprocess.Popen([sys.executable, str(WORKER), role, str(folder), str(rank)])
 
 
+@against_the_clock
 @pytest.mark.slow
 def test_random_kills_lose_no_row_and_train_none_too_often(tmp_path):
     run_store = PosixStore(tmp_path, create=True)

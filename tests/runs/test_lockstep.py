@@ -3,6 +3,7 @@
 import pytest
 
 from tests.checkpoint.equality import equal
+from tests.marks import against_the_clock
 from tests.roles.short_runs import plans, short_config, student_of, train
 from tests.runs.jobs import QUICK, committed, kill, log_text, worker_pid
 from tsal_dist.errors import ConfigError
@@ -50,6 +51,7 @@ def test_roles_of_unlike_size_are_refused(faces, tmp_path):
         )
 
 
+@against_the_clock
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
@@ -65,6 +67,7 @@ def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
     assert equal(student_of(inline), student_of(folder))
 
 
+@against_the_clock
 @pytest.mark.slow
 @pytest.mark.ranks
 def test_a_killed_lockstep_run_of_two_and_two_goes_on_to_the_bit(faces, tmp_path, jobs):

@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.runs.jobs import beat, committed
 from tsal_dist.errors import ExitCode
 from tsal_dist.insight.audit import audit_run
@@ -35,6 +36,7 @@ def is_at_work(run, role, after):
     return now["incarnation"] > after and now["phase"] != "start"
 
 
+@against_the_clock
 @pytest.mark.ranks
 @pytest.mark.slow
 @pytest.mark.timeout(300 + 3 * CHAOS_S)

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.roles.short_runs import words
 from tests.runs.jobs import QUICK, beat, log_text, notes, student_step
 from tsal_dist.errors import ExitCode
 from tsal_dist.insight.audit import audit_run
 from tsal_dist.run_dir import RunDir
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 MORE = ("train.steps=100000", "runtime.deadlines.silent_s=6")
 SIX_TIMES_SLOWER = ("-m", "tools.bench.slow_rank", "--base=6", "--cv=0", "--")
 

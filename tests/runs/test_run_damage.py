@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.roles.short_runs import words
 from tests.runs.jobs import QUICK, beat, committed, last_numbers, log_text, student_step
 from tsal_dist.config import load_config
@@ -17,7 +18,7 @@ from tsal_dist.errors import ExitCode
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import open_run
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 LONG = ("train.steps=4000",)
 
 

@@ -6,11 +6,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.checkpoint.equality import equal
+from tests.marks import against_the_clock
 from tests.roles.short_runs import plans, saved
 from tests.runs.jobs import Jobs, committed, kill, last_numbers, log_text, notes, worker_pid
 from tsal_dist.errors import ExitCode
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,11 @@ import signal
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.runs.jobs import beat, committed, last_numbers, log_text, notes
 from tsal_dist.errors import ExitCode
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 SOON_S = 60.0
 PATIENT = (
     "runtime.deadlines.silent_s=200",

@@ -8,11 +8,12 @@ import time
 import pytest
 
 from tests.checkpoint.equality import equal
+from tests.marks import against_the_clock
 from tests.roles.short_runs import metrics, plans, saved, train
 from tests.runs.jobs import beat, committed, last_numbers, log_text, notes, student_step, worker_pids
 from tsal_dist.errors import ExitCode
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 LEFT = {"student": ExitCode.REQUEUE, "teacher": ExitCode.REQUEUE}
 SIGNALS = 25
 DONE = {"student": ExitCode.DONE, "teacher": ExitCode.DONE}

@@ -4,12 +4,13 @@ import signal
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.roles.short_runs import saved
 from tests.runs.jobs import committed, kill, last_numbers, log_text, notes, student_step, worker_pid
 from tsal_dist.errors import ExitCode
 from tsal_dist.pseudo.step_plan import Plan, load_plans
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 
 
 def steps_planned(folder):

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.runs.jobs import (
     beat,
     committed,
@@ -16,7 +17,7 @@ from tests.runs.jobs import (
 )
 from tsal_dist.errors import ExitCode
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 
 
 def fed(folder):

@@ -6,11 +6,12 @@ import signal
 import pytest
 
 from tests.checkpoint.equality import equal
+from tests.marks import against_the_clock
 from tests.roles.short_runs import saved
 from tests.runs.jobs import Jobs, committed, kill
 from tsal_dist.errors import ExitCode
 
-pytestmark = [pytest.mark.ranks, pytest.mark.slow]
+pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 ALONE = (
     "method.name=supervised",
     "train.steps=4000",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.roles.small_world import World
 from tests.runs.jobs import committed, log_text, notes
 from tsal_dist.errors import DataError, ExitCode
@@ -23,6 +24,7 @@ def spoil(folder):
     return tar
 
 
+@against_the_clock
 @pytest.mark.ranks
 @pytest.mark.slow
 def test_a_bit_that_flipped_in_a_tar_ends_the_run_with_a_sentence(faces, jobs, tmp_path):
@@ -44,6 +46,7 @@ def test_a_bit_that_flipped_in_a_tar_ends_the_run_with_a_sentence(faces, jobs, t
     assert committed(calm)
 
 
+@against_the_clock
 @pytest.mark.ranks
 @pytest.mark.slow
 def test_a_run_says_that_its_tars_are_whole(faces, jobs, tmp_path):

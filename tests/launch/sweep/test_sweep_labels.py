@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import against_the_clock
 from tests.roles.short_runs import OVERRIDES, pack_faces, train
 from tsal_dist.observe.sinks import read_metrics
 
-pytestmark = [pytest.mark.slow, pytest.mark.ranks, pytest.mark.timeout(300)]
+pytestmark = [against_the_clock, pytest.mark.slow, pytest.mark.ranks, pytest.mark.timeout(300)]
 
 
 def test_all_students_learn_from_the_labels_of_one_run(sweep, tmp_path):

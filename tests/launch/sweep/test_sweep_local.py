@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.launch.sweep.sweeping import assert_nothing_left
+from tests.marks import against_the_clock
 from tsal_dist.config import load_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [against_the_clock, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLACE = "[place]\ncpus_per_proc = 0.5\n"
 GRID = '[search]\nmethod = "grid"\n'

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.launch.sweep.sweeping import assert_nothing_left
+from tests.marks import against_the_clock
 from tests.ray_nodes import parents, raylet_of, two_nodes
 from tests.roles.short_runs import OVERRIDES, pack_faces
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [against_the_clock, pytest.mark.slow, pytest.mark.timeout(300)]
 
 SPREAD = '[place]\nnodes = 2\nprocs_per_node = 1\ncpus_per_proc = 1\nstrategy = "STRICT_SPREAD"\n'
 SPACE = "train.optim.lr = { grid = [2e-3] }"

@@ -9,8 +9,10 @@ import pytest
 from tests.launch.conftest import ROOT
 from tests.launch.slurm_cluster import SlurmCluster, missing_programs, wait_for
 from tests.launch.sweep.sweeping import SETTINGS, Sweep, assert_nothing_left, write_sweep
+from tests.marks import against_the_clock
 
 pytestmark = [
+    against_the_clock,
     pytest.mark.slow,
     pytest.mark.timeout(600),
     pytest.mark.skipif(

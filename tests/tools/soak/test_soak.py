@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import against_the_clock
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -31,6 +33,7 @@ def test_a_folder_that_holds_something_is_refused(tmp_path):
     assert "above 0" in said
 
 
+@against_the_clock
 @pytest.mark.ranks
 @pytest.mark.slow
 @pytest.mark.timeout(700)
