@@ -99,9 +99,6 @@ def test_a_deterministic_run_that_was_interrupted_ends_as_if_it_had_not_been(fac
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.os_race(
-    "a library's thread that begins as Python leaves can abort it, in one start of a hundred"
-)
 def test_a_signal_at_any_moment_of_the_start_asks_to_be_started_again(faces, jobs, tmp_path):
     """Imports, joining, data, models: whatever it strikes, it is neither lost nor told in a traceback."""
     words, draw, first = ("train.steps=4000",), random.Random(0), tmp_path / "first"

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -64,3 +67,19 @@ def test_every_flipped_byte_is_noticed_or_harmless():
             continue
         assert np.array_equal(found.points_NK2, wanted.points_NK2)
         assert np.array_equal(found.box_N4, wanted.box_N4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads of a process in /proc")
+@pytest.mark.slow
+def test_no_thread_of_arrow_s_is_left_with_python_s_bytes(tmp_path):
+    """One that drops them while Python leaves aborts it: once in some hundred processes that read and leave at once."""
+    (tmp_path / "frames.parquet").write_bytes(encode_frames(rows(), 3))
+    lines = (
+        "import os, pathlib, sys",
+        "from tsal_dist.shards.frames import decode_frames",
+        "data, before = pathlib.Path(sys.argv[1]).read_bytes(), os.listdir('/proc/self/task')",
+        "decode_frames(data)",
+        "sys.exit(len(os.listdir('/proc/self/task')) - len(before))",
+    )
+    words = [sys.executable, "-c", "\n".join(lines), str(tmp_path / "frames.parquet")]
+    assert subprocess.run(words, timeout=100).returncode == 0, "threads were started"

@@ -94,7 +94,8 @@ def read_sources(folder: str) -> list[SourceRow]:
     if not files.exists(url):
         return []
     try:
-        table = pq.ParquetFile(pa.BufferReader(files.read_bytes(url))).read()
+        # Without threads, as tsal_dist.shards.frames reads.
+        table = pq.ParquetFile(pa.BufferReader(files.read_bytes(url))).read(use_threads=False)
         return [SourceRow(**row) for row in table.to_pylist()]
     except (pa.ArrowException, OSError, TypeError) as error:
         raise DataError(f"{url} is not a table of inputs: {error}.") from error

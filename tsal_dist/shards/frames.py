@@ -146,7 +146,10 @@ def encode_frames(rows: Sequence[FrameRow], points: int) -> bytes:
 def decode_status(data: bytes, where: str = "frame table") -> pa.Table:
     """Every row, the failed ones included, as an arrow table whose columns and texts were checked."""
     try:
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        # Arrow's own threads would hold these bytes of Python's a moment longer than we do, and a process that leaves just
+        # then is aborted: a thread that asks for the interpreter after its end is torn out of code that may not throw.
+        table = file.read(use_threads=False)
         table.validate(full=True)
         wanted = build_schema(_count_points(table), "crop_x" in table.column_names)
     except (pa.ArrowException, OSError, ValueError) as error:
