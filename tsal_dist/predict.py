@@ -42,8 +42,19 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    detector = parser.add_mutually_exclusive_group(required=True)
+    _add_detector(parser)
+    add_decoding(parser)
+    _add_footage(parser)
+    _add_subjects(parser)
+    _add_output(parser)
+    _add_running(parser)
+    return parser
+
+
+def _add_detector(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the detector")
+    add = group.add_argument
+    detector = group.add_mutually_exclusive_group(required=True)
     detector.add_argument("--run", metavar="DIR", help="a run's folder: its best weights are used")
     detector.add_argument(
         "--weights", metavar="FILE", help="a file of weights, such as tools/export_weights.py writes"
@@ -60,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--role", choices=["student", "teacher"], default="student", help="whose weights (student)")
     add("--step", default="best", help="best by validation, last, or a step (best)")
-    add_decoding(parser)
+
+
+def _add_footage(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what it looks at").add_argument
     add(
         "--video",
         required=True,
@@ -69,7 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="videos, images, folders of them, the number of a camera, the address of a stream",
     )
     add("--frames", metavar="FIRST:LAST", help="these frames of each video only, counted from 1")
-    where = parser.add_mutually_exclusive_group()
+
+
+def _add_subjects(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the subjects")
+    add = group.add_argument
+    where = group.add_mutually_exclusive_group()
     where.add_argument(
         "--first-box",
         nargs=4,
@@ -116,14 +135,23 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["offline", "causal"],
         help="against trembling: by the frames before and after (offline), or by those before (causal)",
     )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what comes out").add_argument
     add(
         "--out",
         metavar="PATH",
         help="overlay: a video or an image for one input, a folder for several; H.264 needs the extra `video`",
     )
     add("--table", metavar="FILE", help="landmarks as .parquet or .csv, one row per frame and subject")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it runs")
+    add = group.add_argument
     add("--threads", type=int, default=0, metavar="N", help="of the detector on a CPU (whichever is faster)")
-    together = parser.add_mutually_exclusive_group()
+    together = group.add_mutually_exclusive_group()
     together.add_argument(
         "--machine",
         type=read_share,
@@ -135,7 +163,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="have a Ray cluster look at the inputs: `auto` or host:port joins one, `local` makes one of this machine",
     )
-    return parser
 
 
 def main(argv: list[str]) -> int:

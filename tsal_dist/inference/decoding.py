@@ -36,14 +36,15 @@ PLAIN = Decoding()
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
     """What costs time and no training."""
-    parser.add_argument(
+    add = parser.add_argument_group("how the detector's maps are read").add_argument
+    add(
         "--views",
         type=int,
         default=PLAIN.views,
         metavar="N",
         help="average the maps of N views: plain, mirrored, then smaller, larger and turned ones (1)",
     )
-    parser.add_argument(
+    add(
         "--companions",
         action="store_true",
         help="take the peaks that fit each other as the points of the run's labels do; reads those labels",
