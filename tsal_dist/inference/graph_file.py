@@ -1,5 +1,6 @@
 """A graph that runtimes in any language execute: written by torch's exporter with notes, and run to be checked."""
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ def write_graph(
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
+        # It also tells of each operator of torchvision's that it does without.
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             module,
             tuple(example for example, _ in inputs.values()),

@@ -3,7 +3,7 @@
 Measured on held-out labelled frames and kept beside the run, one file per role and step.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,29 +14,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tsal_dist.data.clips import build_clips
-from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.once import read_chosen
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import CheckpointError
-from tsal_dist.geometry import affine
+from tsal_dist.inference.labelled_frames import read_frames
 from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.presence import Presence, destroy, learn
 from tsal_dist.metrics.calibration import Calibration, Tally, fit_tally
-from tsal_dist.records import Clip
 from tsal_dist.run_dir import write_new
 
 Floats = NDArray[np.float64]
 
-MOST_FRAMES = 300
-"""Held-out frames that scores are measured on, evenly spread over the set."""
 PRESENCE_FRAMES = 48
 """Frames among them that are also looked at with their subject destroyed."""
 CUTS = (3, 5)
 """Tiles along a side that a subject is cut into."""
-AROUND = 1.0
-"""Frames are shown so many sides of the box beyond it, on each side: room for a search to go astray in."""
 SHIFTS = 0.15
 """Boxes are shifted and scaled by up to so much of their size, as a tracker's are."""
 
@@ -86,17 +78,15 @@ def measure_trust(
     tally = Tally(shards.points)
     whole: list[Floats] = []
     destroyed: list[Floats] = []
-    for number, count, clip in _held_out(shards, crop_px):
-        on_frame(number + 1, count)
-        image_HWC = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
-        true_box_4 = _landmarks_box(clip, image_HWC)
-        box_4 = _shifted(true_box_4, random)
-        look = eyes.closely(image_HWC, box_4)
-        error_K = np.linalg.norm(look.points_CK2[0] - clip.points_TK2[0], axis=-1) * look.zoom_C[0]
-        tally.add(look.score_CK, error_K[None], clip.visible_TK[:1].astype(bool))
-        if number % max(1, count // PRESENCE_FRAMES) == 0:
-            whole.append(gather_evidence(eyes, image_HWC, _settled(eyes, image_HWC, box_4)))
-            torn_HWC = destroy(image_HWC, true_box_4, CUTS[len(whole) % len(CUTS)], random)
+    for frame in read_frames(shards, crop_px):
+        on_frame(frame.number + 1, frame.count)
+        box_4 = _shifted(frame.box_4, random)
+        look = eyes.closely(frame.image_HWC, box_4)
+        error_K = np.linalg.norm(look.points_CK2[0] - frame.points_K2, axis=-1) * look.zoom_C[0]
+        tally.add(look.score_CK, error_K[None], frame.placed_K[None])
+        if frame.number % max(1, frame.count // PRESENCE_FRAMES) == 0:
+            whole.append(gather_evidence(eyes, frame.image_HWC, _settled(eyes, frame.image_HWC, box_4)))
+            torn_HWC = destroy(frame.image_HWC, frame.box_4, CUTS[len(whole) % len(CUTS)], random)
             destroyed.append(gather_evidence(eyes, torn_HWC, search(eyes, torn_HWC)))
             destroyed.append(gather_evidence(eyes, torn_HWC, _settled(eyes, torn_HWC, box_4)))
     return Trust(fit_tally(tally, no_evidence_px=crop_px / 2), learn(np.array(whole), np.array(destroyed)))
@@ -116,24 +106,6 @@ def load_trust(path: Path) -> Trust | None:
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}). Delete it, and it is measured again.") from None
     return Trust.from_tensors(tensors) if any(name.startswith(CALIBRATION) for name in tensors) else None
-
-
-def _held_out(shards: ShardSet, crop_px: int) -> Iterator[tuple[int, int, Clip]]:
-    """Labelled frames with much around their subject: their number, how many there are, and the frame."""
-    view = ViewSettings(round((1 + 2 * AROUND) * crop_px), AROUND)
-    clips = build_clips(shards, "labelled")
-    chosen = range(0, len(clips), max(1, len(clips) // MOST_FRAMES))
-    found = (clip for batch in read_chosen(shards, view, clips, chosen, 8) for clip in batch)
-    for number, clip in enumerate(found):
-        yield number, len(chosen), clip
-
-
-def _landmarks_box(clip: Clip, image_HWC: Image) -> Box:
-    """The box of the landmarks that are placed, as predictions follow it; the label's own where there are too few."""
-    placed_K2 = clip.points_TK2[0][clip.visible_TK[0].astype(bool)].astype(np.float64)
-    if len(placed_K2) < 2:
-        return affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
-    return tight_box(placed_K2, image_HWC)
 
 
 def _settled(eyes: Eyes, image_HWC: Image, box_4: Box) -> Box:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tsal_dist.inference.detector import Detector, Options
 from tsal_dist.inference.overlay import open_overlay
@@ -52,13 +52,18 @@ def progress_bar(name: str, unit: str = "frames") -> Iterator[Show]:
         TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
         TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[more]}"), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: list[Any] = []
+    progress = Progress(*columns, console=Console(stderr=True))
 
-        def show(done: int, of: int, more: str = "") -> None:
-            if not tasks:
-                tasks.append(progress.add_task("", total=None, rate="", more=""))
-            rate = f"{done / (progress.tasks[0].elapsed or 1e-9):.1f}/s"
-            progress.update(tasks[0], completed=done, total=of or None, rate=rate, more=more)
+    def show(done: int, of: int, more: str = "") -> None:
+        if not progress.tasks:
+            progress.start()
+            progress.add_task("", total=None, rate="", more="")
+        task = progress.tasks[0]
+        rate = f"{done / (task.elapsed or 1e-9):.1f}/s"
+        progress.update(task.id, completed=done, total=of or None, rate=rate, more=more)
 
+    try:
         yield show
+    finally:
+        if progress.tasks:
+            progress.stop()
