@@ -33,7 +33,9 @@ def test_its_convolutions_count_in_bytes_and_its_decoder_does_not(small, run_of,
     assert convolutions
     assert all({*node.input[:2]} <= bytes_ for node in convolutions)
     read = {node.op_type for node in nodes if {*node.input} & bytes_}
-    assert not read & {"GridSample", "ArgMax", "ReduceMax", "ReduceSum", "Exp"}, "crop and decoder count in full"
+    assert not read & {"GridSample", "ArgMax", "ReduceMax", "ReduceSum", "Exp"}, (
+        "crop and decoder count in full"
+    )
 
 
 def test_what_it_states_was_measured_of_itself(small, faces):

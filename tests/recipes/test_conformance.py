@@ -26,6 +26,7 @@ TRAINED = {
     "dual_mean_teacher": (LABELS, KILLED, SHARED),
     "teacher_reviewer_student": (LABELS, KILLED, TURNS),
     "feature_distillation": (LABELS, KILLED, SHARED, TURNS),
+    "quantized_distillation": (KILLED, SHARED),
 }
 """What is trained here of each. The example of docs/recipes.md goes through all of it (test_find), as anybody's method does."""
 

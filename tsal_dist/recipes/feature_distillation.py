@@ -4,15 +4,15 @@ At each point the student's embedding, brought to the teacher's width by a layer
 teacher's: 1 minus their cosine, so that neither's scale matters.
 """
 
+from dataclasses import replace
+
 from pydantic import Field
-from torch import nn
 
 from tsal_dist.config.section import Section
-from tsal_dist.errors import ConfigError
 from tsal_dist.models.embedding import embedding_width
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
-from tsal_dist.recipes.following import Frozen
-from tsal_dist.recipes.labellers import Plain
+from tsal_dist.recipes.following import Frozen, find_teacher
+from tsal_dist.recipes.labellers import Plain, peaks
 from tsal_dist.recipes.students import ShowsEmbedding
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import EmbeddingDirection, TargetHeatmaps
@@ -30,28 +30,16 @@ class Settings(Section):
 
 def recipe(settings: Settings, task: Task) -> Recipe:
     """One frozen teacher; a student that shows its embedding."""
-    net = _teacher(settings, task)
-    width = embedding_width(net)
+    build = find_teacher(settings.teacher, task)
+    width = embedding_width(build())
 
     def label(evidence: Evidence) -> Target:
-        return Target(
-            evidence.points_NSK2[:, 0],
-            evidence.valid_NSK[:, 0] * evidence.score_NSK[:, 0].clamp(0, 1),
-            more={"embedding": evidence.more["look"]},
-        )
+        return replace(peaks(evidence), more={"embedding": evidence.more["look"]})
 
     return Recipe(
         label=Plain(label),
         sources=(Source("look", "feature", size=width),),
         terms=(TargetHeatmaps(), EmbeddingDirection(settings.embedding)),
-        panel={"teacher": Member(Frozen(), build=lambda: _teacher(settings, task))},
+        panel={"teacher": Member(Frozen(), build=build)},
         student=ShowsEmbedding(width),
     )
-
-
-def _teacher(settings: Settings, task: Task) -> nn.Module:
-    if not settings.teacher or task.load_net is None:
-        raise ConfigError(
-            "method.teacher is empty: name the run, or the file of weights, whose detector is to teach."
-        )
-    return task.load_net(settings.teacher)

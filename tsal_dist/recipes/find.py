@@ -30,6 +30,7 @@ PACKAGED = (
     "dual_mean_teacher",
     "teacher_reviewer_student",
     "feature_distillation",
+    "quantized_distillation",
 )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tsal_dist.recipes.api import Weights
+from tsal_dist.errors import ConfigError
+from tsal_dist.recipes.api import BuildNet, Task, Weights
 
 
 class Newest:
@@ -34,6 +35,16 @@ class Frozen(Newest):
         """It is not taught."""
 
     absorb = follow
+
+
+def find_teacher(name: str, task: Task) -> BuildNet:
+    """What loads the trained detector of a run, or of a file of weights, that a method's setting `teacher` names."""
+    load = task.load_net
+    if not name or load is None:
+        raise ConfigError(
+            "method.teacher is empty: name the run, or the file of weights, whose detector is to teach."
+        )
+    return lambda: load(name)
 
 
 class Snapshot(Newest):

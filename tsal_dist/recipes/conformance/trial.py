@@ -28,7 +28,9 @@ WATCHED = 200
 """Batches of evidence after which a method that looks at scores for a while has made up its mind."""
 A_RUN = "a run"
 """Stands in a setting for the folder of some trained run: the suite has nets, and trains a run where it takes one."""
-NEEDED: Mapping[str, Mapping[str, Any]] = {"feature_distillation": {"teacher": A_RUN}}
+NEEDED: Mapping[str, Mapping[str, Any]] = {
+    name: {"teacher": A_RUN} for name in ("feature_distillation", "quantized_distillation")
+}
 """What a method of this package cannot do without."""
 
 
