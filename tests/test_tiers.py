@@ -63,8 +63,12 @@ def test_the_fast_run_fails_a_slow_test_that_is_not_marked(tmp_path):
     assert "test_page.py::test_busy" in said.rpartition("FAILED")[2], "the processor counts, not the clock"
 
 
-def test_the_whole_run_lets_every_test_take_its_time(tmp_path):
-    assert "1 failed, 3 passed" in run(tmp_path, PAGE)
+def test_the_whole_run_has_more_patience_and_not_for_ever(tmp_path):
+    """The marked one runs too, and fails of itself."""
+    for seconds, failed in ((0.3, 1), (1.0, 2)):
+        said = run(tmp_path, PAGE.replace("+ 0.5", f"+ {seconds}"))
+        assert f"{failed} failed, {4 - failed} passed" in said
+        assert ("test_page.py::test_busy" in said.rpartition("FAILED")[2]) == (failed == 2)
 
 
 def test_only_a_test_that_names_its_race_is_tried_again(tmp_path):
