@@ -99,9 +99,8 @@ def _count_in_bytes(large: Path, small: Path, shards: ShardSet, crop_px: int) ->
 
     fused = large.with_name("fused.onnx")
     with redirect_stdout(io.StringIO()):  # it prints how it goes
-        quant_pre_process(
-            large, fused, skip_symbolic_shape=True
-        )  # norms become part of the convolutions before them
+        # Norms become a part of the convolutions before them.
+        quant_pre_process(large, fused, skip_symbolic_shape=True)
         quantize_static(
             fused,
             small,
