@@ -90,7 +90,7 @@ def _info(topic: "Topic", args: argparse.Namespace) -> int:
             [f"{each.holes} damaged records"] if each.holes else []
         )
         notes += [f"{each.collected} collected"] if each.collected else []
-        notes = [f"cannot be read: {each.fault}"] if each.fault else notes
+        notes = [f"not read: {each.fault}"] if each.fault else notes
         steps = f"{each.first_step}..{each.last_step}"
         print(
             f"{each.name:26} {each.segments:8,} {each.rows:10,} {each.bytes / 1e6:8.1f} {steps:>15} {age:7.0f}  "

@@ -1,6 +1,7 @@
 """Books that close, and every way in which they do not."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -9,11 +10,17 @@ from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
 from tsal_dist.errors import CheckpointError
+from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.insight.audit import audit_run
+from tsal_dist.insight.status import read_queue
+from tsal_dist.json_object import read_sealed, write_sealed
+from tsal_dist.pseudo.borrowed import BorrowedStore
 from tsal_dist.pseudo.log import RECORD_BYTES, log_name
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import PlanLog, load_plans
+from tsal_dist.pseudo.survey import living_segments, survey_producers
+from tsal_dist.pseudo.topic import inspect_topic, list_producers, meta_name
 from tsal_dist.run import open_run
 
 BURN_IN, STEPS, MAX_LAG = 3, 9, 5
@@ -67,6 +74,34 @@ def test_an_audit_writes_nothing_into_the_run(run_dir, monkeypatch, operation):
     monkeypatch.setattr(PosixStore, operation, lambda store, name, *args: touched.append(name))
     assert audit_run(run_dir).violations == []
     assert touched == []
+
+
+@pytest.mark.parametrize("meta", ["another queue", "another run", "other shards", "noise", "none"])
+def test_rows_of_strangers_are_not_in_the_books(run_dir, meta):
+    """Somebody's folder lies among the producers, with a log as good as any."""
+    queue = run_dir.queue("labels")
+    (own,) = list_producers(PosixStore(queue))
+    waiting = read_queue(run_dir).waiting_rows
+    stranger = "teacher-r0900-000001"
+    shutil.copytree((queue / meta_name(own)).parent, (queue / meta_name(stranger)).parent)
+    place = queue / meta_name(stranger)
+    theirs = {
+        "another queue": {"queue": "another"}, "another run": {"run_id": "another"}, "other shards": {"clips": "others"}
+    }.get(meta, {})  # fmt: skip
+    place.write_bytes(b"noise" if meta == "noise" else write_sealed(read_sealed(place.read_bytes()) | theirs))
+    if meta == "none":
+        place.unlink()
+    audit = audit_run(run_dir)
+    assert audit.violations == []
+    assert audit.rows["committed"] == 64
+    assert read_queue(run_dir).waiting_rows == waiting
+    lent = BorrowedStore(MemoryStore(), [PosixStore(queue)])
+    for topic in (inspect_topic(PosixStore(queue)), Scene(lent).topic):
+        surveys = {survey.name: survey for survey in survey_producers(topic)}
+        assert (surveys[own].rows, surveys[own].fault) == (64, "")
+        assert surveys[stranger].rows == 0
+        assert surveys[stranger].fault
+        assert {name for name, _ in living_segments(topic)} == {own}
 
 
 def test_the_books_of_a_good_run_close(run_dir):

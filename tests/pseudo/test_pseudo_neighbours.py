@@ -104,9 +104,8 @@ def test_what_is_broken_on_a_disk_is_passed_over_by_everybody(tmp_path, damage):
     assert {name for name, *_ in planned_rows(planner.plan(2, 8, 1))} == {good}
     surveys = {each.name: each for each in survey_producers(scene.topic)}
     assert surveys[good].rows == 8
-    if damage != "no meta":
-        assert surveys[bad].rows == 0
-        assert "annot read" in surveys[bad].fault or "does not exist" in surveys[bad].fault
+    assert surveys[bad].rows == 0
+    assert "annot read" in surveys[bad].fault or "does not exist" in surveys[bad].fault
     assert bad in {finding.place for finding in lint_topic(scene.topic)}
     assert good in {name for name, _ in living_segments(scene.topic)}
     assert collect_orphans(scene.store) == 0

@@ -21,7 +21,7 @@ from tsal_dist.observe.snapshot import TAIL_BYTES, Beat, Snapshot, first_value, 
 from tsal_dist.pseudo.cursor import load_cursors
 from tsal_dist.pseudo.log import RECORD_BYTES, Kind, LogReader, Record, log_name
 from tsal_dist.pseudo.step_plan import Plan
-from tsal_dist.pseudo.topic import list_producers
+from tsal_dist.pseudo.topic import Topic, inspect_topic, list_producers, read_meta, require_own
 from tsal_dist.run_dir import RunDir
 
 State = Literal["alive", "quiet", "silent", "finished", "stopped"]
@@ -211,12 +211,16 @@ def _ended(snapshot: Snapshot, ranks: tuple[RankState, ...]) -> str:
 
 
 def read_queue(run_dir: RunDir) -> Queue | None:
-    """What lies in the label queue; None where there is none. One short read per producer."""
+    """What lies in the label queue; None where there is none. Two short reads per producer."""
     folder = run_dir.queue("labels")
     if not (folder / "QUEUE.json").exists():
         return None
     store = PosixStore(folder)
-    producers = [_read_producer(store, name) for name in list_producers(store)]
+    try:
+        topic = inspect_topic(store)
+    except ExchangeError:
+        return None  # whoever opens it says what is wrong
+    producers = [_read_producer(topic, store, name) for name in list_producers(store)]
     try:
         trained = [cursor.trained for cursor in load_cursors(store).values()]
     except ExchangeError:
@@ -244,9 +248,10 @@ def read_label_supply(run_dir: RunDir) -> LabelSupply:
     )
 
 
-def _read_producer(store: PosixStore, name: str) -> ProducerState:
+def _read_producer(topic: Topic, store: PosixStore, name: str) -> ProducerState:
     """Every record counts the rows before it, so the last two say it all: a segment, and perhaps a seal."""
     try:
+        require_own(topic, read_meta(store, name), name)
         slots = (store.root / log_name(name)).stat().st_size // RECORD_BYTES
         found = LogReader(store, name, max(0, slots - 2)).read()
     except (OSError, ExchangeError):

@@ -8,6 +8,7 @@ every run has a first teacher. Each of them is presented as one that writes for 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import Bytes, Store
@@ -37,8 +38,9 @@ class BorrowedStore:
             return json.dumps(self._watermark()).encode()
         store, theirs = self._find(name)
         if store is not self.own and name.endswith("/META.json"):
-            queue = parse_json(self.own, QUEUE)
-            meta = parse_json(store, theirs) | {"queue": queue["uuid"], "run_id": queue["run_id"]}
+            meta = parse_json(store, theirs)
+            if (meta.get("queue"), meta.get("run_id")) == _identity(store):  # a stranger among theirs stays one
+                meta["queue"], meta["run_id"] = _identity(self.own)
             return json.dumps(meta).encode()
         return store.get(theirs, start, length)
 
@@ -93,6 +95,12 @@ class BorrowedStore:
 def lender_of(producer: str) -> int:
     """Which of the lent stores a producer belongs to; 0 also where nothing is borrowed."""
     return split_producer(producer)[1] // RANKS
+
+
+def _identity(store: Store) -> tuple[Any, Any]:
+    """Which queue lies there, and of which run."""
+    queue = parse_json(store, QUEUE)
+    return queue.get("uuid"), queue.get("run_id")
 
 
 def _rename(producer: str, shift: int) -> str:

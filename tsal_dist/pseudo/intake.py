@@ -20,7 +20,7 @@ from tsal_dist.pseudo.collect import load_watermark
 from tsal_dist.pseudo.feed import Feed, Head
 from tsal_dist.pseudo.inspector import Inspector
 from tsal_dist.pseudo.log import LogReader, Record
-from tsal_dist.pseudo.schema import Schema, Strings
+from tsal_dist.pseudo.schema import Strings
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import RowRange, cut
 from tsal_dist.pseudo.topic import (
@@ -28,7 +28,7 @@ from tsal_dist.pseudo.topic import (
     list_producers,
     meta_name,
     parse_text,
-    require_same_clips,
+    require_own,
     segment_name,
 )
 
@@ -179,10 +179,7 @@ class Intake:
             return
         try:
             meta = parse_text(text, store.where(file))
-            if (meta.get("queue"), meta.get("run_id")) != (self._topic.uuid, self._topic.run_id):
-                raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
-            require_same_clips(meta, self._topic.clips, store.where(file))
-            self._topic.schema.check_readable(Schema.parse(meta.get("schema"), name), name)
+            require_own(self._topic, meta, name)
         except ExchangeError as error:
             self.refused[name] = str(error)
             log.warning("Producer %s is not read: %s", name, error)

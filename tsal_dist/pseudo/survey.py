@@ -11,7 +11,7 @@ from tsal_dist.pseudo.admission import inspect_segment
 from tsal_dist.pseudo.collect import list_segments, load_watermark
 from tsal_dist.pseudo.cursor import load_cursors
 from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
-from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
+from tsal_dist.pseudo.topic import Topic, list_producers, read_meta, require_own
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def survey_producers(topic: Topic) -> list[ProducerSurvey]:
     found = []
     for name in list_producers(topic.store):
         try:
-            meta, records = _meta(topic, name), list(read_log(topic, name))
+            meta, records = _read_own(topic, name)
         except ExchangeError as error:
             found.append(ProducerSurvey(name, collected=watermark.get(name, 0), fault=str(error)))
             continue
@@ -89,6 +89,13 @@ def survey_groups(topic: Topic) -> dict[str, dict[str, Any]]:
     }
 
 
+def _read_own(topic: Topic, producer: str) -> tuple[dict[str, Any], list[Record | Hole]]:
+    """META.json and log; ExchangeError where they cannot be read or are not this topic's."""
+    meta = read_meta(topic.store, producer)
+    require_own(topic, meta, producer)
+    return meta, list(read_log(topic, producer))
+
+
 def read_log(topic: Topic, producer: str) -> Iterator[Record | Hole]:
     reader = LogReader(topic.store, producer)
     while found := reader.read():
@@ -100,15 +107,13 @@ def lint_topic(topic: Topic) -> Iterator[Finding]:
     watermark = load_watermark(topic.store)
     for name in list_producers(topic.store):
         try:
-            meta = _meta(topic, name)
-        except ExchangeError as error:
-            yield Finding(name, f"it cannot be read: {error}", True)
-            continue
-        if not meta:
+            require_own(topic, read_meta(topic.store, name), name)
+        except NameAbsent:
             yield Finding(name, "META.json is missing: the producer died while it was born", False)
             continue
-        if meta.get("queue") != topic.uuid:
-            yield Finding(name, f"it writes for queue {meta.get('queue')}", True)
+        except ExchangeError as error:
+            yield Finding(name, f"it is not read: {error}", True)
+            continue
         try:
             yield from _lint_producer(topic, name, watermark.get(name, 0))
         except ExchangeError as error:
@@ -145,9 +150,9 @@ def living_segments(topic: Topic) -> Iterator[tuple[str, Record]]:
     watermark = load_watermark(topic.store)
     for name in list_producers(topic.store):
         try:
-            records = list(read_log(topic, name))
+            _, records = _read_own(topic, name)
         except ExchangeError as error:
-            log.warning("%s is left out, it cannot be read: %s", name, error)
+            log.warning("%s is left out, it is not read: %s", name, error)
             continue
         for record in records:
             if (
@@ -156,10 +161,3 @@ def living_segments(topic: Topic) -> Iterator[tuple[str, Record]]:
                 and record.seq >= watermark.get(name, 0)
             ):
                 yield name, record
-
-
-def _meta(topic: Topic, producer: str) -> dict[str, Any]:
-    try:
-        return read_meta(topic.store, producer)
-    except NameAbsent:
-        return {}

@@ -83,6 +83,15 @@ def require_same_clips(text: Mapping[str, Any], clips: str, place: str) -> None:
         )
 
 
+def require_own(topic: Topic, meta: Mapping[str, Any], producer: str) -> None:
+    """Raise ExchangeError, or StaleRun where it is about other shards, for the META.json of a producer that this topic's
+    readers cannot take rows from."""
+    if (meta.get("queue"), meta.get("run_id")) != (topic.uuid, topic.run_id):
+        raise ExchangeError(f"It writes for run {meta.get('run_id')!r}, queue {meta.get('queue')!r}.")
+    require_same_clips(meta, topic.clips, topic.store.where(meta_name(producer)))
+    topic.schema.check_readable(Schema.parse(meta.get("schema"), producer), producer)
+
+
 def producer_name(role: str, rank: int, incarnation: int) -> str:
     name = f"{role}-r{rank:04d}-{incarnation:06d}"
     split_producer(name)
