@@ -39,7 +39,8 @@ class BorrowedStore:
         store, theirs = self._find(name)
         if store is not self.own and name.endswith("/META.json"):
             meta = parse_json(store, theirs)
-            if (meta.get("queue"), meta.get("run_id")) == _identity(store):  # a stranger among theirs stays one
+            # A stranger among theirs stays one.
+            if (meta.get("queue"), meta.get("run_id")) == _identity(store):
                 meta["queue"], meta["run_id"] = _identity(self.own)
             return json.dumps(meta).encode()
         return store.get(theirs, start, length)
