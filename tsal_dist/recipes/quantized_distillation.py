@@ -1,7 +1,7 @@
 """A trained detector teaches one whose weights have few bits: it learns with the weights that it will be used with.
 
-Its weights are rounded while a step is computed, and exact where the step is taken, so that small steps add up. What
-`tsal export --whole --int8` writes of it has lost less by rounding.
+Its weights are rounded while a step is computed, and exact where the step is taken, so that small steps add up. For nets and
+chips that lose by rounding; docs/jobs.md says when it was worth nothing.
 """
 
 from typing import Literal
