@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.roles.short_runs import Faces, pack_faces, train, words
-from tsal_dist.errors import ConfigError, ExitCode
+from tsal_dist.errors import CheckpointError, ConfigError, ExitCode
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = ("train", "evaluate", "predict")
@@ -253,6 +254,25 @@ def test_a_teacher_that_was_brought_along_is_left_out_and_said(finished, monkeyp
     assert "left out: The teacher of" in said.err
     with pytest.raises(ConfigError, match="another net than the run's own lite"):
         main(["--run", str(finished), "--role", "teacher"])
+
+
+def test_a_teacher_that_has_saved_nothing_is_left_out_unless_it_is_asked_for(
+    faces, finished, tmp_path, capsys
+):
+    """A run may be over before its teacher has come to anything."""
+    from tsal_dist.evaluate import main
+
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished, run_dir)
+    shutil.rmtree(run_dir / "checkpoints" / "teacher")
+    told = ["--run", str(run_dir), "--shards", faces.held_out]
+    assert main(told) == 0
+    said = capsys.readouterr()
+    assert "student step 8" in said.out
+    assert "left out: " in said.err
+    assert "teacher has no finished checkpoint yet" in said.err
+    with pytest.raises(CheckpointError, match="teacher has no finished checkpoint yet"):
+        main([*told, "--role", "teacher"])
 
 
 def test_evaluate_refuses_another_layout(finished, tmp_path):

@@ -104,18 +104,18 @@ def main(argv: list[str]) -> int:
 
 def _load(run: str, asked: str, step: str, config: "RunConfig") -> "Iterator[Trained]":
     """Whose weights to measure. Both, unless asked for one: a method without a teacher has none, and one that was brought
-    along is left out."""
-    from tsal_dist.inference.trained import OtherNet, load_trained
+    along, or has saved nothing yet, is left out."""
+    from tsal_dist.inference.trained import NothingSaved, OtherNet, load_trained
 
     if asked != "teacher":
         yield load_trained(run, "student", step)
     try:
         if asked == "teacher" or (asked == "both" and config.has_teacher):
             yield load_trained(run, "teacher", step)
-    except OtherNet as other:
+    except (NothingSaved, OtherNet) as why:
         if asked == "teacher":
             raise
-        sys.stderr.write(f"left out: {other}\n")
+        sys.stderr.write(f"left out: {why}\n")
 
 
 def _print_table(found: "dict[str, Evaluation]", where: str) -> None:

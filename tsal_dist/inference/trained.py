@@ -31,6 +31,10 @@ class OtherNet(ConfigError):
     """A teacher that was brought along: its run, and not this one, knows how to build it."""
 
 
+class NothingSaved(CheckpointError):
+    """No checkpoint of that role is finished."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A detector ready to be run, with the settings it was trained with."""
@@ -117,7 +121,7 @@ def choose_step(checkpoints: Checkpoints, which: str, where: str) -> int:
     """The step of a checkpoint that is there: the "last", the "best" by validation (else the last), or a number."""
     steps = checkpoints.committed()
     if not steps:
-        raise CheckpointError(f"{where} has no finished checkpoint yet. Let the run reach its first one.")
+        raise NothingSaved(f"{where} has no finished checkpoint yet. Let the run reach its first one.")
     if which == "last":
         return steps[-1]
     if which == "best":
