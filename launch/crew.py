@@ -177,9 +177,8 @@ class Relay:
         self.urgent = False
         for number in StopFlag.SIGNALS:
             signal.signal(number, self._remember)
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, StopFlag.SIGNALS
-        )  # what came while this process started comes now
+        # What came while this process started comes now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, StopFlag.SIGNALS)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.urgent |= number == signal.SIGINT and self.requested

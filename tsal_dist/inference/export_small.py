@@ -19,7 +19,7 @@ from tsal_dist.errors import CheckpointError, MissingExtra
 from tsal_dist.inference.detector import OnFrame
 from tsal_dist.inference.export_whole import export_whole
 from tsal_dist.inference.labelled_frames import read_frames
-from tsal_dist.inference.looking import Eyes
+from tsal_dist.inference.looking import Eyes, Floats
 from tsal_dist.inference.trained import Trained
 from tsal_dist.inference.trust import measure_trust
 from tsal_dist.inference.whole_file import WholeFile
@@ -50,26 +50,27 @@ def export_small(
         large, small = Path(folder) / "large.onnx", Path(folder) / "small.onnx"
         export_whole(trained, large, None)
         _count_in_bytes(large, small, seen, crop_px)
-        errors = Errors(*(_error(WholeFile(file), held_out, crop_px) for file in (large, small)))
+        eyes = WholeFile(small)
+        errors = _measure(WholeFile(large), eyes, held_out, crop_px)
         if not errors.file <= MOST_WORSE * errors.detector:
             raise CheckpointError(
                 f"{path} was not written: in bytes its points are {errors.file:.2%} of the crop off on held-out frames, and "
                 f"{errors.detector:.2%} before; {MOST_WORSE - 1:.0%} more are allowed. Export it without --int8."
             )
         # Once more with what was measured inside: the layers' ranges do not depend on it.
-        trust = measure_trust(WholeFile(small), held_out, crop_px, on_frame)
+        trust = measure_trust(eyes, held_out, crop_px, on_frame)
         export_whole(trained, large, trust)
         _count_in_bytes(large, aside, seen, crop_px)
     return errors
 
 
-def _error(eyes: Eyes, shards: ShardSet, crop_px: int) -> float:
-    off = []
-    for found in read_frames(shards, crop_px):
-        look = eyes.look(found.image_HWC, [found.box_4])
-        off_K = np.linalg.norm(look.points_CK2[0] - found.points_K2, axis=-1) * look.zoom_C[0]
-        off.append(off_K[found.placed_K])
-    return float(np.concatenate(off).mean()) / crop_px
+def _measure(detector: Eyes, file: Eyes, shards: ShardSet, crop_px: int) -> Errors:
+    """Both look at the same boxes."""
+    off: tuple[list[Floats], list[Floats]] = ([], [])
+    for frame in read_frames(shards, crop_px):
+        for eyes, found in zip((detector, file), off, strict=True):
+            found.append(frame.off_px(eyes.look(frame.image_HWC, [frame.box_4]))[frame.placed_K])
+    return Errors(*(float(np.concatenate(found).mean()) / crop_px for found in off))
 
 
 def _count_in_bytes(large: Path, small: Path, shards: ShardSet, crop_px: int) -> None:

@@ -11,7 +11,7 @@ from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.once import read_chosen
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.geometry import affine
-from tsal_dist.inference.looking import Box, Floats, tight_box
+from tsal_dist.inference.looking import Box, Floats, Look, tight_box
 from tsal_dist.inference.pictures import Image
 from tsal_dist.records import Clip
 
@@ -31,6 +31,11 @@ class LabelledFrame:
     box_4: Box
     points_K2: Floats
     placed_K: NDArray[np.bool_]
+
+    def off_px(self, look: Look) -> Floats:
+        """By how much each point of a look at one box is off, in pixels of its crop."""
+        off_K: Floats = np.linalg.norm(look.points_CK2[0] - self.points_K2, axis=-1) * look.zoom_C[0]
+        return off_K
 
 
 def read_frames(shards: ShardSet, crop_px: int, most: int = MOST_FRAMES) -> Iterator[LabelledFrame]:

@@ -82,8 +82,7 @@ def measure_trust(
         on_frame(frame.number + 1, frame.count)
         box_4 = _shifted(frame.box_4, random)
         look = eyes.closely(frame.image_HWC, box_4)
-        error_K = np.linalg.norm(look.points_CK2[0] - frame.points_K2, axis=-1) * look.zoom_C[0]
-        tally.add(look.score_CK, error_K[None], frame.placed_K[None])
+        tally.add(look.score_CK, frame.off_px(look)[None], frame.placed_K[None])
         if frame.number % max(1, frame.count // PRESENCE_FRAMES) == 0:
             whole.append(gather_evidence(eyes, frame.image_HWC, _settled(eyes, frame.image_HWC, box_4)))
             torn_HWC = destroy(frame.image_HWC, frame.box_4, CUTS[len(whole) % len(CUTS)], random)

@@ -11,7 +11,7 @@ from tsal_dist.pseudo.admission import inspect_segment
 from tsal_dist.pseudo.collect import list_segments, load_watermark
 from tsal_dist.pseudo.cursor import load_cursors
 from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
-from tsal_dist.pseudo.topic import Topic, list_producers, read_meta, require_own
+from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def survey_producers(topic: Topic) -> list[ProducerSurvey]:
     found = []
     for name in list_producers(topic.store):
         try:
-            meta, records = _read_own(topic, name)
+            meta, records = read_meta(topic, name), list(read_log(topic, name))
         except ExchangeError as error:
             found.append(ProducerSurvey(name, collected=watermark.get(name, 0), fault=str(error)))
             continue
@@ -89,13 +89,6 @@ def survey_groups(topic: Topic) -> dict[str, dict[str, Any]]:
     }
 
 
-def _read_own(topic: Topic, producer: str) -> tuple[dict[str, Any], list[Record | Hole]]:
-    """META.json and log; ExchangeError where they cannot be read or are not this topic's."""
-    meta = read_meta(topic.store, producer)
-    require_own(topic, meta, producer)
-    return meta, list(read_log(topic, producer))
-
-
 def read_log(topic: Topic, producer: str) -> Iterator[Record | Hole]:
     reader = LogReader(topic.store, producer)
     while found := reader.read():
@@ -107,7 +100,7 @@ def lint_topic(topic: Topic) -> Iterator[Finding]:
     watermark = load_watermark(topic.store)
     for name in list_producers(topic.store):
         try:
-            require_own(topic, read_meta(topic.store, name), name)
+            read_meta(topic, name)  # a stranger is refused
         except NameAbsent:
             yield Finding(name, "META.json is missing: the producer died while it was born", False)
             continue
@@ -150,7 +143,8 @@ def living_segments(topic: Topic) -> Iterator[tuple[str, Record]]:
     watermark = load_watermark(topic.store)
     for name in list_producers(topic.store):
         try:
-            _, records = _read_own(topic, name)
+            read_meta(topic, name)  # a stranger is refused
+            records = list(read_log(topic, name))
         except ExchangeError as error:
             log.warning("%s is left out, it is not read: %s", name, error)
             continue

@@ -125,9 +125,11 @@ def list_producers(store: Store) -> list[str]:
     return [name for name in store.children("p") if PRODUCER.fullmatch(name)]
 
 
-def read_meta(store: Store, producer: str) -> dict[str, Any]:
-    """META.json of a producer; NameAbsent while it is still being born."""
-    return parse_json(store, meta_name(producer))
+def read_meta(topic: Topic, producer: str) -> dict[str, Any]:
+    """META.json of a producer of this topic; NameAbsent while it is still being born, ExchangeError where it is another's."""
+    meta = parse_json(topic.store, meta_name(producer))
+    require_own(topic, meta, producer)
+    return meta
 
 
 def parse_json(store: Store, name: str) -> dict[str, Any]:
