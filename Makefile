@@ -63,7 +63,7 @@ demo: demo-data ## the whole story on a laptop: one labelled person, many unlabe
 # Two workers on two cores, as each computes with one thread. A file stays with one worker: what its tests share, such as
 # a run to look at, is made once.
 WORKERS ?= 2
-IN_PARALLEL = -n $(WORKERS) --dist loadfile --durations=10
+IN_PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 test: setup ## the fast tests: all but whole runs and long computing, in minutes (ARGS= goes to pytest)
 	@$(BIN)/python -m pytest --fast $(IN_PARALLEL) $(ARGS)

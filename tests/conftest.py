@@ -21,7 +21,7 @@ hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
 
-MOST_CPU_S, PATIENCE, MORE_PATIENCE = 2.0, 2.0, 5.0
+MOST_CPU_S, PATIENCE, MORE_PATIENCE = 2.0, 3.0, 6.0
 """What a test without the mark `slow` may compute, on a machine that is so much slower than the one it was measured on, and in the
 whole run, which counts covered lines, too. Of the processor and not of the clock: a loaded machine is no defect."""
 SLOW = ("slow", "ranks")
@@ -45,6 +45,13 @@ def pytest_collection_modifyitems(config, items):
                 )
             item.add_marker(pytest.mark.flaky(reruns=1))
             item.user_properties.append(("os_race", race.args[0]))
+        if _is_slow(item):
+            # It trains, mostly in processes of its own, which are not traced; to trace the rest takes minutes and covers
+            # next to nothing that the fast tests leave out.
+            item.add_marker(pytest.mark.no_cover)
+    # Files that hold slow tests first: one that begins when all others are done is waited for by a core that has nothing to do.
+    slow_files = {item.path for item in items if _is_slow(item)}
+    items.sort(key=lambda item: item.path not in slow_files)
     if config.getoption("--fast"):
         slow = [item for item in items if _is_slow(item)]
         config.hook.pytest_deselected(items=slow)

@@ -16,9 +16,9 @@ from typing import Any
 # Processes fork from one clean server that has imported torch already: a rank starts in milliseconds, and
 # no thread of the test process is ever forked.
 CONTEXT = multiprocessing.get_context("forkserver")
-# Optimisers and DDP would import torch._dynamo, which takes longer than a test, in every rank.
+# Optimisers and DDP would import torch._dynamo, and pyarrow pandas, which takes longer than a test, in every rank.
 CONTEXT.set_forkserver_preload(
-    ["torch", "torch.distributed", "torch.nn.parallel", "torch._dynamo", "numpy", "pydantic", "pytest"]
+    ["torch.nn.parallel", "torch._dynamo", "pandas", "pytest", "tsal_dist.runs.process"]
 )
 FAILED = 70  # exit code of a rank whose traceback was reported
 

@@ -57,6 +57,15 @@ def test_the_box_follows_what_moves(finder):
         assert SQUARE_PX * 0.7 < one.box_4[2] - one.box_4[0] < SQUARE_PX * 1.6
 
 
+def test_the_box_is_where_a_fast_one_will_be(finder):
+    """A third of its side per frame: a box of where it was would show half of it."""
+    middles = walk(14, (24, 40), (8, 4))
+    found = [one for _, one in follow(finder, iter(film(middles)))]
+    for middle, one in list(zip(middles, found, strict=True))[4:]:
+        box_middle = (one.box_4[:2] + one.box_4[2:]) / 2
+        assert np.abs(box_middle - middle).max() < 2.5
+
+
 def test_the_first_box_is_taken_as_given(finder):
     box_4 = np.array([20.0, 30.0, 80.0, 90.0])
     found = [one for _, one in follow(finder, iter(film(walk(2))), first_box=box_4)]

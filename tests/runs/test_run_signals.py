@@ -15,7 +15,7 @@ from tsal_dist.errors import ExitCode
 
 pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 LEFT = {"student": ExitCode.REQUEUE, "teacher": ExitCode.REQUEUE}
-SIGNALS = 15
+SIGNALS = 10
 DONE = {"student": ExitCode.DONE, "teacher": ExitCode.DONE}
 
 # What makes each moment long or frequent, so that the signal is likely to fall into it.

@@ -97,6 +97,11 @@ def present_role(rank: int, world: int, device_index: int) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(device_index))
 
 
+def take_seat(variables: Mapping[str, str]) -> None:
+    """Be from now on what a launcher that sets these has started."""
+    os.environ.update(variables)
+
+
 def select_deepspeed_device(kind: str) -> None:
     """Tell DeepSpeed which accelerator to use ("cpu" or "cuda"): by itself it prefers any GPU it can see."""
     os.environ["DS_ACCELERATOR"] = kind

@@ -8,15 +8,15 @@ measured of the detector, a subject is what a detector of subjects finds too.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tsal_dist.inference.ahead import Ahead
 from tsal_dist.inference.looking import SAME, Box, Eyes, Floats, same_as, tight_box
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.prediction import (
     LOST_SCORE,
-    SMOOTH,
     THRESHOLD,
     Found,
     Judged,
@@ -54,6 +54,7 @@ class Followed(Judged):
     """What is known of a subject when the next frame comes."""
 
     box_4: Box
+    ahead: Ahead = field(default_factory=Ahead)
     unseen: int = 0
     """Frames since a detector of subjects found it."""
 
@@ -206,7 +207,7 @@ class _Crowd:
     @staticmethod
     def _moved_on(one: Followed, sight: _Sight) -> Followed:
         """With the box to look at in the next frame."""
-        one.box_4 = SMOOTH * sight.own_4 + (1 - SMOOTH) * sight.looked_at_4
+        one.box_4 = one.ahead.box(sight.own_4, sight.looked_at_4)
         return one
 
     def _tell(self, picture: Picture, number: int, sight: _Sight) -> Found:

@@ -1,7 +1,7 @@
 """Landmarks on footage that nobody labelled: frame by frame, the box following the subject by its own landmarks.
 
 Where no box is given, boxes all over the first frame are looked into and moved to what is found in them, or a detector of
-subjects says where to begin. From then on the box is the landmarks' own, smoothed. Each frame says whether there is a
+subjects says where to begin. From then on the box is the landmarks' own, smoothed and moved on. Each frame says whether there is a
 subject at all; while there is none, it is searched for, less and less often. One subject is followed here; several are in
 `crowd`.
 """
@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.inference.ahead import Ahead
 from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.presence import Belief
@@ -21,8 +22,6 @@ from tsal_dist.records import UNNAMED, Layout
 
 Floats = NDArray[np.float64]
 
-SMOOTH = 0.6
-"""Share of the new landmarks' box in the next frame's; the rest is the old one's, against trembling."""
 LOST_SCORE = 0.15
 """Mean peak below which the subject counts as lost where nothing was measured of the detector."""
 THRESHOLD = 0.5
@@ -109,6 +108,7 @@ class _Track(Judged):
     """What is known of a video's subject when its next frame comes."""
 
     box_4: Box | None = None
+    ahead: Ahead = field(default_factory=Ahead)
     searches: int = 0
     """In vain, in a row."""
     waiting: int = 0
@@ -207,8 +207,10 @@ def _look(
 
 def _take_note(track: _Track, seen: _Seen, searched: bool) -> None:
     """Where to look in the next frame."""
+    if searched:
+        track.ahead = Ahead()
     if seen.promising:
-        track.box_4 = SMOOTH * seen.own_4 + (1 - SMOOTH) * seen.found.box_4
+        track.box_4 = track.ahead.box(seen.own_4, seen.found.box_4)
         track.searches = 0
         return
     track.box_4 = None

@@ -1,21 +1,24 @@
 """Short runs of the method on trial, on synthetic faces: in processes of their own, as a launcher starts them."""
 
 import json
-import shutil
-import subprocess
+import multiprocessing
+import os
+import runpy
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
 
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.dist.environment import child_environment
+from tsal_dist.dist.environment import MALLOC_SETTINGS, advised, take_seat
 from tsal_dist.dist.local_store import ADDRESS, serve_store
+from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.pack.execute import pack
 from tsal_dist.pack.gather import gather_inputs
@@ -59,7 +62,10 @@ SCHOOL = (
     "runtime.log.evaluate_every=200",
 )
 """Until the maps have peaks: a method that wants some height of them would label nothing in a short run from random weights."""
-TRAIN = ("-m", "tsal_dist.train")
+TRAIN = ("tsal_dist.train",)
+SERVER = multiprocessing.get_context("forkserver")
+"""Has imported what every run imports, which takes longer than a short run: processes fork from it."""
+SERVER.set_forkserver_preload(["tsal_dist.runs.process", "torch._dynamo"])
 
 
 class World:
@@ -160,8 +166,8 @@ def start(
     together: bool = False,
     codes: Sequence[int] | None = None,
 ) -> str:
-    """Start a Python for each of `commands`, wait for all, and hold them to their exit codes, 0 unless told; what they
-    said. `together` makes them the ranks of one launch.
+    """Start a process for each of `commands`, a module and its words, wait for all, and hold them to their exit codes, 0
+    unless told; what they said. `together` makes them the ranks of one launch.
 
     The first one that ends otherwise ends all.
     """
@@ -170,23 +176,24 @@ def start(
     said = folder.with_name(f"{folder.name}.out")
     # As torchrun's agent does: a store that outlives whoever comes and goes.
     store = serve_store() if together else None
-    with open(said, "ab") as out:
-        processes = [
-            _start_one(command, _seat(rank, len(commands), store.port) if store else {}, out)
-            for rank, command in enumerate(commands)
-        ]
+    processes = [
+        _start_one(command, _seat(rank, len(commands), store.port) if store else {}, said)
+        for rank, command in enumerate(commands)
+    ]
     deadline = time.monotonic() + LIMIT_S
     try:
-        while any(process.poll() is None for process in processes):
-            odd = [one for one, code in zip(processes, wanted, strict=True) if one.poll() not in (None, code)]
+        while any(process.exitcode is None for process in processes):
+            odd = [
+                one for one, code in zip(processes, wanted, strict=True) if one.exitcode not in (None, code)
+            ]
             if odd or time.monotonic() > deadline:
                 break
             time.sleep(0.02)
-        ended = [process.poll() for process in processes]
+        ended = [process.exitcode for process in processes]
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.join()
     words = said.read_text(errors="replace")
     assert ended == wanted, (
         f"exit codes {ended} instead of {wanted} (None: not ended in time):\n{words[-3000:]}"
@@ -194,16 +201,24 @@ def start(
     return words
 
 
-def _start_one(command: Sequence[str], seat: Mapping[str, str], out: IO[bytes]) -> "subprocess.Popen[bytes]":
-    # Whoever dies takes its processes along: one that waits for its peer would wait for ever.
-    bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    return subprocess.Popen(
-        [*bound, sys.executable, *command],
-        env=child_environment({"OMP_NUM_THREADS": "1", **seat}),
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.STDOUT,
-    )
+def _start_one(command: Sequence[str], seat: Mapping[str, str], said: Path) -> BaseProcess:
+    process = SERVER.Process(target=_be, args=(command, seat, said))
+    with advised(
+        {**MALLOC_SETTINGS, "OMP_NUM_THREADS": "1"}
+    ):  # read when the server starts, which is with the first
+        process.start()
+    return process
+
+
+def _be(command: Sequence[str], seat: Mapping[str, str], said: Path) -> None:
+    """What `python -m` of these words is. The server ends with whoever asked for runs, and its runs with it."""
+    die_with_parent()
+    with open(said, "ab") as out:
+        for stream in (1, 2):
+            os.dup2(out.fileno(), stream)
+    take_seat(seat)
+    sys.argv = list(command)
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
 def _seat(rank: int, world: int, port: int) -> dict[str, str]:

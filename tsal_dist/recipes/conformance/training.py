@@ -29,7 +29,7 @@ def check_a_killed_run_goes_on_to_the_bit(runs: ShortRuns) -> None:
     """Killed between two checkpoints, with label rows and plans that none of them knows."""
     before = SAVE_EVERY + 2
     folder = runs.folder("killed")
-    start([["-m", KILLED, "student", str(before), *runs.words("killed")]], folder, codes=[SIGKILLED])
+    start([[KILLED, "student", str(before), *runs.words("killed")]], folder, codes=[SIGKILLED])
     found = [path.parent.name for path in (folder / "checkpoints" / "student").glob("*/COMMIT")]
     assert found == [f"step_{SAVE_EVERY}"], f"killed before step {before}, it has {found}"
     runs.train("killed", flags=["--resume"])
@@ -77,7 +77,7 @@ def check_a_killed_teacher_costs_labels_and_not_the_run(runs: ShortRuns) -> None
     folder = runs.folder("alone")
     words = runs.words("alone", *apart)
     student = [*TRAIN, "--resume-or-start", *words, "runtime.role=student"]
-    teacher = ["-m", KILLED, "teacher", "2", "--resume-or-start", *words, "runtime.role=teacher"]
+    teacher = [KILLED, "teacher", "2", "--resume-or-start", *words, "runtime.role=teacher"]
     start([student, teacher], folder, codes=[0, SIGKILLED])
     last: dict[str, float] = {}
     for line in read_metrics(folder / "metrics" / "student.jsonl"):
