@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsal_dist.inference.looking import Box, Floats
-from tsal_dist.pack.box_tracker import middle_of
+from tsal_dist.pack.box_tracker import middle_of, side_of
 
 SMOOTH = 0.6
 """Share of the new landmarks' box in the next frame's; the rest is the old one's, against trembling."""
 NEW_PACE = 0.5
 """Share of the newest step in a subject's pace."""
+STILL = 0.05
+"""By so much of the pace, in sides of the box per frame, no box goes on: that little is trembling, or does not matter."""
 
 
 @dataclass
@@ -28,5 +30,9 @@ class Ahead:
             step_2 = self._middle_2 - before_2
             pace_2 = step_2 if self._pace_2 is None else self._pace_2
             self._pace_2 = NEW_PACE * step_2 + (1 - NEW_PACE) * pace_2
-        moved_2 = np.zeros(2) if self._pace_2 is None else self._pace_2
-        return SMOOTH * own_4 + (1 - SMOOTH) * looked_at_4 + np.tile(moved_2, 2)
+        stays_4: Box = SMOOTH * own_4 + (1 - SMOOTH) * looked_at_4
+        if self._pace_2 is None:
+            return stays_4
+        still_px = STILL * side_of(own_4)
+        goes_on_2: Floats = self._pace_2 - self._pace_2.clip(-still_px, still_px)
+        return stays_4 + np.tile(goes_on_2, 2)
