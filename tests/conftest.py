@@ -46,8 +46,8 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.flaky(reruns=1))
             item.user_properties.append(("os_race", race.args[0]))
         if _is_slow(item):
-            # It trains, mostly in processes of its own, which are not traced; to trace the rest takes minutes and covers
-            # next to nothing that the fast tests leave out.
+            # Tracing takes half as long again, and its processes are not traced anyway. What slow tests alone reach, four
+            # lines in a hundred, is not counted.
             item.add_marker(pytest.mark.no_cover)
     # Files that hold slow tests first: one that begins when all others are done is waited for by a core that has nothing to do.
     slow_files = {item.path for item in items if _is_slow(item)}
