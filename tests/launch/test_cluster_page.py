@@ -2,14 +2,22 @@
 
 import re
 
+import pytest
+
 from tests.launch.conftest import ROOT
 
 PAGE = (ROOT / "docs/cluster.md").read_text()
+HOLDS_UP, DIES = "## What holds a run up", "## What happens when something dies"
 
 
-def test_every_line_of_what_happens_names_a_test_that_exists():
-    section = PAGE[PAGE.index("## What happens when something dies") :].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+def rows_of(title):
+    section = PAGE[PAGE.index(title) :].split("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("|")][2:]
+
+
+@pytest.mark.parametrize("title", [HOLDS_UP, DIES])
+def test_every_line_names_a_test_that_exists(title):
+    rows = rows_of(title)
     assert len(rows) > 10
     written = {
         name
@@ -20,6 +28,16 @@ def test_every_line_of_what_happens_names_a_test_that_exists():
         named = re.findall(r"`(test_\w+)`", row)
         assert named, row
         assert set(named) <= written, row
+
+
+def test_what_is_high_is_a_number_that_a_run_writes():
+    known = (ROOT / "tsal_dist/observe/METRICS.md").read_text()
+    for row in rows_of(HOLDS_UP):
+        numbers = re.findall(r"`([a-z]+/\w+)`", row.split("|")[1])
+        assert numbers, row
+        for name in numbers:
+            family = re.sub(r"_\w+$", "_<reason>", name) if name.startswith("queue/lost_") else name
+            assert f"| `{family}` |" in known, name
 
 
 def test_the_page_names_flags_that_exist():
