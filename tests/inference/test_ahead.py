@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tsal_dist.inference.ahead import Ahead
+from tsal_dist.pack.box_tracker import middle_of
 
 SIDE_PX = 20.0
 
@@ -17,7 +18,7 @@ def lead(middles):
     ahead, box_4, middles_of_boxes = Ahead(), square(middles[0]), []
     for middle_2 in middles:
         box_4 = ahead.box(square(middle_2), box_4)
-        middles_of_boxes.append((box_4[:2] + box_4[2:]) / 2)
+        middles_of_boxes.append(middle_of(box_4))
     return np.array(middles_of_boxes)
 
 

@@ -26,13 +26,12 @@ class Ahead:
     def box(self, own_4: Box, looked_at_4: Box) -> Box:
         """The next frame's, by the landmarks' own box in this one and the box that they were found in."""
         before_2, self._middle_2 = self._middle_2, middle_of(own_4)
-        if before_2 is not None:
-            step_2 = self._middle_2 - before_2
-            pace_2 = step_2 if self._pace_2 is None else self._pace_2
-            self._pace_2 = NEW_PACE * step_2 + (1 - NEW_PACE) * pace_2
         stays_4: Box = SMOOTH * own_4 + (1 - SMOOTH) * looked_at_4
-        if self._pace_2 is None:
+        if before_2 is None:
             return stays_4
+        step_2 = self._middle_2 - before_2
+        pace_2 = step_2 if self._pace_2 is None else self._pace_2
+        self._pace_2 = NEW_PACE * step_2 + (1 - NEW_PACE) * pace_2
         still_px = STILL * side_of(own_4)
         goes_on_2: Floats = self._pace_2 - self._pace_2.clip(-still_px, still_px)
         return stays_4 + np.tile(goes_on_2, 2)

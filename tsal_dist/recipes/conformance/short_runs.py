@@ -12,11 +12,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.dist.environment import MALLOC_SETTINGS, advised, take_seat
+from tsal_dist.dist.environment import take_seat
 from tsal_dist.dist.local_store import ADDRESS, serve_store
 from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.models.detectors import build_detector
@@ -202,11 +203,8 @@ def start(
 
 
 def _start_one(command: Sequence[str], seat: Mapping[str, str], said: Path) -> BaseProcess:
-    process = SERVER.Process(target=_be, args=(command, seat, said))
-    with advised(
-        {**MALLOC_SETTINGS, "OMP_NUM_THREADS": "1"}
-    ):  # read when the server starts, which is with the first
-        process.start()
+    process = SERVER.Process(target=_be, args=(command, {"OMP_NUM_THREADS": "1", **seat}, said))
+    process.start()
     return process
 
 
@@ -217,6 +215,7 @@ def _be(command: Sequence[str], seat: Mapping[str, str], said: Path) -> None:
         for stream in (1, 2):
             os.dup2(out.fileno(), stream)
     take_seat(seat)
+    torch.set_num_threads(1)  # the server imported torch before it could be told by the variable
     sys.argv = list(command)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
