@@ -122,6 +122,8 @@ def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from tsal_dist.insight.lean import lean_in_words
+
     one = next(iter(found.values()))
     table = Table(title=f"{where}: {one.errors.faces:.0f} frames, errors divided by {one.errors.normalizer}")
     table.add_column("")
@@ -136,6 +138,9 @@ def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
     console = Console()
     # In a log a table must not be folded to the width of a terminal that is not there.
     console.print(table) if console.is_terminal else Console(width=120).print(table)
+    for name, evaluation in found.items():
+        lean = lean_in_words(evaluation.errors)
+        sys.stdout.write(f"{name}: {lean}\n" if lean else "")
     skipped = one.errors.unlabelled + one.errors.bad_length
     if skipped:
         sys.stdout.write(f"{skipped:.0f} frames were skipped: no truth, or no length to divide by.\n")
@@ -167,6 +172,7 @@ def _numbers(
             name: {
                 **evaluation.summary(),
                 "nme_per_point": evaluation.errors.nme_per_point.tolist(),
+                "lean": evaluation.errors.lean_2.tolist(),
                 "groups": {group: errors.summary() for group, errors in sorted(evaluation.by_group.items())},
             }
             for name, evaluation in found.items()

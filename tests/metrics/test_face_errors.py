@@ -43,6 +43,24 @@ def test_points_are_averaged_in_a_face_before_faces_are():
     assert errors.nme_per_point.tolist() == pytest.approx([0.15, 0.0])
 
 
+def test_what_all_faces_lean_to_is_kept_apart_from_how_far_they_are_off():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(20, 80, (50, 4, 2))
+    visible = rng.random((50, 4)) < 0.8
+    visible[:, 0] = True
+    off = rng.normal(0, 2, truth.shape) + [3.0, -1.0]
+    truth[~visible] = np.nan
+    boxes = np.tile(BOX, (50, 1))
+    whole, halves = FaceErrors(4, "face_size"), [FaceErrors(4, "face_size") for _ in range(2)]
+    whole.add(truth + off, truth, visible, boxes)
+    for half, part in zip(halves, (slice(0, 20), slice(20, 50)), strict=True):
+        half.add((truth + off)[part], truth[part], visible[part], boxes[part])
+    per_face = np.stack([(one[seen] / 100).mean(0) for one, seen in zip(off, visible, strict=True)])
+    for errors in (whole, halves[0] + halves[1]):
+        assert errors.lean_2 == pytest.approx(per_face.mean(0))
+        assert errors.lean_error_2 == pytest.approx(per_face.std(0) / np.sqrt(50))
+
+
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 @pytest.mark.parametrize("error", [0.0, 0.01, 0.035, 0.069])
 def test_auc_of_a_constant_error(error, threshold):

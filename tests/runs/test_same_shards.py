@@ -132,6 +132,7 @@ def feed_of(shards, rows):
         clip_stride=1,
         crop_px=32,
         seed=0,
+        mirrored_steps=100,
         device=torch.device("cpu"),
     )
     return feed, Plan(5, 5, ((RowRange("t", 0, 0, count, 1, 4, 1, 1),),))

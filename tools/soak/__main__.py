@@ -4,11 +4,12 @@
     python -m tools.soak --minutes 3 --seed 7 --run runs/soak --keep
 
 A small run of configs/demo.toml on synthetic faces, each role a torchrun of its own that is started again whenever it
-ends. The schedule is a function of minutes and seed. A line tells of every injury; then the injuries stop, the run is
-left to finish, and it is checked that no row of labels was lost or trained on too often or too late, that every
-corrupted segment was reported and none taught, that losses are finite, and that memory and descriptors stayed flat:
-over every process's life after its first 45 s, if it is a minute or longer, the median slope (Theil-Sen) must not gain
-more than 32 MB or 8 % of memory, nor more than 6 descriptors. What was killed is timed until it is at work again.
+ends. The schedule is a function of minutes and seed. A line tells of every injury; a run that is over before the injuries
+are is extended; then they stop, the run is left to finish, and it is checked that no row of labels was lost or trained
+on too often or too late, that every corrupted segment was reported and none taught, that losses are finite, and that
+memory and descriptors stayed flat: over every process's life after its first 45 s, if it is a minute or longer, the
+median slope (Theil-Sen) must not gain more than 32 MB or 8 % of memory, nor more than 6 descriptors. What was killed is
+timed until it is at work again.
 
 It is also meddled with: a student wakes up beside its successor, files that are no producer's lie in the queue, control
 files are damaged, somebody calls --clean, a start finds other shards under the same path, or a listing that is seconds

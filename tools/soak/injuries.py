@@ -53,8 +53,6 @@ class FaultInjector:
     other_shards: Path
     """Another version of `shards`: other videos under the same names."""
     disk: Path | None
-    steps: int
-    """The length of the run."""
     silent_s: float
     damaged: dict[tuple[str, int], str] = field(default_factory=dict)
     """Producer and number of every segment that was damaged before anybody read it, and how."""
@@ -63,7 +61,7 @@ class FaultInjector:
 
     def is_nearly_over(self) -> bool:
         """Whether the run may end while it is being hurt, by the student's heartbeat."""
-        return any(beat.step > NEARLY * self.steps for beat in read_beats(self.run.run_dir, "student"))
+        return any(beat.step > NEARLY * self.run.steps for beat in read_beats(self.run.run_dir, "student"))
 
     def kill(self, role: Role, rng: random.Random) -> str:
         workers = role.workers()

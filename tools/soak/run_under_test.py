@@ -113,19 +113,40 @@ class RunUnderTest:
     """Both roles."""
 
     def __init__(
-        self, run_dir: RunDir, words: Sequence[str], students: int, teachers: int, settings: Mapping[str, str]
+        self,
+        run_dir: RunDir,
+        words: Sequence[str],
+        steps: int,
+        students: int,
+        teachers: int,
+        settings: Mapping[str, str],
     ) -> None:
         self.run_dir = run_dir
-        self.words = words
-        """Of its settings."""
+        self.steps = steps
+        self._words = words
         self.watch: Callable[[], None] = lambda: None
         """Called often, whatever else is waited for."""
         self._beside: list[subprocess.Popen[bytes]] = []
         """Processes that are no crew of a role; whoever started them asks how they ended."""
         self.student, self.teacher = (
-            self._role(name, world, words, settings)
+            self._role(name, world, settings)
             for name, world in (("student", students), ("teacher", teachers))
         )
+
+    @property
+    def words(self) -> list[str]:
+        """Of its settings."""
+        return [*self._words, f"train.steps={self.steps}", f"run.dir={self.run_dir.root}"]
+
+    @property
+    def finished(self) -> bool:
+        return all(role.finished for role in self.roles)
+
+    def go_on(self, steps: int) -> None:
+        """Have a run that is over start again with more steps, as whoever extends one does."""
+        self.steps = steps
+        for role in self.roles:
+            role.command, role.finished, role.excused = self._command(role.name, role.world), False, 0
 
     @property
     def roles(self) -> tuple[Role, Role]:
@@ -184,10 +205,14 @@ class RunUnderTest:
             time.sleep(0.1)
         return False
 
-    def _role(self, name: str, world: int, words: Sequence[str], settings: Mapping[str, str]) -> Role:
-        command = [sys.executable, "-m", "launch.crew", f"--role={name}", f"--procs={world}", *words]
+    def _command(self, name: str, world: int) -> list[str]:
+        return [sys.executable, "-m", "launch.crew", f"--role={name}", f"--procs={world}", *self.words]
+
+    def _role(self, name: str, world: int, settings: Mapping[str, str]) -> Role:
         output = self.run_dir.root.with_name(f"{self.run_dir.root.name}-{name}.log")
-        return Role(name, command, output, child_environment(settings), self.run_dir, world)
+        return Role(
+            name, self._command(name, world), output, child_environment(settings), self.run_dir, world
+        )
 
 
 def _is_worker(pid: int) -> bool:

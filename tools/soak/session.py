@@ -88,15 +88,11 @@ def _soak(args: argparse.Namespace, home: Path) -> list[str]:
     words = [f"--config={CONFIG}", *SETTINGS, *_make_data(home), f"runtime.teachers={args.teachers}"]
     pace = 0.0 if args.steps else _measure_pace(home / "pace", words, args)
     steps = args.steps or max(PACE_STEPS, round(SHARE * pace * 60 * args.minutes))
-    words += [f"train.steps={steps}", f"run.dir={home / 'run'}"]
     lies = build_libraries(home)
     with small_disk(home / "run") as disk:
-        run_dir = open_run(follow_shards(load_config([CONFIG], words[1:])), "new").dir
-        run, growth, recovery = (
-            RunUnderTest(run_dir, words, args.students, args.teachers, lies or {}),
-            ProcessGrowth(),
-            RecoveryTimes(),
-        )
+        run = RunUnderTest(RunDir(home / "run"), words, steps, args.students, args.teachers, lies or {})
+        open_run(follow_shards(load_config([CONFIG], run.words[1:])), "new")
+        growth, recovery = ProcessGrowth(), RecoveryTimes()
 
         def watch() -> None:
             growth.sample(lambda: [(role.name, pid) for role in run.roles for pid in role.workers()])
@@ -110,12 +106,13 @@ def _soak(args: argparse.Namespace, home: Path) -> list[str]:
         for kind in missing:
             print(f"left out: {kind} ({'needs root' if kind == FILL else 'needs a C compiler'})")
         shards = home / "shards" / "train"
-        injector = FaultInjector(run, home, shards, home / "other" / "train", disk, steps, SILENT_S)
+        injector = FaultInjector(run, home, shards, home / "other" / "train", disk, SILENT_S)
         events = plan_events(args.minutes, args.seed, [kind for kind in KINDS if kind not in missing])
         started = time.monotonic()
         try:
             done, late = _hurt(injector, events, recovery, 60 * args.minutes)
             hurt_s = time.monotonic() - started
+            print("left alone now", flush=True)
             late += _let_finish(run, 60 * args.minutes + 2 * RETURN_S)
         finally:
             processes.end_descendants(5.0)
@@ -140,11 +137,12 @@ def _hurt(
             absent = " and ".join(role.name for role in run.roles if not role.ready())
             late.append(f"the {absent} was not at work again within {RETURN_S:g} s, before '{event.kind}'")
             break
+        passed_s = time.monotonic() - start
+        if passed_s > limit_s:
+            break
         if run.student.finished:
-            print("the run is over before its time")
-            break
-        if time.monotonic() - start > limit_s:
-            break
+            late += _extend(run, limit_s - passed_s, run.steps / passed_s)
+            continue
         what = _try(injector, event)
         if what:
             recovery.begin(event.kind, run.roles)
@@ -152,6 +150,14 @@ def _hurt(
         what = what or "not possible now"
         print(f"{time.monotonic() - start:7.1f} s  {event.kind}: {what}", flush=True)
     return done, late
+
+
+def _extend(run: RunUnderTest, left_s: float, pace: float) -> list[str]:
+    """A run that is over too early goes on for the time that is left, by the `pace` that it had under injuries."""
+    late = _let_finish(run, RETURN_S)
+    run.go_on(run.steps + max(PACE_STEPS, round(pace * left_s)))
+    print(f"the run was over before its time and goes on, to step {run.steps}", flush=True)
+    return late
 
 
 def _try(injector: FaultInjector, event: Event) -> str:
@@ -166,13 +172,9 @@ def _try(injector: FaultInjector, event: Event) -> str:
 
 def _let_finish(run: RunUnderTest, limit_s: float) -> list[str]:
     """Leave it alone until both roles have ended by themselves."""
-    print("left alone now", flush=True)
-    deadline = time.monotonic() + limit_s
-    while not all(role.finished for role in run.roles):
-        if time.monotonic() > deadline:
-            return [f"the run did not finish within {limit_s:.0f} s after the last injury"]
-        run.wait(0.5)
-    return []
+    if run.until(lambda: run.finished, limit_s):
+        return []
+    return [f"the run was left alone and did not finish within {limit_s:.0f} s"]
 
 
 def _make_data(home: Path) -> list[str]:
@@ -198,13 +200,14 @@ def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> f
     """Steps per second of a short run that nobody disturbs."""
     run = RunUnderTest(
         RunDir(folder),
-        [*words, f"train.steps={PACE_STEPS}", f"run.dir={folder}"],
+        words,
+        PACE_STEPS,
         args.students,
         args.teachers,
         {},
     )
     deadline = time.monotonic() + 2 * RETURN_S
-    while not all(role.finished for role in run.roles):
+    while not run.finished:
         run.wait(0.5)
         surprises = [text for role in run.roles for text in role.surprises]
         if surprises or time.monotonic() > deadline:

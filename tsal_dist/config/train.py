@@ -96,6 +96,10 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     """Seeds initial weights, order, augmentation and everything else that is random."""
 
+    mirror_until: float = Field(1.0, ge=0, le=1)
+    """Share of the run after which the student sees no mirror images any more. Labels are seldom those of a mirrored
+    picture mirrored back, and a net that learns from both fits neither: `evaluate` says by how much they lean."""
+
     average: float = Field(0.99, ge=0, lt=1)
     """Decay per step of the average that is kept beside the student, whatever the method: it is what is evaluated,
     exported and, where the method says so, published. It is shortened while the student is young; 0 keeps none."""
@@ -107,3 +111,8 @@ class TrainConfig(Section):
     optim: OptimConfig = OptimConfig()
     loss: LossConfig = LossConfig()
     gate: GateConfig = GateConfig()
+
+    @property
+    def mirrored_steps(self) -> int:
+        """Steps in which the student may see mirror images."""
+        return round(self.mirror_until * self.steps)

@@ -1,7 +1,7 @@
 """One clip's pixels and landmarks under one view: what own and foreign shards have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,11 +52,12 @@ class ViewSettings:
         """Whether this shard's annotations count."""
         return self.labels and (self.labels_of is None or shard in self.labels_of)
 
-    def view(self, rng_key: Sequence[int | str]) -> View:
+    def view(self, rng_key: Sequence[int | str], mirrored: bool = True) -> View:
         """The view that these words stand for; the plain one without words or augmentation."""
         if self.augment is None or not rng_key:
             return PLAIN
-        return draw_view(self.augment, generator_for(*rng_key))
+        view = draw_view(self.augment, generator_for(*rng_key))
+        return view if mirrored else replace(view, flip=False)
 
 
 def crop_images(

@@ -94,7 +94,7 @@ class FrameReader:
         segment = shard.segment_of(request.ref.index)
         rows_T = clip_positions(segment, request.ref.index, request.num_frames, request.stride)
         box_4 = np.asarray(request.box, np.float32) if request.box else _clip_box(table.box_N4[rows_T])
-        view = self._settings.view(request.rng_key)
+        view = self._settings.view(request.rng_key, request.mirrored)
         to_crop_23 = view.to_crop(box_4, self._settings.crop_px, self._settings.expand)
         mirror_K = self._settings.mirror if view.flip else ()
         labelled_T = table.labelled_N[rows_T] & self._settings.looks_at_labels(request.ref.shard)

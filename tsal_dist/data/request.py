@@ -21,6 +21,8 @@ class ClipRequest:
     rng_key: tuple[int, ...] = ()
     """Words for `generator_for`; without them the view is plain."""
     pad: bool = False
+    mirrored: bool = True
+    """False: never as a mirror image, whatever is drawn."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ position alone. The state is that position; it fits another number of ranks or w
 import logging
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -38,13 +38,16 @@ class _Place:
     epoch: int
     position: int
     """Clips of the epoch that are behind us, over all ranks."""
+    batch: int
+    """Batches since the beginning."""
 
 
 class ClipStream:
     """An iterator of batches, each a list of `batch` clips; see the top of this page.
 
     `epochs` None never ends. `shuffle` False gives every clip in the order of the shards: with select="labelled" and
-    epochs=1, that is an evaluation. `window` shards are shuffled together. Damaged clips are replaced by the next one in the list and counted in `bad`.
+    epochs=1, that is an evaluation. `window` shards are shuffled together. Damaged clips are replaced by the next one in the
+    list and counted in `bad`. After `mirrored` batches no clip is shown as a mirror image any more; None never ends that.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class ClipStream:
         shuffle: bool = True,
         window: int = 32,
         epochs: int | None = None,
+        mirrored: int | None = None,
         read_ahead: ReadAhead | None = None,
     ) -> None:
         self.clips: ClipList = build_clips(shards, select, clip_frames, clip_stride, hop)
@@ -70,9 +74,10 @@ class ClipStream:
         """Sample id and reason of every clip that could not be read."""
         self._shards, self._seed, self._window, self._epochs = shards, seed, window, epochs
         self._shuffle = shuffle
+        self._mirrored = mirrored
         self._stripe = Stripe(rank, world, batch)
-        self._next = _Place(0, 0)  # of the batch that the caller gets next
-        self._ahead = _Place(0, 0)  # of the batch that is asked of the workers next
+        self._next = _Place(0, 0, 0)  # of the batch that the caller gets next
+        self._ahead = _Place(0, 0, 0)  # of the batch that is asked of the workers next
         self._under_way: deque[list[tuple[ClipRequest, int]]] = deque()
         self._order = self._order_of(0)
         ahead = read_ahead or ReadAhead()
@@ -117,6 +122,7 @@ class ClipStream:
             "version": STATE_VERSION,
             "epoch": self._next.epoch,
             "position": self._next.position,
+            "batch": self._next.batch,
             "seed": self._seed,
             "window": self._window,
             "fingerprint": self.clips.fingerprint,
@@ -135,7 +141,9 @@ class ClipStream:
             self._pool.take(ticket)
         self._under_way.clear()
         epoch, position = int(state["epoch"]), int(state["position"])
-        self._next, self._ahead = _Place(epoch, position), _Place(epoch, position)
+        # A state from before batches were counted was saved by as many ranks, or is off by as much.
+        batch = int(state.get("batch", epoch * self.steps_per_epoch + position // self._stripe.global_batch))
+        self._next, self._ahead = _Place(epoch, position, batch), _Place(epoch, position, batch)
         self._order = self._order_of(epoch)
 
     def close(self) -> None:
@@ -158,6 +166,7 @@ class ClipStream:
         return EpochOrder(self.clips.clips_per_shard_S, *words)
 
     def _advance(self, place: _Place) -> None:
+        place.batch += 1
         place.position += self._stripe.global_batch
         if place.position >= self.samples:
             place.epoch, place.position = place.epoch + 1, 0
@@ -172,7 +181,7 @@ class ClipStream:
             positions, pads = self._stripe.positions(self._ahead.position, self.samples)
             ids = self._order.ids(positions)
             requests = [
-                self._request(int(sample), bool(pad), self._ahead.epoch)
+                self._request(int(sample), bool(pad), self._ahead)
                 for sample, pad in zip(ids, pads, strict=True)
             ]
             self._under_way.append([(request, self._submit(request)) for request in requests])
@@ -181,14 +190,15 @@ class ClipStream:
             if self._ahead.epoch != before:
                 self._order = self._order_of(self._ahead.epoch)
 
-    def _request(self, sample: int, pad: bool, epoch: int) -> ClipRequest:
+    def _request(self, sample: int, pad: bool, place: _Place) -> ClipRequest:
         return ClipRequest(
             ref=self.clips.ref(sample),
             num_frames=self.clips.num_frames,
             stride=self.clips.stride,
             sample_id=sample,
-            rng_key=(self._seed, epoch, sample),
+            rng_key=(self._seed, place.epoch, sample),
             pad=pad,
+            mirrored=self._mirrored is None or place.batch < self._mirrored,
         )
 
     def _submit(self, request: ClipRequest) -> int:
@@ -209,7 +219,13 @@ class ClipStream:
             self.bad[request.sample_id] = clip.reason
             # In evaluation the clip that steps in has its own turn as well, and must not count twice.
             sample = (request.sample_id + 1) % self.samples
-            request = self._request(sample, request.pad or not self._shuffle, request.rng_key[1])
+            request = replace(
+                request,
+                ref=self.clips.ref(sample),
+                sample_id=sample,
+                rng_key=(*request.rng_key[:2], sample),
+                pad=request.pad or not self._shuffle,
+            )
             ticket = self._submit(request)
         raise DataError(
             f"{most} clips in a row cannot be read, the last because: {next(reversed(self.bad.values()))} "

@@ -8,6 +8,7 @@ import numpy as np
 from tsal_dist.inference.evaluation import Evaluation
 from tsal_dist.insight import page
 from tsal_dist.insight.charts import Axes, Series, draw_lines, draw_rows, draw_shape
+from tsal_dist.insight.lean import lean_in_words
 from tsal_dist.insight.measured import Model, blind_error, spread, upright, video_errors
 from tsal_dist.insight.stated_errors import draw_stated_errors
 
@@ -73,6 +74,7 @@ def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
         f"{DIVIDED_BY.get(errors.normalizer, errors.normalizer)} ({errors.normalizer}). What stands after \N{PLUS-MINUS SIGN} "
         "is a standard error over videos. Jitter is how much points shake between neighbouring frames."
     )
+    leans = [f"{model.name}: {lean}" for model in models if (lean := lean_in_words(model.found.errors))]
     figures = [_ced(models)]
     for model in (model for model in models if model.run == models[0].run):
         shape = upright(model)
@@ -82,7 +84,9 @@ def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
                 draw_shape(shape, model.found.errors.nme_per_point, title, model.names, model.lines)
             )
     figures += [_videos(models[0]), draw_stated_errors(models[0])]
-    return page.paragraph(intro) + _scores(models) + page.charts(figures)
+    return (
+        page.paragraph(intro) + _scores(models) + "".join(map(page.paragraph, leans)) + page.charts(figures)
+    )
 
 
 def _scores(models: Sequence[Model]) -> str:

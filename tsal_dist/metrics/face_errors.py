@@ -39,6 +39,9 @@ class FaceErrors:
     histogram: NDArray[np.float64] = field(default_factory=lambda: np.zeros(NUM_BINS))
     point_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     point_count: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    lean_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    """How far a face's points lie to the right of the truth and below it on average, over faces."""
+    lean_square_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
     def __post_init__(self) -> None:
         if not self.point_sum.size:
@@ -78,7 +81,8 @@ class FaceErrors:
         visible_NK: NDArray[np.bool_],
         length_N: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        error_NK = np.linalg.norm(predicted_NK2 - truth_NK2, axis=-1) / length_N[:, None]
+        off_NK2 = (predicted_NK2 - truth_NK2) / length_N[:, None, None]
+        error_NK = np.linalg.norm(off_NK2, axis=-1)
         broken_NK = visible_NK & ~np.isfinite(error_NK)
         self.not_finite += float(broken_NK.any(1).sum())
         error_NK = np.where(visible_NK, np.where(broken_NK, 1.0, error_NK), 0.0)
@@ -95,6 +99,10 @@ class FaceErrors:
         self.histogram += np.bincount(bin_N, minlength=NUM_BINS)
         self.point_sum += error_NK.sum(0)
         self.point_count += visible_NK.sum(0)
+        judged_NK = visible_NK & ~broken_NK
+        off_N2 = np.where(judged_NK[..., None], off_NK2, 0.0).sum(1) / visible_NK.sum(1)[:, None]
+        self.lean_sum += off_N2.sum(0)
+        self.lean_square_sum += (off_N2**2).sum(0)
         return nme_N
 
     @property
@@ -145,6 +153,17 @@ class FaceErrors:
         """Mean normalised error of each landmark, not a number for one that was never visible."""
         with np.errstate(invalid="ignore"):
             return self.point_sum / self.point_count
+
+    @property
+    def lean_2(self) -> NDArray[np.float64]:
+        """How far points lie to the right of the truth and below it on average: what all faces have in common."""
+        return self.lean_sum / max(self.faces, 1)
+
+    @property
+    def lean_error_2(self) -> NDArray[np.float64]:
+        """Its standard error, if faces were independent of each other."""
+        spread_2 = self.lean_square_sum / max(self.faces, 1) - self.lean_2**2
+        return np.sqrt(np.maximum(spread_2, 0.0) / max(self.faces, 1))
 
     def auc(self, threshold: float) -> float:
         return _ratio(float(self.area[THRESHOLDS.index(threshold)]), self.faces)

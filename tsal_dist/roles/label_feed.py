@@ -53,6 +53,7 @@ class LabelFeed:
         clip_stride: int,
         crop_px: int,
         seed: int,
+        mirrored_steps: int,
         device: torch.device,
     ) -> None:
         self.consumer = consumer
@@ -62,6 +63,7 @@ class LabelFeed:
         self._clip_stride = clip_stride
         self._crop_px = crop_px
         self._seed = seed
+        self._mirrored_steps = mirrored_steps
         self._device = device
         self._coming: dict[int, tuple[Delivery, LabelBatch, list[int]]] = {}
         self.unreadable = 0
@@ -124,6 +126,7 @@ class LabelFeed:
             stride=self._clip_stride,
             box=None if lost else (x1, y1, x2, y2),
             rng_key=(self._seed, VIEW_WORD, step, int(rows.sample_id_N[start])),
+            mirrored=step < self._mirrored_steps,
         )
 
     def _blank(self, rows: LabelBatch) -> Clip:

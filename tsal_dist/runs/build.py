@@ -320,6 +320,7 @@ def _feed(
         clip_stride=data.clip_stride,
         crop_px=model.crop_px,
         seed=config.train.seed,
+        mirrored_steps=config.train.mirrored_steps,
         device=role_rank.device,
     )
 

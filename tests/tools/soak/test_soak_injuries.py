@@ -100,9 +100,9 @@ def injector(tmp_path):
     run_dir = RunDir(tmp_path / "run")
     scene = Scene(PosixStore(run_dir.queue("labels"), create=True))
     scene.producer().publish(make_batch(range(8)), 1)
-    run = RunUnderTest(run_dir, [], 1, 1, {})
+    run = RunUnderTest(run_dir, [], 100, 1, 1, {})
     run.student.held = run.teacher.held = True
-    return FaultInjector(run, tmp_path, tmp_path / "shards", tmp_path / "other", None, 100, 1.0), scene
+    return FaultInjector(run, tmp_path, tmp_path / "shards", tmp_path / "other", None, 1.0), scene
 
 
 def test_strangers_are_passed_over_and_counted(injector):
