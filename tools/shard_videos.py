@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     options = _options(args)
     track = None
     if args.subjects == "many":
-        track = tracking(args.subject_model or "", args.stride, bool(args.videos), bool(args.machine))
+        track = tracking(args.subject_model, args.stride, bool(args.videos), bool(args.machine))
     inputs = gather_inputs(
         args.lists,
         args.videos,

