@@ -51,15 +51,23 @@ def test_roles_of_unlike_size_are_refused(faces, tmp_path):
         )
 
 
+LONGER = ("train.steps=40", "train.optim.warmup_steps=4")
+
+
+@pytest.fixture(scope="module")
+def inline(faces, tmp_path_factory):
+    """The same run in one process."""
+    folder = tmp_path_factory.mktemp("inline") / "run"
+    return train(faces, folder, *QUICK, *LONGER, "runtime.topology=inline")
+
+
 @against_the_clock
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["teacher", "student"])
-def test_a_killed_lockstep_run_goes_on_to_the_bit(faces, tmp_path, jobs, role):
+def test_a_killed_lockstep_run_goes_on_to_the_bit(inline, faces, tmp_path, jobs, role):
     """Under torchrun, which starts both roles again: each finds where the other stands."""
-    longer = ("train.steps=40", "train.optim.warmup_steps=4")
-    inline = train(faces, tmp_path / "inline", *QUICK, *longer, "runtime.topology=inline")
     folder = tmp_path / "split"
-    job = jobs.torchrun(faces, folder, 2, *longer, *LOCKSTEP, restarts=1)
+    job = jobs.torchrun(faces, folder, 2, *LONGER, *LOCKSTEP, restarts=1)
     job.until(lambda: committed(folder), "a checkpoint")
     kill(worker_pid(folder, role))
     assert job.finish() == 0, job.output

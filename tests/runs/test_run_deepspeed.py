@@ -59,34 +59,44 @@ def test_a_split_run_on_deepspeed(compiled, faces, jobs, tmp_path, context):
     assert sum(value.size for value in published.values()) > 1000, "whole tensors, not this rank's share"
 
 
+IN_TURNS = (
+    "train.steps=24",
+    "train.optim.warmup_steps=4",
+    "runtime.lockstep=true",
+    "runtime.teachers=2",
+    "runtime.student.kind=deepspeed",
+    "runtime.student.zero_stage=2",
+    "runtime.deadlines.silent_s=60",
+    "runtime.deadlines.group_s=100",
+    "runtime.deadlines.shutdown_s=150",
+    "runtime.deadlines.grace_s=200",
+)
+
+
+@pytest.fixture(scope="module")
+def alone(compiled, faces, tmp_path_factory):
+    """A run of two and two in lockstep that nobody disturbs."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    with Jobs() as jobs:
+        job = jobs.torchrun(faces, run, 4, *IN_TURNS)
+        assert job.finish(360) == 0, job.output
+    return run
+
+
 @pytest.mark.parametrize("victim", [("student", 1), ("teacher", 0)], ids=["a student", "a teacher"])
-def test_a_killed_run_on_deepspeed_goes_on_to_the_bit(compiled, faces, jobs, tmp_path, victim):
+def test_a_killed_run_on_deepspeed_goes_on_to_the_bit(alone, faces, jobs, tmp_path, victim):
     """As DDP's in test_lockstep.py, and for the same reason in lockstep: elsewhere which labels there are is a matter of
     time. Held against the same run left alone, as DeepSpeed's optimiser rounds otherwise than inline's. Two students, so
     that what a rank saves of the optimiser is its share."""
-    words = (
-        "train.steps=24",
-        "train.optim.warmup_steps=4",
-        "runtime.lockstep=true",
-        "runtime.teachers=2",
-        "runtime.student.kind=deepspeed",
-        "runtime.student.zero_stage=2",
-        "runtime.deadlines.silent_s=60",
-        "runtime.deadlines.group_s=100",
-        "runtime.deadlines.shutdown_s=150",
-        "runtime.deadlines.grace_s=200",
-    )
-    alone = jobs.torchrun(faces, tmp_path / "alone", 4, *words)
-    assert alone.finish(360) == 0, alone.output
     run = tmp_path / "killed"
-    job = jobs.torchrun(faces, run, 4, *words, restarts=1)
+    job = jobs.torchrun(faces, run, 4, *IN_TURNS, restarts=1)
     job.until(lambda: committed(run), "a checkpoint", limit_s=240)
     kill(worker_pid(run, *victim))
     assert job.finish(360) == 0, job.output
     assert "resumed from step" in log_text(run, "student")
     for role in ("student", "teacher"):
-        assert equal(saved(run, role)["engine"], saved(tmp_path / "alone", role)["engine"]), role
-    assert nameless(plans(run)) == nameless(plans(tmp_path / "alone"))
+        assert equal(saved(run, role)["engine"], saved(alone, role)["engine"]), role
+    assert nameless(plans(run)) == nameless(plans(alone))
 
 
 def nameless(plans):
