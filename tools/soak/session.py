@@ -133,16 +133,15 @@ def _hurt(
     start = time.monotonic()
     for event in events:
         run.wait(max(GAP_S[0], start + event.at_s - time.monotonic()))
-        if not run.until_ready(RETURN_S):
-            absent = " and ".join(role.name for role in run.roles if not role.ready())
-            late.append(f"the {absent} was not at work again within {RETURN_S:g} s, before '{event.kind}'")
-            break
         passed_s = time.monotonic() - start
         if passed_s > limit_s:
             break
         if run.student.finished:
             late += _extend(run, limit_s - passed_s, run.steps / passed_s)
-            continue
+        if not run.until_ready(RETURN_S):
+            absent = " and ".join(role.name for role in run.roles if not role.ready())
+            late.append(f"the {absent} was not at work again within {RETURN_S:g} s, before '{event.kind}'")
+            break
         what = _try(injector, event)
         if what:
             recovery.begin(event.kind, run.roles)
