@@ -139,8 +139,8 @@ def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
     # In a log a table must not be folded to the width of a terminal that is not there.
     console.print(table) if console.is_terminal else Console(width=120).print(table)
     for name, evaluation in found.items():
-        lean = lean_in_words(evaluation.errors)
-        sys.stdout.write(f"{name}: {lean}\n" if lean else "")
+        if lean := lean_in_words(evaluation.errors):
+            sys.stdout.write(f"{name}: {lean}\n")
     skipped = one.errors.unlabelled + one.errors.bad_length
     if skipped:
         sys.stdout.write(f"{skipped:.0f} frames were skipped: no truth, or no length to divide by.\n")

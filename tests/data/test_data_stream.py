@@ -89,7 +89,7 @@ def test_a_used_stream_with_workers_takes_up_another_state(shards_url):
 
 def test_from_a_batch_on_nothing_is_mirrored_and_nothing_else_changes(shards_url):
     words = {"epochs": 4, "batch": 7, "world": 2}
-    usual, ended = drain(stream(shards_url, **words)), drain(stream(shards_url, mirrored=5, **words))
+    usual, ended = drain(stream(shards_url, **words)), drain(stream(shards_url, mirrored_batches=5, **words))
     assert same(usual[:5], ended[:5])
     changed = 0
     for one, other in zip(itertools.chain(*usual[5:]), itertools.chain(*ended[5:]), strict=True):
@@ -102,9 +102,9 @@ def test_from_a_batch_on_nothing_is_mirrored_and_nothing_else_changes(shards_url
 
 
 def test_batches_are_counted_on_where_other_ranks_go_on(shards_url):
-    first = stream(shards_url, mirrored=4, epochs=None, batch=2)
+    first = stream(shards_url, mirrored_batches=4, epochs=None, batch=2)
     list(itertools.islice(first, 3))
-    after = stream(shards_url, mirrored=4, epochs=None, batch=6, world=3)
+    after = stream(shards_url, mirrored_batches=4, epochs=None, batch=6, world=3)
     after.load_state_dict(first.state_dict())
     mirrored = [[bool(clip.mirror_K) for clip in batch] for batch in itertools.islice(after, 20)]
     assert any(mirrored[0])

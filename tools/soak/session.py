@@ -197,14 +197,7 @@ def _make_data(home: Path) -> list[str]:
 
 def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> float:
     """Steps per second of a short run that nobody disturbs."""
-    run = RunUnderTest(
-        RunDir(folder),
-        words,
-        PACE_STEPS,
-        args.students,
-        args.teachers,
-        {},
-    )
+    run = RunUnderTest(RunDir(folder), words, PACE_STEPS, args.students, args.teachers, {})
     deadline = time.monotonic() + 2 * RETURN_S
     while not run.finished:
         run.wait(0.5)

@@ -11,7 +11,7 @@ position alone. The state is that position; it fits another number of ranks or w
 import logging
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -47,7 +47,7 @@ class ClipStream:
 
     `epochs` None never ends. `shuffle` False gives every clip in the order of the shards: with select="labelled" and
     epochs=1, that is an evaluation. `window` shards are shuffled together. Damaged clips are replaced by the next one in the
-    list and counted in `bad`. After `mirrored` batches no clip is shown as a mirror image any more; None never ends that.
+    list and counted in `bad`. After `mirrored_batches` no clip is shown as a mirror image any more; None never ends that.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ClipStream:
         shuffle: bool = True,
         window: int = 32,
         epochs: int | None = None,
-        mirrored: int | None = None,
+        mirrored_batches: int | None = None,
         read_ahead: ReadAhead | None = None,
     ) -> None:
         self.clips: ClipList = build_clips(shards, select, clip_frames, clip_stride, hop)
@@ -74,7 +74,7 @@ class ClipStream:
         """Sample id and reason of every clip that could not be read."""
         self._shards, self._seed, self._window, self._epochs = shards, seed, window, epochs
         self._shuffle = shuffle
-        self._mirrored = mirrored
+        self._mirrored_batches = mirrored_batches
         self._stripe = Stripe(rank, world, batch)
         self._next = _Place(0, 0, 0)  # of the batch that the caller gets next
         self._ahead = _Place(0, 0, 0)  # of the batch that is asked of the workers next
@@ -180,8 +180,9 @@ class ClipStream:
                 self._fetch.start(self._order.shards_from(self._ahead.position))
             positions, pads = self._stripe.positions(self._ahead.position, self.samples)
             ids = self._order.ids(positions)
+            mirrored = self._mirrored_batches is None or self._ahead.batch < self._mirrored_batches
             requests = [
-                self._request(int(sample), bool(pad), self._ahead)
+                self._request(int(sample), bool(pad), self._ahead.epoch, mirrored)
                 for sample, pad in zip(ids, pads, strict=True)
             ]
             self._under_way.append([(request, self._submit(request)) for request in requests])
@@ -190,15 +191,15 @@ class ClipStream:
             if self._ahead.epoch != before:
                 self._order = self._order_of(self._ahead.epoch)
 
-    def _request(self, sample: int, pad: bool, place: _Place) -> ClipRequest:
+    def _request(self, sample: int, pad: bool, epoch: int, mirrored: bool) -> ClipRequest:
         return ClipRequest(
             ref=self.clips.ref(sample),
             num_frames=self.clips.num_frames,
             stride=self.clips.stride,
             sample_id=sample,
-            rng_key=(self._seed, place.epoch, sample),
+            rng_key=(self._seed, epoch, sample),
             pad=pad,
-            mirrored=self._mirrored is None or place.batch < self._mirrored,
+            mirrored=mirrored,
         )
 
     def _submit(self, request: ClipRequest) -> int:
@@ -219,13 +220,8 @@ class ClipStream:
             self.bad[request.sample_id] = clip.reason
             # In evaluation the clip that steps in has its own turn as well, and must not count twice.
             sample = (request.sample_id + 1) % self.samples
-            request = replace(
-                request,
-                ref=self.clips.ref(sample),
-                sample_id=sample,
-                rng_key=(*request.rng_key[:2], sample),
-                pad=request.pad or not self._shuffle,
-            )
+            pad = request.pad or not self._shuffle
+            request = self._request(sample, pad, request.rng_key[1], request.mirrored)
             ticket = self._submit(request)
         raise DataError(
             f"{most} clips in a row cannot be read, the last because: {next(reversed(self.bad.values()))} "

@@ -37,7 +37,7 @@ def labelled_stream(config: RunConfig, shards: ShardSet, role_rank: RoleRank, wo
         rank=role_rank.rank,
         world=role_rank.world,
         seed=_seed(config, word, role_rank.crew),
-        mirrored=config.train.mirrored_steps if word == STUDENT_LABELS else None,
+        mirrored_batches=config.train.mirrored_steps if word == STUDENT_LABELS else None,
         read_ahead=ReadAhead(workers=config.data.workers),
     )
 
