@@ -13,16 +13,17 @@ from tsal_dist.roles.plan_finder import PlanFinder
 BOUND, ROWS = 20, 8
 QUICK, WHOLE, SEGMENT, POLL = 1, 5, 40, 1
 """What a step on labels alone, a step with pseudo-labels, a segment of them and a look at the queue take."""
+SELDOM, OFTEN, ABSORB = 1000, 10, 9
+"""Steps between two versions: where they cost nothing, and where a teacher needs nearly all the time of quick ones."""
 
 
 class World:
-    """A teacher that labels with the newest weights, one segment after the other; and the planner that reads them."""
+    """A teacher that takes in what was published, labels a segment with it, and so on; and the planner that reads them."""
 
-    bound_steps = BOUND
     reusable_rows = 0
 
-    def __init__(self, phase="label", dies_at=float("inf")):
-        self.phase, self.dies_at = phase, dies_at
+    def __init__(self, phase="label", dies_at=float("inf"), bound=BOUND, every=SELDOM):
+        self.phase, self.dies_at, self.bound_steps, self.every = phase, dies_at, bound, every
         self.now, self.step, self.knows, self.ready = 0, 0, 0, SEGMENT
         self.waiting, self.used, self.late = [], 0, 0
         self.topic = SimpleNamespace(store=SimpleNamespace(where=lambda: "here"))
@@ -32,7 +33,8 @@ class World:
             self.now += 1
             if self.now == self.ready and self.now < self.dies_at:
                 self.waiting.append(self.knows)
-                self.knows, self.ready = self.step, self.now + SEGMENT
+                versions = self.step // self.every - self.knows // self.every
+                self.knows, self.ready = self.step, self.now + ABSORB * versions + SEGMENT
 
     @property
     def pending_rows(self):
@@ -49,7 +51,7 @@ class World:
         late = 0
         while self.waiting:
             teacher_step = self.waiting.pop(0)
-            if step - teacher_step <= BOUND:
+            if step - teacher_step <= self.bound_steps:
                 self.used += 1
                 return Plan(step, step, ((RowRange("t", 0, 0, ROWS, 1, teacher_step, 1, 1),),))
             late += 1
@@ -70,7 +72,8 @@ def train(world, steps, silent_s=600):
     """So many steps; the looks at an empty queue that were waited."""
     limits = SimpleNamespace(silent_s=silent_s, poll_s=POLL)
     queue = SimpleNamespace(on_starvation="reuse")
-    runtime = SimpleNamespace(queue=queue, deadlines=limits, offline=[])
+    weights = SimpleNamespace(publish_every=world.every)
+    runtime = SimpleNamespace(queue=queue, deadlines=limits, offline=[], weights=weights)
     config = SimpleNamespace(train=SimpleNamespace(unlabelled_batch=ROWS), runtime=runtime)
     waits = []
     clock = SimpleNamespace(
@@ -100,6 +103,27 @@ def test_with_it_nearly_every_segment_is_used(caplog):
     assert world.used > 0.95 * (world.used + world.late)
     assert waits > 0
     assert caplog.text.count("came too late") == 1, "said once"
+
+
+def test_without_it_a_teacher_is_busy_with_taking_in_versions(monkeypatch):
+    """What else it is for: no label is too old here, and there are hardly any."""
+    world = World(bound=float("inf"), every=OFTEN)
+    monkeypatch.setattr("tsal_dist.roles.run_ahead_limit.RunAheadLimit.holds", lambda *args: False)
+    train(world, 4000)
+    assert world.used < 0.5 * world.now / SEGMENT
+
+
+def test_with_it_a_teacher_labels_for_most_of_its_time(caplog):
+    world = World(bound=float("inf"), every=OFTEN)
+    assert train(world, 4000) > 0
+    assert world.used > 0.75 * world.now / SEGMENT
+    assert caplog.text.count("versions, all of which their teacher had to take in first") == 1, "said once"
+
+
+def test_a_teacher_that_keeps_pace_is_never_waited_for(caplog):
+    world = World(bound=float("inf"), every=SEGMENT)
+    assert train(world, 4000) == 0, "two versions at most come between two segments"
+    assert not caplog.text
 
 
 def test_a_student_that_is_not_outrun_waits_for_nobody():

@@ -39,7 +39,8 @@ def student_at(step, ahead, pending=1000, unlabelled=1.0):
     )
     queue = SimpleNamespace(on_starvation="reuse")
     student = object.__new__(Student)
-    student.config = SimpleNamespace(train=train, runtime=SimpleNamespace(queue=queue))
+    runtime = SimpleNamespace(queue=queue, weights=SimpleNamespace(publish_every=10))
+    student.config = SimpleNamespace(train=train, runtime=runtime)
     student.engine = SimpleNamespace(steps=step)
     student.rank, student.world, student.ahead, student.coming = 0, 1, ahead, {}
     student.feed, student.planner = SimpleNamespace(), Planner(pending)
@@ -49,7 +50,8 @@ def student_at(step, ahead, pending=1000, unlabelled=1.0):
 def planned(student, asked=""):
     stop = StopFlag()
     stop.request(asked)
-    finder = PlanFinder(student.planner, student.config, 1, None, stop, None)
+    peers = SimpleNamespace(teacher_is_at_work=lambda: False)
+    finder = PlanFinder(student.planner, student.config, 1, peers, stop, None)
     message = agree_on_step(
         student.rank,
         student.steps_to_plan(),

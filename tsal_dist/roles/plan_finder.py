@@ -35,9 +35,12 @@ class PlanFinder:
     peers: Peers
     stop: StopFlag
     clock: Clock
-    limit: RunAheadLimit = field(default_factory=RunAheadLimit)
+    limit: RunAheadLimit = field(init=False)
     _in_vain_at: int = -1
     """How many rows had ever been committed when waiting for more was given up."""
+
+    def __post_init__(self) -> None:
+        self.limit = RunAheadLimit(self.config.runtime.weights.publish_every)
 
     def find(self, step: int, now_step: int) -> Plan | None:
         """The rows of a step; None for one that is not taken yet.
@@ -56,7 +59,7 @@ class PlanFinder:
         if self.stop.requested:
             return None  # the step will not be taken: what comes until it is may still be planned for it
         plan = source.plan(step, rows, self.world, reuse=policy == "reuse")
-        self.limit.observe(plan)
+        self.limit.observe(plan, self.peers.teacher_is_at_work)
         return plan
 
     @property
