@@ -1,7 +1,9 @@
-"""The frames of a piece, in order: forward only, as seeks in a video are not exact and headers lie."""
+"""The frames of pieces, in order: forward only, as seeks in a video are not exact and headers lie."""
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +25,8 @@ class Decoded:
 
     frame: int
     image_HWC: Any = None
-    """BGR. The next frame of a video is decoded into the same memory: a fresh picture is paid for with hundreds of
-    page faults."""
+    """BGR. The next frame but one of a video is decoded into the same memory: a fresh picture is paid for with hundreds
+    of page faults."""
     pts_ms: float = 0.0
     status: str = OK
     reason: str = ""
@@ -38,10 +40,21 @@ class Decoder:
         self._video: cv2.VideoCapture | None = None
         self._path = ""
         self._next = 0
-        self._image_HWC: Any = None
+        self._images: deque[Any] = deque([None, None])
+        """Of the last two frames of a video, older first."""
+
+    def frames_ahead(self, pieces: Iterable[Piece], stride: int) -> Iterator[tuple[Piece, Decoded]]:
+        """Every frame of the pieces, each with its piece and to be used before the next is asked for. A thread of its own
+        decodes one while the one before is used."""
+        frames = ((piece, decoded) for piece in pieces for decoded in self.frames(piece, stride))
+        with ThreadPoolExecutor(1, "decode") as thread:
+            coming = thread.submit(next, frames, None)
+            while found := coming.result():
+                coming = thread.submit(next, frames, None)
+                yield found
 
     def frames(self, piece: Piece, stride: int) -> Iterator[Decoded]:
-        """Every frame of the piece, to be used before the next is asked for; where a video ends early, one record tells for all that are missing."""
+        """Every frame of the piece, to be used before the next but one is asked for; where a video ends early, one record tells for all that are missing."""
         if piece.source.kind == "video":
             return self._video_frames(piece, stride)
         return _images(piece)
@@ -81,10 +94,11 @@ class Decoder:
 
     def _retrieve(self, video: cv2.VideoCapture, frame: int) -> Decoded:
         pts_ms = round(video.get(cv2.CAP_PROP_POS_MSEC), 3)
-        found, image_HWC = video.retrieve(self._image_HWC)
+        found, image_HWC = video.retrieve(self._images[0])
         if not found:
             return Decoded(frame, status="unreadable", reason="the decoder gave no picture for this frame")
-        self._image_HWC = image_HWC
+        self._images[0] = image_HWC
+        self._images.rotate()
         return Decoded(frame, image_HWC, pts_ms)
 
 

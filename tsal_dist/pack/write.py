@@ -122,12 +122,11 @@ def pack_shard(shard: ShardPlan, target: Target, decoder: Decoder, detect: Detec
     options = target.options
     windows = WindowFollower(options.crop_margin) if options.crop_px else None
     try:
-        for piece in shard.pieces:
-            for decoded in decoder.frames(piece, options.stride):
-                row, image = build_row(piece, decoded, tar.frames, options, detect, windows)
-                if image is not None:
-                    tar.add(frame_key(row.video, row.frame), image, encode_label(row))
-                rows.append(row)
+        for piece, decoded in decoder.frames_ahead(shard.pieces, options.stride):
+            row, image = build_row(piece, decoded, tar.frames, options, detect, windows)
+            if image is not None:
+                tar.add(frame_key(row.video, row.frame), image, encode_label(row))
+            rows.append(row)
         index, tar_sha256 = tar.finish()
     finally:
         tar.abandon()
