@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
             trained.model.to(device)
             found[trained.name] = evaluator.run(trained.model, keep=KEPT_WORST if args.plots else 0)
 
-    _print_table(found, " ".join(urls))
+    _print_table(found, " ".join(urls), config.mirrors_to_the_end)
     if args.json:
         write_whole(
             Path(args.json),
@@ -118,7 +118,7 @@ def _load(run: str, asked: str, step: str, config: "RunConfig") -> "Iterator[Tra
         sys.stderr.write(f"left out: {why}\n")
 
 
-def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
+def _print_table(found: "dict[str, Evaluation]", where: str, mirrored: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -139,7 +139,7 @@ def _print_table(found: "dict[str, Evaluation]", where: str) -> None:
     # In a log a table must not be folded to the width of a terminal that is not there.
     console.print(table) if console.is_terminal else Console(width=120).print(table)
     for name, evaluation in found.items():
-        if lean := lean_in_words(evaluation.errors):
+        if lean := lean_in_words(evaluation, mirrored):
             sys.stdout.write(f"{name}: {lean}\n")
     skipped = one.errors.unlabelled + one.errors.bad_length
     if skipped:

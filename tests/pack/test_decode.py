@@ -21,7 +21,9 @@ def test_the_frame_in_use_stays_while_the_next_one_is_decoded(tmp_path):
     for piece, decoded in Decoder().frames_ahead(pieces, 1):
         time.sleep(0.01)
         found.append((piece.source.name, decoded.frame, decoded.image_HWC.copy()))
-    assert [each[:2] for each in found] == [("0.avi", n) for n in range(6)] + [("1.avi", n) for n in (3, 4, 5)]
+    assert [each[:2] for each in found] == [("0.avi", n) for n in range(6)] + [
+        ("1.avi", n) for n in (3, 4, 5)
+    ]
     for name, frame, image_HWC in found:
         assert np.array_equal(image_HWC, plainly_decoded(tmp_path / name, frame)), (name, frame)
 

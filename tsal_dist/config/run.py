@@ -45,6 +45,11 @@ class RunConfig(Section):
         return self.uses_clips and not (self.runtime.replay or self.runtime.offline)
 
     @property
+    def mirrors_to_the_end(self) -> bool:
+        """Whether the student sees mirror images in its last steps, too."""
+        return self.data.hard.flip_prob > 0 and self.train.mirrored_steps == self.train.steps
+
+    @property
     def takes_turns(self) -> bool:
         """Whether both roles keep the fixed schedule, in which nothing may depend on a clock."""
         return self.runtime.topology == "inline" or self.runtime.lockstep

@@ -74,7 +74,9 @@ def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
         f"{DIVIDED_BY.get(errors.normalizer, errors.normalizer)} ({errors.normalizer}). What stands after \N{PLUS-MINUS SIGN} "
         "is a standard error over videos. Jitter is how much points shake between neighbouring frames."
     )
-    leans = [f"{model.name}: {lean}" for model in models if (lean := lean_in_words(model.found.errors))]
+    leans = [
+        f"{model.name}: {lean}" for model in models if (lean := lean_in_words(model.found, model.mirrored))
+    ]
     figures = [_ced(models)]
     for model in (model for model in models if model.run == models[0].run):
         shape = upright(model)

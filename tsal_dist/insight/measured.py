@@ -38,6 +38,8 @@ class Model:
     """One per landmark."""
     lines: Lines
     mirror_K: tuple[int, ...]
+    mirrored: bool
+    """Whether it saw mirror images to the end."""
 
     @cached_property
     def few(self) -> list[ScoredFrame]:
@@ -78,6 +80,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
                 layout.names or tuple(f"landmark {number}" for number in range(shards.points)),
                 contours(config.model),
                 mirror_order(layout.flip, layout.names, shards.points),
+                config.mirrors_to_the_end,
             )
         )
     return models

@@ -160,10 +160,10 @@ class FaceErrors:
         return self.lean_sum / max(self.faces, 1)
 
     @property
-    def lean_error_2(self) -> NDArray[np.float64]:
-        """Its standard error, if faces were independent of each other."""
+    def lean_spread_2(self) -> NDArray[np.float64]:
+        """How much faces differ in that: a standard deviation."""
         spread_2 = self.lean_square_sum / max(self.faces, 1) - self.lean_2**2
-        return np.sqrt(np.maximum(spread_2, 0.0) / max(self.faces, 1))
+        return np.asarray(np.sqrt(np.maximum(spread_2, 0.0)), np.float64)
 
     def auc(self, threshold: float) -> float:
         return _ratio(float(self.area[THRESHOLDS.index(threshold)]), self.faces)
