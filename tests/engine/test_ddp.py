@@ -39,6 +39,29 @@ def test_norm_statistics_leave_the_role_as_their_mean():
     torch.testing.assert_close(once["norm.running_mean"], (own[0] + own[1]) / 2)
 
 
+def averaged(rank, world):
+    """What a student publishes and saves: its average over steps, whose statistics each rank had from its own frames."""
+    from tsal_dist.recipes.averaging import StepAverage
+    from tsal_dist.roles.student import Student
+
+    engine = build_ddp("batch")
+    student = object.__new__(Student)
+    student.engine, student.average = engine, StepAverage(engine.model, 0.5)
+    for step in range(3):
+        take_step(engine, share(build_batch(step), rank, world))
+        student.average.update(engine.model)
+    own = student.average.tensors["norm.running_mean"].clone()
+    return own, student._averaged()
+
+
+@pytest.mark.ranks
+def test_the_average_leaves_the_role_with_the_statistics_of_all_ranks():
+    (own, first), (other, second) = run_ranks(averaged)
+    assert not torch.equal(own, other)
+    assert same(first, second)
+    torch.testing.assert_close(first["norm.running_mean"], (own + other) / 2)
+
+
 def two_forwards(rank, world):
     """Labelled and unlabelled frames are two forward passes of one step, with batch norm between them."""
     engine = build_ddp("batch")

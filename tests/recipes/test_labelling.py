@@ -19,7 +19,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import flip_order
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import neighbours
-from tsal_dist.recipes.labelling import Limits, label
+from tsal_dist.recipes.labelling import Limits, _average, label
 from tsal_dist.recipes.views import turn_back, turn_image, turns
 from tsal_dist.roles.batches import stack_frames
 
@@ -183,6 +183,15 @@ def test_further_views_are_averaged_and_counted():
     answers, truth_NK2, detector = ask(moving(), ShiftTracker(*STEP), sources=("heatmap",), views=4)
     torch.testing.assert_close(answers.points_NSK2[:, 0], truth_NK2, rtol=0, atol=0.3)
     assert detector.frames == 4 * FRAMES
+
+
+def test_views_that_disagree_do_not_meet_in_the_middle():
+    """As maps that are laid upon each other: each peak is half as high, and between them there is none."""
+    here, there = torch.tensor([[[20.0, 30.0], [10.0, 10.0]]]), torch.tensor([[[80.0, 30.0], [12.0, 10.0]]])
+    points, score = _average([(here, torch.tensor([[0.7, 0.6]])), (there, torch.tensor([[0.6, 0.6]]))], 16.0)
+    assert points[0, 0].tolist() == [20.0, 30.0]
+    assert score[0].tolist() == pytest.approx([0.35, 0.6])
+    assert points[0, 1].tolist() == pytest.approx([11.0, 10.0])
 
 
 def test_a_layout_without_mirrored_names_is_not_mirrored():

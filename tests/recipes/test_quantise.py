@@ -54,6 +54,19 @@ def test_the_first_layer_the_maps_and_what_is_no_matrix_stay_exact():
     assert moved == exact.keys() - stay
 
 
+@pytest.mark.parametrize(("detector", "points"), [("lite", 24), ("lite", 31), ("hrnet_w18", 17)])
+def test_a_hidden_layer_that_is_as_wide_as_an_output_is_rounded(detector, points):
+    net = build_detector(detector, points)
+    exact = {name: value.clone() for name, value in net.named_parameters()}
+    with in_bits(4, points)(net):
+        stay = {name for name, value in net.named_parameters() if torch.equal(value, exact[name])}
+    matrices = [name for name in exact if exact[name].dim() > 1]
+    maps = ("center.weight", "offset.weight", "heat.weight", "heat_1.weight", "heat_2.weight")
+    assert {name for name in stay if name in matrices[1:]} == {
+        name for name in matrices if name.endswith(maps)
+    }
+
+
 def test_exact_weights_come_back_after_an_error():
     net = build_detector("lite", POINTS)
     exact = [value.clone() for value in net.parameters()]

@@ -32,10 +32,13 @@ def test_trust_in_a_track_falls_from_one():
     assert fb_error(torch.tensor([[0.0, 1.5]]), 1.5).tolist()[0] == pytest.approx([1.0, math.exp(-0.5)])
 
 
+TOLD = torch.ones(1, 1, dtype=torch.bool)
+
+
 def filled(batches, scores):
     soft = SoftScore(scores.shape[1], warmup=5)
     for _ in range(batches):
-        soft.observe(SoftScore.moments(scores))
+        soft.observe(SoftScore.moments(scores, TOLD))
     return soft
 
 
@@ -63,9 +66,23 @@ def test_nothing_is_weighed_before_enough_was_seen():
 def test_ranks_that_add_their_moments_weigh_as_one():
     scores = torch.rand(12, 4)
     whole, split = SoftScore(4, warmup=0), SoftScore(4, warmup=0)
-    whole.observe(SoftScore.moments(scores))
-    split.observe(SoftScore.moments(scores[:5]) + SoftScore.moments(scores[5:]))
+    whole.observe(SoftScore.moments(scores, TOLD))
+    split.observe(SoftScore.moments(scores[:5], TOLD) + SoftScore.moments(scores[5:], TOLD))
     torch.testing.assert_close(whole(scores), split(scores))
+
+
+def test_rows_that_were_lost_are_not_usual():
+    """Their scores are zeros: taken for scores, they would make the worst points as good as any."""
+    scores = torch.rand(8, 3) * 0.1 + 0.7
+    lost = torch.cat([scores, torch.zeros(8, 3)])
+    told = torch.arange(16).unsqueeze(1) < 8
+    soft, whole = filled(10, scores), filled(10, scores)
+    soft.observe(SoftScore.moments(lost, told))
+    whole.observe(SoftScore.moments(scores, TOLD))
+    assert torch.equal(soft(scores / 2), whole(scores / 2))
+    soft.observe(SoftScore.moments(lost, told & torch.tensor([True, False, True])))
+    whole.observe(SoftScore.moments(scores, TOLD))
+    torch.testing.assert_close(soft(scores / 2)[:, 1], whole(scores / 2)[:, 1], msg="of one nothing is told")
 
 
 def test_an_empty_batch_changes_nothing():
@@ -82,5 +99,5 @@ def test_a_resumed_weigher_weighs_alike():
     again = SoftScore(3, warmup=5)
     again.load_state_dict(soft.state_dict())
     for weigher in (soft, again):
-        weigher.observe(SoftScore.moments(scores.flip(0) ** 2))
+        weigher.observe(SoftScore.moments(scores.flip(0) ** 2, TOLD))
     assert torch.equal(soft(scores), again(scores))

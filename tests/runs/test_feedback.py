@@ -18,6 +18,7 @@ from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.pseudo.topic import inspect_topic
 from tsal_dist.recipes.api import Task, disagreement
+from tsal_dist.recipes.target import Target
 from tsal_dist.roles.feedback import WishedClips, Wishes
 from tsal_dist.runs.open_data import open_data
 
@@ -44,9 +45,10 @@ def test_disagreement_is_the_weighted_distance_in_sigmas():
     target[0, 0] = torch.tensor([3.0, 4.0])  # 5 px
     target[1, 1] = torch.tensor([0.0, 100.0])
     weight = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    found = disagreement(
-        points, SimpleNamespace(points_NK2=target, weight_NK=weight), Task(points.shape[1], 96, 4, 4, 2.0, 2)
-    )
+    task = Task(points.shape[1], 96, 4, 4, 2.0, 2)
+    found = disagreement(points, Target(target, weight), task)
+    absent = torch.tensor([[True, False]] * 4)
+    assert np.isnan(disagreement(points, Target(target, weight, absent_NK=absent), task)).all()
     assert found[0] == pytest.approx(5 / 2 / 2), "a point without weight says nothing"
     assert math.isnan(found[1]), "nor does a clip without any"
 

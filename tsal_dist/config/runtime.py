@@ -27,7 +27,8 @@ class EngineConfig(Section):
     """`bfloat16` runs the forward pass under autocast; master weights stay float32."""
 
     accumulate: int = Field(1, ge=1)
-    """Pieces that a step's batch is cut into to save memory. The step learns from the whole batch either way."""
+    """Pieces that a step's batch is cut into to save memory. The step learns from the whole batch either way; of terms
+    over visible points it takes the mean of the pieces' means."""
 
     channels_last: bool = False
     """Memory format that convolutions on recent hardware prefer."""
@@ -97,8 +98,9 @@ class QueueConfig(Section):
 class WeightsConfig(Section):
     """Model versions between the roles."""
 
-    publish_every: int = Field(100, ge=1)
-    """Student steps between two published snapshots."""
+    publish_every: int = Field(20, ge=1)
+    """Student steps between two published snapshots: fewer than labels may be old (`runtime.queue.max_rho`,
+    `max_lag_steps`), or there are steps for which no label can be young enough."""
 
     keep: int = Field(8, ge=2)
     """Published versions that stay on disk."""

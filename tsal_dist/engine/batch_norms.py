@@ -1,4 +1,5 @@
-"""What batch norms do when a role has several ranks. The detectors here have none: their group norms see one frame.
+"""What batch norms do when a role has several ranks. Group norms, which most detectors here have, see one frame; HRNet
+has batch norms.
 
 own      each rank gathers its own statistics; they are averaged before they leave the role
 sync     statistics over the batches of all ranks, at every step

@@ -22,7 +22,8 @@ from tsal_dist.pseudo.survey import survey_producers
 from tsal_dist.pseudo.topic import Topic, inspect_topic
 from tsal_dist.run import load_run
 from tsal_dist.run_dir import RunDir
-from tsal_dist.runs.build import build_staleness
+from tsal_dist.runs.build import build_recipe, build_task
+from tsal_dist.runs.build_staleness import build_staleness
 
 MOST_NAMED = 5
 """Violations of one kind that are named; the others are counted."""
@@ -63,7 +64,7 @@ def audit_run(run_dir: RunDir) -> Audit:
         raise CheckpointError(
             f"{run_dir.root} follows the plans of {state['replay_of']}, and keeps no books of its own. Audit that run."
         )
-    staleness = build_staleness(config)
+    staleness = build_staleness(config, build_recipe(config, build_task(config)))
     plans = [plan for plan in load_plans(run_dir.metrics("plan")) if plan.step <= state["step"]]
     audit = Audit(steps=len(plans), bound_steps=staleness.bound_steps)
     first_uses = _check_plans(plans, config, staleness, audit)

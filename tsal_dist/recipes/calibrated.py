@@ -4,7 +4,8 @@ The teacher measures on labelled frames what a peak's height means in pixels, fo
 harms (`weighers`), so what counts is the probability of being nearer: 1 - e^(-pi t^2 / 4 e^2) for an error that is e on
 average and normal in both directions. That probability itself, or as two published methods weigh a confidence:
 
-softmatch   1 at or above what is usual for the landmark, a gaussian's flank below it
+softmatch   1 at or above what is usual for the landmark, below it a gaussian's flank as wide as scores differ (half as
+            wide in the publication)
 freematch   all or nothing, from a threshold on that rises with what is usual, and is lower for a landmark that lags behind
 """
 
@@ -47,7 +48,8 @@ class ErrorLabeller:
         self._usual = SoftScore(task.points, warmup=settings.warmup)
 
     def moments(self, evidence: Evidence) -> Tensor:
-        return SoftScore.moments(self._likely(evidence))
+        known_NK = evidence.told_N1 & evidence.error_NSK[:, 0].isfinite()  # type: ignore[index]
+        return SoftScore.moments(self._likely(evidence), known_NK)
 
     def observe(self, moments: Tensor) -> None:
         self._usual.observe(moments)

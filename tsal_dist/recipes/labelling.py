@@ -152,7 +152,8 @@ class _Asked:
                 )
                 for turn in turns(views - 1, self._mirror_K)
             ]
-            self._peaks[member, views] = _average(seen) if views > 1 else seen[0]
+            reach_px = float(self._radius * self._stride_of(output))
+            self._peaks[member, views] = _average(seen, reach_px) if views > 1 else seen[0]
         return self._peaks[member, views]
 
     def _stride_of(self, output: DetectorOutput) -> int:
@@ -214,9 +215,13 @@ def _seen_turned(
     return turn_back(points_NK2, score_NK, turn, image_NHWC.shape[1])
 
 
-def _average(seen: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """The views' points, weighed by how sure each view is; the mean score."""
+def _average(seen: list[tuple[Tensor, Tensor]], reach_px: float) -> tuple[Tensor, Tensor]:
+    """Where the surest view and those within reach of it see the point, weighed by how sure each is; their part of the mean
+    score. As with maps that are laid upon each other: between two peaks far apart there is none, and each is half as high."""
     points_VNK2 = torch.stack([points for points, _ in seen])
     score_VNK = torch.stack([score for _, score in seen])
-    weight_VNK1 = score_VNK.clamp_min(1e-6).unsqueeze(-1)
-    return (points_VNK2 * weight_VNK1).sum(0) / weight_VNK1.sum(0), score_VNK.mean(0)
+    surest_1NK2 = score_VNK.argmax(0, keepdim=True).unsqueeze(-1).expand(-1, -1, -1, 2)
+    away_VNK = (points_VNK2 - points_VNK2.gather(0, surest_1NK2)).norm(dim=-1)
+    weight_VNK = score_VNK.clamp_min(1e-6) * (away_VNK <= reach_px)
+    points_NK2 = (points_VNK2 * weight_VNK.unsqueeze(-1)).sum(0) / weight_VNK.sum(0).unsqueeze(-1)
+    return points_NK2, weight_VNK.sum(0) / len(seen)

@@ -40,7 +40,7 @@ class PeakLabeller:
         self._score = weighers.SoftScore(num_points, warmup=warmup)
 
     def moments(self, evidence: Evidence) -> Tensor:
-        return weighers.SoftScore.moments(evidence.score_NSK[:, evidence.source("heatmap")])
+        return weighers.SoftScore.moments(evidence.score_NSK[:, evidence.source("heatmap")], evidence.told_N1)
 
     def observe(self, moments: Tensor) -> None:
         self._score.observe(moments)

@@ -1,7 +1,8 @@
 """One easy prediction teaches several hard views of the same net: points covered, pasted over, turned and scaled.
 
 Published with one net, which labels for itself (`average = false`), and with an averaging teacher beside it. A point counts
-by the height of its peak: all of it above `present`, nothing below.
+by the height of its peak: all of it above `present`, nothing below. The losses of the views are averaged, where the
+publication adds them up: how much they count together is `train.loss.unlabelled`.
 """
 
 from pydantic import Field

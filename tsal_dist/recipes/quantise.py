@@ -54,7 +54,16 @@ def in_bits(bits: int, points: int) -> Callable[[nn.Module], AbstractContextMana
 
 
 def _layers(net: nn.Module, points: int) -> list[nn.Parameter]:
-    """The weights of all layers but the first, and but those that give as many maps as an output has."""
+    """The weights of all layers but the first, and but those that give the maps of an output: as many as it has, each cell
+    by itself, and no norm after them. A hidden layer of that width has one, or looks around."""
     outputs = (points + 1, 1, 2 * points)
+    giving = {
+        layer.weight
+        for layer in net.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+        and layer.bias is not None
+        and len(layer.weight) in outputs
+        and all(side == 1 for side in layer.weight.shape[2:])
+    }
     matrices = [weight for weight in net.parameters() if weight.dim() > 1]
-    return [weight for weight in matrices[1:] if len(weight) not in outputs]
+    return [weight for weight in matrices[1:] if weight not in giving]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tsal_dist.errors import ConfigError
 from tsal_dist.models.embedding import EmbeddingTap, embedding_width
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.api import BuildNet, NetOutput
@@ -27,7 +28,14 @@ class Twin:
     other = "nets.1."
 
     def build(self, make: BuildNet) -> nn.Module:
-        return _Twins([make(), make()])
+        twins = [make(), make()]
+        one, other = (net.state_dict() for net in twins)
+        if all(torch.equal(value, other[name]) for name, value in one.items()):
+            raise ConfigError(
+                "The method trains two detectors side by side, and both begin with the same weights: taught the same, they "
+                "would stay one. Let model.weights be a file of the trunk alone, so that their heads differ."
+            )
+        return _Twins(twins)
 
     def outputs(self, given: Any) -> Sequence[NetOutput]:
         return [NetOutput(maps) for maps in given]

@@ -36,6 +36,11 @@ class Evidence:
     error_NSK: Tensor | None = None
     """The error in pixels of the student's crop that each score stands for; not a number where that is not known."""
 
+    @property
+    def told_N1(self) -> Tensor:
+        """The frames of which anything is known: a row that was lost, and one without a picture, are not fresh at all."""
+        return (self.fresh_N > 0).unsqueeze(-1)
+
     def source(self, name: str) -> int:
         """Position of a source on axis S."""
         return self.sources.index(name)

@@ -94,7 +94,7 @@ class ConsistencyLabeller:
         self._score = weighers.SoftScore(task.points, warmup=settings.score_warmup)
 
     def moments(self, evidence: Evidence) -> Tensor:
-        return weighers.SoftScore.moments(evidence.score_NSK[:, self._detection(evidence)])
+        return weighers.SoftScore.moments(evidence.score_NSK[:, self._detection(evidence)], evidence.told_N1)
 
     def observe(self, moments: Tensor) -> None:
         self._score.observe(moments)

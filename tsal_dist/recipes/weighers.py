@@ -37,20 +37,24 @@ class SoftScore:
         self._square_K = torch.zeros(num_points, dtype=torch.float64)
 
     @staticmethod
-    def moments(score_NK: Tensor) -> Tensor:
-        """Count, sum and sum of squares per landmark (3 x K), which ranks add up."""
-        score = score_NK.detach().double()
-        return torch.stack([torch.full_like(score[0], len(score)), score.sum(0), score.square().sum(0)])
+    def moments(score_NK: Tensor, told_NK: Tensor) -> Tensor:
+        """Count, sum and sum of squares per landmark (3 x K), which ranks add up; of the scores that were told: a lost
+        row's are zeros, and would make the worst points usual."""
+        told = told_NK.expand_as(score_NK).double()
+        score = score_NK.detach().double().where(told > 0, 0.0)
+        return torch.stack([told.sum(0), score.sum(0), score.square().sum(0)])
 
     def observe(self, moments_3K: Tensor) -> None:
-        """Fold one batch of all ranks into the running moments; an empty batch changes nothing."""
+        """Fold one batch of all ranks into the running moments; a landmark of which it tells nothing stays as it is."""
         count_K, sum_K, square_K = moments_3K.double().cpu()
-        if count_K[0] == 0:
+        if not count_K.any():
             return
         # The first batches are averaged evenly: a zero start would drag the mean for a hundred batches.
         keep = min(self._momentum, self._batches / (self._batches + 1))
-        self._mean_K = keep * self._mean_K + (1 - keep) * sum_K / count_K
-        self._square_K = keep * self._square_K + (1 - keep) * square_K / count_K
+        mean_K = torch.where(count_K > 0, sum_K / count_K, self._mean_K)
+        square_K = torch.where(count_K > 0, square_K / count_K, self._square_K)
+        self._mean_K = keep * self._mean_K + (1 - keep) * mean_K
+        self._square_K = keep * self._square_K + (1 - keep) * square_K
         self._batches += 1
 
     @property

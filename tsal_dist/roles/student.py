@@ -29,6 +29,7 @@ from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.step_sums import StepSums
 from tsal_dist.engine.api import Engine
+from tsal_dist.engine.buffers import mean_over_ranks
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
 from tsal_dist.observe.meters import Pace
@@ -140,7 +141,8 @@ class Student:
         self.pace.count("steps")
         self.pace.count("frames", len(labelled) + sum(len(lesson.frames) for lesson in lessons))
         first = next(iter(targets.values())) if targets else None
-        self._measure(found, losses, norm, seen, first, delivered)
+        taught = next(iter(lessons[0].targets.values())) if lessons else None
+        self._measure(found, losses, norm, seen, first, taught, delivered)
 
     def _learn(
         self,
@@ -221,12 +223,21 @@ class Student:
         return part_of(self.engine.full_weights(), self.recipe.student.detector)
 
     def _averaged(self) -> dict[str, Tensor]:
+        """Complete, on the CPU. Collective."""
         assert self.average is not None, "asked where it is kept"
+        self._even_out()
         return {name: value.detach().cpu().clone() for name, value in self.average.tensors.items()}
+
+    def _even_out(self) -> None:
+        """Make the norm statistics in the average those of all ranks, as the engine does with its own. Collective."""
+        if self.average:
+            buffers = [name for name, _ in self.engine.model.named_buffers()]
+            mean_over_ranks([self.average.tensors[name] for name in buffers if name in self.average.tensors])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the role needs to go on, the same on every rank. Collective."""
         self._take_in_late_sums()
+        self._even_out()
         return {
             "engine": self.engine.state_dict(),
             "average": self.average.state_dict() if self.average else {},
@@ -295,9 +306,13 @@ class Student:
         norm: Tensor | None,
         seen: OwnPoints | None,
         target: Target | None,
+        taught: Target | None,
         delivered: Delivered | None,
     ) -> None:
-        """Watch what has to be watched at every step; the rest, for which a GPU would wait, only where it is due."""
+        """Watch what has to be watched at every step; the rest, for which a GPU would wait, only where it is due.
+
+        `target` is as the labels gave it, `taught` as the first lesson shows it: where what was `seen` should have been.
+        """
         if self.numbers_due:
             found = {f"loss/{name}": float(term.mean().detach()) for name, term in terms.items()}
             found |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
@@ -306,12 +321,12 @@ class Student:
             if self.feed:
                 found["labels/unreadable"] = float(self.feed.unreadable)
             self.metrics = found
-        if not (seen and target and delivered):
+        if not (seen and target and taught and delivered):
             return
         if self.numbers_due:
             self.metrics |= _look_at(seen, target, delivered)
         if self.notes:
-            self.notes.take(delivered.rows, self.recipe.note(seen.points_NK2, target, self.task))
+            self.notes.take(delivered.rows, self.recipe.note(seen.points_NK2, taught, self.task))
 
 
 def _look_at(seen: OwnPoints, target: Target, delivered: Delivered) -> dict[str, float]:

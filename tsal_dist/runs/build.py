@@ -9,7 +9,6 @@ from torch import nn
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.method import ALONE, MethodConfig
-from tsal_dist.config.train import TrainConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import build_reader_pool
 from tsal_dist.data.request import ReadAhead
@@ -52,6 +51,7 @@ from tsal_dist.run import Run
 from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build_feedback import build_wished_clips
 from tsal_dist.runs.build_nets import build_member, build_student_net
+from tsal_dist.runs.build_staleness import build_staleness
 from tsal_dist.runs.build_streams import (
     STUDENT_LABELS,
     TEACHER_CLIPS,
@@ -65,15 +65,12 @@ from tsal_dist.runs.build_streams import (
 from tsal_dist.runs.first_weights import first_weights
 from tsal_dist.runs.labelled_points import learn_fitting, read_labelled_points
 from tsal_dist.runs.open_data import Shards
-from tsal_dist.runs.other_runs import open_offline, open_replay, planned_by
+from tsal_dist.runs.other_runs import open_offline, open_replay
 from tsal_dist.trackers.choose import build_tracker
 
 GROUP = "student"
 GATE_FRAMES = 64
 """Held-out frames that teacher and student are compared on: enough to tell them apart, few enough to be free."""
-
-USUAL_AVERAGE = TrainConfig.model_fields["average"].default
-"""Decay by which labels age where no average is kept."""
 
 
 def settle_method(config: RunConfig) -> RunConfig:
@@ -135,7 +132,7 @@ def build_student(
     recipe = build_recipe(config, task)
     feed, planner, usage = None, None, None
     if config.uses_clips and shards.unlabelled:
-        staleness = build_staleness(config)
+        staleness = build_staleness(config, recipe)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
         planner = _planner(config, run, topic, staleness, incarnation) if role_rank.rank == 0 else None
         # What the planner has read and verified in this process is not read again.
@@ -242,12 +239,13 @@ def build_teacher(
 
 
 def _teacher_engine(config: RunConfig, recipe: Recipe, net: nn.Module, device: torch.device) -> Engine:
-    """Its schedule is that of the steps it takes by itself, if it takes any."""
+    """Its schedule is that of the steps it takes by itself, if it takes any: after each version from beyond burn-in."""
     optim, steps, lr_share = config.train.optim, 0, 1.0
     if recipe.learn:
         steps, lr_share = recipe.learn.steps, recipe.learn.lr_share
     own = optim.model_copy(update={"lr": optim.lr * lr_share, "warmup_steps": min(optim.warmup_steps, 10)})
-    versions = max(1, config.train.steps // config.runtime.weights.publish_every)
+    every, train = config.runtime.weights.publish_every, config.train
+    versions = train.steps // every - train.burn_in_steps // every
     return build_engine(net, config.runtime.teacher, own, max(1, versions * steps), device)
 
 
@@ -378,11 +376,3 @@ def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet)
     if config.runtime.offline:
         return open_offline(config, run, _labels_schema(config, recipe), clips)
     return _labels_topic(config, run, recipe, clips)
-
-
-def build_staleness(config: RunConfig) -> Staleness:
-    """How fast a label ages: as an average over the student's steps forgets."""
-    if planned_by(config).runtime.offline:
-        return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
-    queue = config.runtime.queue
-    return Staleness(config.train.average or USUAL_AVERAGE, queue.max_rho, queue.max_lag_steps)
