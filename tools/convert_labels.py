@@ -1,6 +1,8 @@
 """Labels of one tool into the format of another: csv, coco, deeplabcut, label-studio, cvat, sleap.
 
 python tools/convert_labels.py CollectedData.csv labels.json --to coco
+
+Paths are written from the new file's folder, where they start when it is read.
 """
 
 import argparse

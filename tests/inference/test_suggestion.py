@@ -3,16 +3,28 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.pack.packing import SPOT, pack_spot
 from tests.roles.short_runs import pack_faces, train
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
-from tsal_dist.inference.suggestion import Guess, choose, doubt, explain, split_refs
+from tsal_dist.inference.suggestion import (
+    Guess,
+    choose,
+    doubt,
+    explain,
+    in_source,
+    show_guess,
+    split_refs,
+)
 from tsal_dist.label.suggested import read_suggestions
 from tsal_dist.records import FrameRef
 
@@ -58,6 +70,17 @@ def test_the_reason_names_the_point():
     assert explain(2, guesses, 0.0, ()) == "its two answers lie 40 % of the crop apart"
     assert explain(0, guesses, 1.0, ()) == "looks like no labelled frame"
     assert explain(0, guesses, 0.1, ()) == "another video's turn"
+
+
+def test_points_of_crops_are_those_of_the_source_and_are_shown_where_they_were(tmp_path):
+    reader = FrameReader(open_shards([pack_spot(tmp_path).url]), ViewSettings(96, labels=False))
+    stored_K2 = reader.shard(0).table.points_NK2[0].astype(float)
+    home_K2 = in_source(reader, FrameRef(0, 0), stored_K2)
+    np.testing.assert_allclose(home_K2, [SPOT, (SPOT[0] + 12, SPOT[1])], atol=0.01)
+    clip, shown_K2 = show_guess(reader, replace(guess(), points_K2=home_K2))
+    reader.close()
+    y_N, x_N = np.nonzero(clip.image_THWC[0].mean(2) > 128)
+    np.testing.assert_allclose(shown_K2[0], [x_N.mean(), y_N.mean()], atol=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_only_json_of_a_page_s_size_is_taken(server):
     )
     assert ask(server, "save", "POST", "x", {**JSON, "Content-Length": str(1 << 30)})[0] == 413
     status, body, _ = ask(server, "save", "POST", right, JSON)
-    assert (status, json.loads(body)) == (200, {"kept": 1})
+    assert (status, json.loads(body)["kept"]) == (200, 1)
     assert server.desk.book.path.read_text().splitlines()[1] == "clip.avi,2,,,,,1,2,1,,,0"
     assert json.loads(ask(server, "tasks.json")[1])["frames"][0]["done"]
 
@@ -127,6 +128,42 @@ def test_a_frame_without_any_point_is_kept_as_looked_at(server):
     ask(server, "save", "POST", json.dumps({"frame": 0, "marks": [[0, 0, 0], [0, 0, 0]]}), JSON)
     again = open_book(server.desk.book.path, LAYOUT)
     assert again.marks("clip.avi", 1) == [(0.0, 0.0, 0)] * 2
+
+
+def save(server, marks, revision):
+    page = {"frame": 0, "marks": marks, "revision": revision}
+    status, body, _ = ask(server, "save", "POST", json.dumps(page), JSON)
+    return status, json.loads(body)
+
+
+def test_a_stale_page_does_not_overwrite_a_newer_label(server):
+    (shown,) = json.loads(ask(server, "tasks.json")[1])["frames"]
+    assert shown["revision"] == ""
+    status, told = save(server, [[1, 2, 1], [3, 4, 1]], shown["revision"])
+    assert status == 200
+    status, refusal = save(server, [[9, 9, 1], [9, 9, 1]], shown["revision"])
+    assert status == 409
+    assert "Frame 2 of clip.avi has another label" in refusal["error"]
+    assert server.desk.book.marks("clip.avi", 1)[0] == (1, 2, 1)
+    assert json.loads(ask(server, "tasks.json")[1])["frames"][0]["revision"] == told["revision"]
+    assert save(server, [[9, 9, 1], [9, 9, 1]], told["revision"])[0] == 200, "who has seen it may replace it"
+
+
+def test_a_table_that_cannot_be_read_any_more_is_not_overwritten(server):
+    server.desk.book.path.write_text("nonsense\n")
+    status, refusal = save(server, [[1, 2, 1], [3, 4, 1]], "")
+    assert status == 409
+    assert "has the columns nonsense" in refusal["error"]
+    assert server.desk.book.path.read_text() == "nonsense\n"
+
+
+def test_a_table_that_cannot_be_written_is_said_and_can_be_saved_again(server):
+    path, server.desk.book.path = server.desk.book.path, Path("/proc/no/labels.csv")
+    status, refusal = save(server, [[1, 2, 1], [3, 4, 1]], "")
+    assert status == 507
+    assert refusal["error"].startswith("Cannot write /proc/no/labels.csv")
+    server.desk.book.path = path
+    assert save(server, [[1, 2, 1], [3, 4, 1]], "")[0] == 200
 
 
 def test_a_table_of_other_points_is_not_gone_on_with(tmp_path):

@@ -45,7 +45,7 @@ def test_from_nothing_to_a_table(shards, tmp_path):
         page = json.dumps({"frame": 1, "marks": [[5, 6, 1], [7, 8, 2]]}).encode()
         request = urllib.request.Request(f"{url}save", page, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
-            assert json.load(answer) == {"kept": 1}
+            assert json.load(answer)["kept"] == 1
         tool.send_signal(signal.SIGINT)
         said, complaints = tool.communicate(timeout=30)
     finally:

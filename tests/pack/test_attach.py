@@ -52,6 +52,28 @@ def test_deeplabcuts_pictures_are_frames_of_their_video(desk):
     assert list(gathered(desk, table)["videos/c/d.avi"].labels) == [4], "they count from 0"
 
 
+@pytest.mark.parametrize("picture", ["a/0004.png", "a/img0004.png", "labeled-data/a/photo4.png"])
+def test_a_numbered_picture_in_a_folder_named_like_a_video_is_a_picture(desk, picture):
+    make_image(desk / picture)
+    table = desk / "l.csv"
+    table.write_text(f"path,nose_x,nose_y,tail_x,tail_y\n{picture},1,2,3,4\n")
+    found = gathered(desk, table)
+    assert found[picture].kind == "still"
+    assert not found["videos/a.avi"].labels
+    (desk / picture).unlink()
+    with pytest.raises(ConfigError, match="no file and no frame of a video"):
+        gathered(desk, table)
+
+
+def test_deeplabcuts_pictures_are_frames_though_they_are_there(desk, monkeypatch):
+    make_image(desk / "labeled-data/a/img04.png")
+    table = desk / "labeled-data/a/CollectedData.csv"
+    table.write_text("scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\nimg04.png,1,2\n")
+    assert list(gathered(desk, table)["videos/a.avi"].labels) == [4]
+    monkeypatch.chdir(table.parent)
+    assert list(gathered(desk, Path(table.name))["videos/a.avi"].labels) == [4]
+
+
 def test_a_picture_that_no_video_holds_is_packed_as_a_picture(desk):
     make_image(desk / "still.png")
     (desk / "l.csv").write_text("path,nose_x,nose_y,tail_x,tail_y\nstill.png,1,2,3,4\n")
@@ -76,6 +98,41 @@ def test_two_videos_of_one_name_need_more_of_the_path(desk):
     with pytest.raises(ConfigError, match="Write more of its path"):
         gathered(desk, labels(desk, "a.avi,1"))
     assert list(gathered(desk, labels(desk, "c/a.avi,1"))["videos/c/a.avi"].labels) == [0]
+
+
+def test_labels_of_a_file_that_is_not_packed_go_to_no_other(desk):
+    for day in ("day1", "day2"):
+        make_video(desk / day / "cam.avi")
+    table = labels(desk, "day1/cam.avi,1")
+    with pytest.raises(ConfigError, match=r"day1/cam\.avi, a file that is none of the 1 videos"):
+        gather_inputs(videos=[desk / "day2"], labels=[table])
+
+
+@pytest.mark.parametrize("other", ["day2/cam.avi", "away/day2/cam.avi", "day2/cam"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_labels_of_two_videos_do_not_meet_in_one(desk, other, turned):
+    """One of the two is not on this machine: by its name alone its labels would be the other's."""
+    make_video(desk / "day2/cam.avi")
+    lines = ["day1/cam.avi,1", f"{other},2"]
+    with pytest.raises(ConfigError, match=r"day1/cam\.avi.* and both would be of .*/day2/cam\.avi"):
+        gather_inputs(videos=[desk / "day2"], labels=[labels(desk, *lines[:: -1 if turned else 1])])
+
+
+def test_tables_of_one_video_may_spell_it_each_in_its_way(desk):
+    """The page's table, in the run's folder, names videos as shards do; another came from another machine."""
+    (desk / "run/label").mkdir(parents=True)
+    (desk / "more").mkdir()
+    (desk / "link").symlink_to(desk / "videos")
+    tables = [
+        labels(desk, "videos/a.avi,1", "link/a.avi,2", "a.avi,3"),
+        labels(desk / "run/label", "a.avi,4", "videos/a,5"),
+        labels(desk / "more", "a.avi,6", f"{desk}/videos/a.avi,7"),
+    ]
+    found = gather_inputs(videos=[desk / "videos"], labels=tables)
+    assert sorted({Path(one.path).name: one for one in found}["a.avi"].labels) == list(range(7))
+    away = labels(desk / "more", "/far/away/films/a.avi,8", name="away.csv")
+    (one, *_) = gather_inputs(videos=[desk / "videos"], labels=[away, labels(desk, "a.avi,9")])
+    assert sorted(one.labels) == [7, 8]
 
 
 def test_a_frame_is_labelled_once(desk):

@@ -25,6 +25,7 @@ from tsal_dist.inference.trained import Trained
 from tsal_dist.models.detectors import stride_of
 from tsal_dist.models.input import normalize
 from tsal_dist.records import Clip, FrameRef
+from tsal_dist.shards.frames import FrameTable
 
 Floats = NDArray[np.float64]
 
@@ -139,10 +140,17 @@ def look(
 
 
 def in_source(reader: FrameReader, ref: FrameRef, points_K2: Floats) -> Floats:
-    """Pixels of the stored picture to pixels of the source, which may be larger."""
+    """Pixels of the stored picture to pixels of the source, which may be larger and of which it may be a part."""
     table = reader.shard(ref.shard).table
     scale_2 = table.source_size_N2[ref.index] / table.size_N2[ref.index]
-    return np.asarray((points_K2 + 0.5) * scale_2 - 0.5, np.float64)
+    return np.asarray((points_K2 + 0.5) * scale_2 - 0.5 + window_origin(table, ref.index), np.float64)
+
+
+def window_origin(table: FrameTable, index: int) -> Floats:
+    """Left and top of the part of the source that is stored, in its pixels; zeros where that is all of it."""
+    if table.origin_N2 is None:
+        return np.zeros(2)
+    return np.asarray(table.origin_N2[index], np.float64)
 
 
 def show_guess(reader: FrameReader, guess: Guess) -> tuple[Clip, Floats]:
@@ -150,7 +158,8 @@ def show_guess(reader: FrameReader, guess: Guess) -> tuple[Clip, Floats]:
     table, index = reader.shard(guess.ref.shard).table, guess.ref.index
     scale_2 = table.size_N2[index] / table.source_size_N2[index]
     clip = _read(reader, guess.ref)
-    points_K2 = affine.apply(clip.to_crop_23, (guess.points_K2 + 0.5) * scale_2 - 0.5)
+    in_window_K2 = guess.points_K2 - window_origin(table, index)
+    points_K2 = affine.apply(clip.to_crop_23, (in_window_K2 + 0.5) * scale_2 - 0.5)
     return clip, np.asarray(points_K2, np.float64)
 
 

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
 
-from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.errors import ConfigError, DataError, ExchangeError
 from tsal_dist.json_object import read_object
 from tsal_dist.label.book import Book, Mark
 from tsal_dist.label.tasks import FrameToLabel, Pictures
@@ -44,24 +44,29 @@ class Desk:
 
     def _describe(self, task: FrameToLabel) -> dict[str, Any]:
         marks = self.book.marks(task.video, task.frame)
+        shown = task.first_marks(len(self.book.layout.names)) if marks is None else marks
         return {
             "title": task.video if task.frame is None else f"{task.video} frame {task.frame + 1}",
             "reason": task.reason,
             "size": self._pictures.size_px(task.ref),
-            "marks": task.first_marks(len(self.book.layout.names)) if marks is None else marks,
+            "marks": self._pictures.on_picture(task.ref, shown),
             "done": marks is not None,
+            "revision": self.book.revision(task.video, task.frame),
         }
 
     def jpeg(self, number: int) -> bytes:
         with self._lock:
             return self._pictures.jpeg(self.tasks[number].ref)
 
-    def save(self, number: int, marks: Sequence[Mark]) -> int:
-        """Keep a frame's marks; how many frames are kept."""
+    def save(self, number: int, marks: Sequence[Mark], seen: str) -> dict[str, Any]:
+        """Keep a frame's marks, places on its picture, unless its label is another than the revision that was `seen`."""
         task = self.tasks[number]
         with self._lock:
-            self.book.put(task.video, task.frame, marks)
-            return len(self.book.entries)
+            self.book.put(task.video, task.frame, self._pictures.in_source(task.ref, marks), seen)
+            return {
+                "kept": len(self.book.entries),
+                "revision": self.book.revision(task.video, task.frame),
+            }
 
 
 class DeskServer(ThreadingHTTPServer):
@@ -93,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "":
             self._page()
         elif path == "tasks.json":
-            self._send(json.dumps(desk.describe()).encode(), "application/json")
+            self._answer(desk.describe())
         elif path is not None and path.startswith("frame/"):
             digits = path.removeprefix("frame/")
             if digits.isascii() and digits.isdigit() and int(digits[:9]) < len(desk.tasks):
@@ -119,16 +124,18 @@ class _Handler(BaseHTTPRequestHandler):
             if not 0 <= number < len(self.server.desk.tasks):
                 raise DataError(f"there is no frame {number}")
             marks = [(float(x), float(y), int(seen)) for x, y, seen in page["marks"]]
-            kept = self.server.desk.save(number, marks)
+            kept = self.server.desk.save(number, marks, str(page.get("revision", "")))
         except (ValueError, LookupError, TypeError, OverflowError, DataError) as error:
-            self._send(json.dumps({"error": str(error)}).encode(), "application/json", HTTPStatus.BAD_REQUEST)
-        except OSError as error:
-            text = f"the table cannot be written: {error.strerror}"
-            self._send(
-                json.dumps({"error": text}).encode(), "application/json", HTTPStatus.INSUFFICIENT_STORAGE
-            )
+            self._answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        except ConfigError as error:  # the table is not what it was, or nothing that can be gone on with
+            self._answer({"error": str(error)}, HTTPStatus.CONFLICT)
+        except ExchangeError as error:
+            self._answer({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
         else:
-            self._send(json.dumps({"kept": kept}).encode(), "application/json")
+            self._answer(kept)
+
+    def _answer(self, page: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._send(json.dumps(page).encode(), "application/json", status)
 
     def _path(self) -> str | None:
         """What is asked for below the token; None where host or token are not ours."""

@@ -8,7 +8,7 @@ from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.shard_set import ShardSet, open_shards
 from tsal_dist.errors import ConfigError
-from tsal_dist.inference.suggestion import split_refs, spread_refs
+from tsal_dist.inference.suggestion import split_refs, spread_refs, window_origin
 from tsal_dist.label.book import Mark
 from tsal_dist.label.suggested import Kept
 from tsal_dist.records import FrameRef
@@ -78,9 +78,22 @@ class Pictures:
         return bytes(self._reader.shard(ref.shard).images([ref.index])[0])
 
     def size_px(self, ref: FrameRef) -> tuple[int, int]:
-        """Width and height of the source's frame, in whose pixels labels are written."""
+        """Width and height of what is stored, in pixels of the source, in which labels are written."""
         width, height = self._reader.shard(ref.shard).table.source_size_N2[ref.index].tolist()
         return width, height
+
+    def on_picture(self, ref: FrameRef, marks: Sequence[Mark]) -> list[Mark]:
+        """Marks of the source on the picture that is shown: shards of crops hold a window of the source alone."""
+        left, top = self._origin_px(ref)
+        return _moved(marks, -left, -top)
+
+    def in_source(self, ref: FrameRef, marks: Sequence[Mark]) -> list[Mark]:
+        """Undoes `on_picture`."""
+        return _moved(marks, *self._origin_px(ref))
+
+    def _origin_px(self, ref: FrameRef) -> tuple[float, float]:
+        left, top = window_origin(self._reader.shard(ref.shard).table, ref.index).tolist()
+        return left, top
 
     def task(self, ref: FrameRef, reason: str) -> FrameToLabel:
         """A frame without a guess."""
@@ -90,3 +103,8 @@ class Pictures:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _moved(marks: Sequence[Mark], x_px: float, y_px: float) -> list[Mark]:
+    """A mark without a place stays without."""
+    return [(x + x_px, y + y_px, seen) if seen else (x, y, seen) for x, y, seen in marks]

@@ -1,15 +1,14 @@
 """Labels of frames that lie within whole videos: each finds its video, however its own file spells it.
 
-A label's path is the video's, from the label file's folder; or else the end of it, from one folder name down to the
-bare file name, with or without extension. DeepLabCut's `labeled-data/<video>/img0042.png` is frame 42 of <video>. A video
-whose labels tell several subjects apart becomes as many inputs. What is no frame of a video is a picture of its own, and
-must exist.
+A label's path is the video's, from the label file's folder; or else, where no file is there, the end of it, from one folder
+name down to the bare file name, with or without extension: labels travel to other machines. Two paths that contradict each
+other are never one video's. DeepLabCut's `labeled-data/<video>/img0042.png` is frame 42 of <video>. A video whose labels
+tell several subjects apart becomes as many inputs. What is no frame of a video is a picture of its own, and must exist.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path, PurePath
 
 from tsal_dist.errors import ConfigError
@@ -25,9 +24,9 @@ def attach_labels(videos: Sequence[Input], entries: Iterable[Entry], several: bo
     labels = {(one.path, one.subject): dict(one.labels) for one in videos if one.labels}
     layouts: dict[str, Layout] = {}
     pictures = []
-    find = cache(partial(_find, videos))  # a video's labels all spell it alike
+    finder = _Finder(videos)
     for entry in entries:
-        place = _place(entry, videos, find)
+        place = _place(entry, videos, finder)
         if place is None:
             pictures.append(_picture(entry))
             continue
@@ -48,10 +47,10 @@ def attach_labels(videos: Sequence[Input], entries: Iterable[Entry], several: bo
     return found + inputs_from_entries(pictures)
 
 
-def _place(entry: Entry, videos: Sequence[Input], find: Callable[[str], str]) -> tuple[str, int] | None:
+def _place(entry: Entry, videos: Sequence[Input], finder: "_Finder") -> tuple[str, int] | None:
     """The video and frame of a label, or None for a picture."""
     if entry.frame is not None:
-        return find(entry.path), entry.frame
+        return finder.find(entry.path), entry.frame
     if Path(entry.path).suffix.lower() in VIDEO_EXTENSIONS:
         raise ConfigError(f"The label of {entry.path} names no frame. Give a column `frame`, counted from 1.")
     named = frame_of(entry.path)
@@ -61,10 +60,81 @@ def _place(entry: Entry, videos: Sequence[Input], find: Callable[[str], str]) ->
     return (found[0], named[1]) if len(found) == 1 else None
 
 
-def _find(videos: Sequence[Input], path: str) -> str:
-    whole = os.path.abspath(path)
-    if any(one.path == whole for one in videos):
-        return whole
+class _Finder:
+    """The video of a label's path. A video's labels mostly spell it alike, so what was found is kept, and held against
+    every other spelling."""
+
+    def __init__(self, videos: Sequence[Input]) -> None:
+        self._videos = videos
+        self._by_place = {_real(one.path): one.path for one in videos} | {
+            one.path: one.path for one in videos
+        }
+        self._found: dict[str, str] = {}
+        self._spelt: dict[str, list[tuple[str, Sequence[str]]]] = {}
+        """For each video the paths that found it, and the words of each that count."""
+
+    def find(self, path: str) -> str:
+        if path not in self._found:
+            self._found[path] = video = self._find(path)
+            self._check_spelling(path, video)
+        return self._found[path]
+
+    def _find(self, path: str) -> str:
+        whole = os.path.abspath(path)
+        for place in (whole, _real(path)):
+            if place in self._by_place:
+                return self._by_place[place]
+        if os.path.isfile(whole):
+            raise ConfigError(
+                f"The labels name {path}, a file that is none of the {len(self._videos)} videos of --videos. Name it with "
+                "--videos too, or take its labels out."
+            )
+        return _find_by_end(self._videos, path)
+
+    def _check_spelling(self, path: str, video: str) -> None:
+        """Of two videos of one name that the labels speak of, perhaps one is here: it must not get the labels of both."""
+        words = _own_words(path, video)
+        spelt = self._spelt.setdefault(video, [])
+        for other, theirs in spelt:
+            if not _ends_alike(words, theirs):
+                raise ConfigError(
+                    f"The labels name {other} and {path}, and both would be of {video}, the only video that ends so. Take out "
+                    "the labels of other videos, or write this one's path alike."
+                )
+        spelt.append((path, words))
+
+
+def _real(path: str) -> str:
+    """One file is one place, whatever links lead to it."""
+    return os.path.realpath(os.path.abspath(path))
+
+
+def _own_words(path: str, video: str) -> tuple[str, ...]:
+    """What a label itself says of where its video is. That is all of it where the file is there; otherwise what is below the
+    deepest folder that exists, since a label's path starts at one, and at least what it has in common with the video."""
+    whole = Path(os.path.abspath(path))
+    if whole.is_file():
+        return _words(PurePath(video))
+    folder = next(parent for parent in whole.parents if os.path.isdir(parent))
+    words, theirs = _words(whole), _words(PurePath(video))
+    below, alike = len(whole.relative_to(folder).parts), 0
+    while alike < min(len(words), len(theirs)) and words[-alike - 1] == theirs[-alike - 1]:
+        alike += 1
+    return words[-max(below, alike) :]
+
+
+def _words(path: PurePath) -> tuple[str, ...]:
+    """Folders and name, without a video's extension."""
+    return path.with_suffix("").parts if path.suffix.lower() in VIDEO_EXTENSIONS else path.parts
+
+
+def _ends_alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """One of the two is the end of the other."""
+    length = min(len(one), len(other))
+    return tuple(one[-length:]) == tuple(other[-length:])
+
+
+def _find_by_end(videos: Sequence[Input], path: str) -> str:
     wanted = PurePath(path).parts
     for length in range(len(wanted), 0, -1):
         tail = wanted[-length:]
@@ -93,7 +163,7 @@ def _ends_with_stem(parts: Sequence[str], tail: Sequence[str]) -> bool:
 
 
 def _picture(entry: Entry) -> Entry:
-    if not Path(entry.path).exists():
+    if not os.path.exists(os.path.abspath(entry.path)):
         raise ConfigError(
             f"The labels name {entry.path}, which is no file and no frame of a video of --videos. Correct the path, or name "
             "the folder that it starts at (--root)."

@@ -21,12 +21,18 @@ _TO_OURS = np.array([0, HIDDEN, 1], np.uint8)
 
 
 def read_coco(path: Path, root: Path) -> list[Entry]:
-    """Every annotation with placed keypoints or a box; crowds are left out."""
+    """Every annotation with placed keypoints or a box; crowds are left out, and, where some category has keypoints,
+    those of the others: they are things beside the subjects."""
     try:
         page = read_object(path.read_bytes())
         files = {image["id"]: image["file_name"] for image in page["images"]}
         layouts = {one["id"]: _layout(one) for one in page.get("categories", ()) if one.get("keypoints")}
-        used = [one for one in page["annotations"] if not one.get("iscrowd")]
+        things = {one["id"] for one in page.get("categories", ())} - set(layouts) if layouts else set()
+        used = [
+            one
+            for one in page["annotations"]
+            if not one.get("iscrowd") and one.get("category_id") not in things
+        ]
         entries = [
             _entry(one, root, files[one["image_id"]], layouts.get(one.get("category_id"), Layout()))
             for one in used
@@ -34,7 +40,10 @@ def read_coco(path: Path, root: Path) -> list[Entry]:
     except (OSError, ValueError, OverflowError, LookupError, TypeError, AttributeError, DataError) as error:
         raise ConfigError(f"{path} is not a COCO keypoints file: {type(error).__name__}: {error}.") from error
     if not entries:
-        raise ConfigError(f"{path} names no subject that could be used: it has no annotation but of crowds.")
+        raise ConfigError(
+            f"{path} names no subject that could be used: it has no annotation but of crowds, or of categories without "
+            "keypoints beside others that have some. Annotate a subject."
+        )
     return entries
 
 

@@ -6,6 +6,8 @@ without a place and `occluded` a hidden one.
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ _BOX, _SKELETON = "box", "skeleton"
 
 
 def read_cvat(path: Path, root: Path) -> list[Entry]:
-    """One entry per skeleton; a picture that has boxes alone gives one per box."""
+    """One entry per skeleton, with a box where there are as many; a picture that has boxes alone gives one per box."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -58,11 +60,33 @@ def _entries(image: ElementTree.Element, root: Path, layout: Layout) -> list[Ent
     skeletons = list(image.iterfind(_SKELETON))
     if not skeletons:
         return [Entry(file, frame, Face(box=box), layout=layout) for box in boxes]
-    own = boxes if len(boxes) == len(skeletons) else [None] * len(skeletons)
-    return [
-        Entry(file, frame, _face(one, layout, box), layout=layout)
-        for one, box in zip(skeletons, own, strict=True)
-    ]
+    faces = [_face(one, layout) for one in skeletons]
+    if len(boxes) == len(faces):
+        own = _whose(boxes, faces)
+        faces = [replace(face, box=box) for face, box in zip(faces, own, strict=True)]
+    return [Entry(file, frame, face, layout=layout) for face in faces]
+
+
+def _whose(boxes: Sequence[Box], faces: Sequence[Face]) -> list[Box]:
+    """Each skeleton's box: two of them change places for as long as more points come to lie in their own box. Their order
+    in the file says nothing: each kind of shape is in the order in which it was drawn."""
+    own, again = list(boxes), True
+    while again:
+        again = False
+        for one, other in combinations(range(len(faces)), 2):
+            as_they_are = _held(faces[one], own[one]) + _held(faces[other], own[other])
+            changed = _held(faces[one], own[other]) + _held(faces[other], own[one])
+            if changed > as_they_are:
+                own[one], own[other], again = own[other], own[one], True
+    return own
+
+
+def _held(face: Face, box: Box) -> int:
+    """How many of the placed points lie in the box."""
+    if face.points_K2 is None or face.visible_K is None:
+        return 0
+    placed_K2 = face.points_K2[face.visible_K > 0]
+    return int(((placed_K2 >= box[:2]) & (placed_K2 <= box[2:])).all(1).sum())
 
 
 def _box(element: ElementTree.Element) -> Box:
@@ -70,7 +94,7 @@ def _box(element: ElementTree.Element) -> Box:
     return check_box((x1, y1, x2, y2))
 
 
-def _face(skeleton: ElementTree.Element, layout: Layout, box: Box | None) -> Face:
+def _face(skeleton: ElementTree.Element, layout: Layout) -> Face:
     place = {name: k for k, name in enumerate(layout.names)}
     points_K2, visible_K = np.zeros((len(place), 2)), np.zeros(len(place), np.uint8)
     for point in skeleton.iterfind("points"):
@@ -80,7 +104,7 @@ def _face(skeleton: ElementTree.Element, layout: Layout, box: Box | None) -> Fac
         x, _, y = point.get("points", "").partition(",")
         points_K2[k] = parse_number(x) - 0.5, parse_number(y) - 0.5
         visible_K[k] = HIDDEN if point.get("occluded") == "1" else 1
-    return build_face(points_K2, visible_K, box) if visible_K.any() else Face(box=box)
+    return build_face(points_K2, visible_K) if visible_K.any() else Face()
 
 
 def write_cvat(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:

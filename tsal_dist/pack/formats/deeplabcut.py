@@ -5,6 +5,7 @@ cell is a landmark without a place; hidden landmarks are not known to the format
 """
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from tsal_dist.records import Layout
 SCORER = "tsal_dist"
 _NAMELESS = "single"  # what DeepLabCut calls landmarks of no individual in particular
 _HEADS = ("scorer", "individuals", "bodyparts", "coords")
-_DIGITS = re.compile(r"(\d+)$")
+_OF_FRAME = re.compile(r"img(\d+)")
+_PICTURES = "labeled-data"
 
 
 def is_deeplabcut(first_line: str) -> bool:
@@ -109,10 +111,11 @@ def _find(root: Path, name: str) -> str:
 
 
 def frame_of(picture: str) -> tuple[str, int] | None:
-    """`labeled-data/<video>/img0042.png` is frame 42 of that video, counted from 0: the tools name pictures so."""
-    file = Path(picture)
-    digits = _DIGITS.search(file.stem)
-    return (file.parent.name, int(digits[1])) if digits else None
+    """`labeled-data/<video>/img0042.png` is frame 42 of that video, counted from 0: the tools name pictures so. Any other
+    picture is none, though its folder be called like a video: nobody knows what its number counts, nor from where."""
+    file = Path(os.path.abspath(picture))
+    digits = _OF_FRAME.fullmatch(file.stem)
+    return (file.parent.name, int(digits[1])) if digits and file.parent.parent.name == _PICTURES else None
 
 
 def write_deeplabcut(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:
@@ -146,4 +149,4 @@ def write_deeplabcut(path: Path, entries: Sequence[Entry], points: int, layout: 
 def _picture(entry: Entry) -> str:
     if entry.frame is None:
         return entry.path
-    return f"labeled-data/{Path(entry.path).stem}/img{entry.frame:06d}.png"
+    return f"{_PICTURES}/{Path(entry.path).stem}/img{entry.frame:06d}.png"

@@ -1,7 +1,8 @@
 """Which format a file of labels has, told by its name and first line, and what reads and writes it."""
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tsal_dist.errors import ConfigError
@@ -22,6 +23,7 @@ class Format:
     read: Callable[[Path, Path], list[Entry]]
     """The file, and the folder that its relative paths start at."""
     write: Callable[[Path, Sequence[Entry], int, Layout], None]
+    """The file, and entries whose relative paths start at its folder."""
 
 
 FORMATS = {
@@ -51,7 +53,8 @@ def format_of(path: Path) -> Format | None:
 
 
 def write_labels(path: Path, entries: Sequence[Entry], kind: str) -> None:
-    """Write entries as one of FORMATS; they must agree on their landmarks."""
+    """Write entries as one of FORMATS; they must agree on their landmarks. Their paths are written from the file's folder,
+    where whoever reads it begins."""
     if kind not in FORMATS:
         raise ConfigError(f"There is no format {kind!r}. Choose from {', '.join(FORMATS)}.")
     counts = {len(entry.face.points_K2) for entry in entries if entry.face.points_K2 is not None}
@@ -61,7 +64,17 @@ def write_labels(path: Path, entries: Sequence[Entry], kind: str) -> None:
             f"The labels for {path} have {sorted(counts)} landmarks under {len(layouts)} sets of names, and a file holds "
             "one layout. Convert them apart."
         )
-    FORMATS[kind].write(path, entries, next(iter(counts), 0), next(iter(layouts), Layout()))
+    there = [replace(entry, path=_path_from(path.parent, entry.path)) for entry in entries]
+    FORMATS[kind].write(path, there, next(iter(counts), 0), next(iter(layouts), Layout()))
+
+
+def _path_from(folder: Path, file: str) -> str:
+    """Absolute where no path leads from one to the other, as between two drives of Windows."""
+    whole = os.path.abspath(file)
+    try:
+        return Path(os.path.relpath(whole, folder)).as_posix()
+    except ValueError:
+        return whole
 
 
 def _is_list_of_tasks(path: Path) -> bool:

@@ -1,10 +1,13 @@
 """Label Studio's JSON export: tasks with key points and rectangles in percent of the picture.
 
 Percent are counted from the picture's edge and our pixels from the first pixel's centre, half a pixel apart. Key points
-carry no visibility: all are visible. Each key point's label is its name; the order is that of first appearance.
+carry no visibility: all are visible. Each key point's label is its name; the order is that of first appearance. Nothing
+says which points and rectangles belong together, so that a task holds one subject or is refused.
 """
 
 import json
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,15 +22,17 @@ from tsal_dist.records import Layout
 
 
 def read_label_studio(path: Path, root: Path) -> list[Entry]:
-    """One entry per annotated task; of several annotations of one task the last one counts."""
+    """One entry per annotated task; of several annotations of one task the last one counts that was not cancelled."""
     try:
         tasks = json.loads(path.read_bytes())
-        done = [(task, task["annotations"][-1]["result"]) for task in tasks if task.get("annotations")]
+        done = [(task, kept[-1]["result"]) for task in tasks if (kept := _submitted(task))]
         names = tuple(
             dict.fromkeys(
                 one["value"]["keypointlabels"][0] for _, result in done for one in _of(result, "keypoint")
             )
         )
+        for task, result in done:
+            _check_one_subject(path, task, result)
         entries = [_entry(task, result, root, Layout(names)) for task, result in done]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, DataError, RecursionError) as error:
         raise ConfigError(
@@ -36,6 +41,25 @@ def read_label_studio(path: Path, root: Path) -> list[Entry]:
     if not entries:
         raise ConfigError(f"{path} holds no annotated task.")
     return entries
+
+
+def _submitted(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """A skipped task keeps what was in it as a cancelled annotation, which nobody stands for."""
+    return [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
+
+
+def _check_one_subject(path: Path, task: dict[str, Any], result: Sequence[dict[str, Any]]) -> None:
+    """Points of two subjects would become one that is half of each."""
+    names = Counter(one["value"]["keypointlabels"][0] for one in _of(result, "keypoint"))
+    what = [f"{times} key points {name!r}" for name, times in names.items() if times > 1]
+    boxes = len(_of(result, "rectangle"))
+    if boxes > 1:
+        what.append(f"{boxes} rectangles")
+    if what:
+        raise ConfigError(
+            f"{path} has {what[0]} in the task of {_file_name(task['data'])}, and a task holds one subject, since nothing tells "
+            "several apart. Leave one of them, or label several subjects in CVAT, SLEAP or DeepLabCut."
+        )
 
 
 def _of(result: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -77,7 +101,7 @@ def _pixels(one: dict[str, Any], x: float, y: float) -> tuple[float, float]:
 
 
 def write_label_studio(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:
-    """Tasks with pre-annotations that its import takes. Pictures are opened for their size."""
+    """Tasks with pre-annotations that its import takes. Pictures are opened for their size, from the file's folder."""
     names = layout.names_of(points)
     tasks = []
     for entry in entries:
@@ -85,7 +109,7 @@ def write_label_studio(path: Path, entries: Sequence[Entry], points: int, layout
             raise ConfigError(
                 f"{entry.path} is a video, and Label Studio's key points lie on pictures. Extract its frames first."
             )
-        picture = cv2.imread(entry.path)
+        picture = cv2.imread(os.path.abspath(path.parent / entry.path))
         if picture is None:
             raise ConfigError(f"{entry.path} cannot be opened, and its size is needed to count in percent.")
         height, width = picture.shape[:2]

@@ -8,7 +8,8 @@ it is a list of boxes. Parquet has the same columns.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,19 +34,36 @@ from tsal_dist.records import Layout
 Columns = Sequence[tuple[str, str, str]]
 """For each landmark the names of its columns for x, y and visibility."""
 
+_READ = frozenset("path frame subject x1 y1 x2 y2 x y w h face_px".split())
+"""Columns beside those of landmarks."""
+
 
 def read_csv(path: Path, root: Path) -> list[Entry]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-        first = text.partition("\n")[0]
-        mark = ";" if ";" in first and "," not in first else ","  # spreadsheets of half of Europe
-        reader = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=mark)
+    with _open_csv(path) as reader:
         header = tuple(reader.fieldnames or ())
         names, columns = landmark_columns(header)
         _check_columns(path, header, bool(columns))
         rows = ((reader.line_num, row) for row in reader)
         return _entries(path, rows, root, columns, Layout(names))
+
+
+def unread_columns(path: Path) -> list[str]:
+    """Those that `read_csv` passes over: written again, the table would be without them."""
+    with _open_csv(path) as reader:
+        header = tuple(reader.fieldnames or ())
+    _, columns = landmark_columns(header)
+    known = {*_READ, *(name for names in columns for name in names)}
+    return [name for name in header if name not in known]
+
+
+@contextmanager
+def _open_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+        first = text.partition("\n")[0]
+        mark = ";" if ";" in first and "," not in first else ","  # spreadsheets of half of Europe
+        yield csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=mark)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} cannot be read as CSV: {error}.") from error
 
@@ -106,7 +124,9 @@ def table_rows(entries: Sequence[Entry], points: int, layout: Layout) -> list[li
     else:
         header = [f"p{k}{part}" for k in range(points) for part in "xyv"]
     several = any(entry.subject for entry in entries)
-    rows = [["path", "frame", *(["subject"] if several else []), "x1", "y1", "x2", "y2", *header]]
+    sized = any(entry.face.face_px is not None for entry in entries)
+    first = ["path", "frame", *(["subject"] if several else []), "x1", "y1", "x2", "y2"]
+    rows = [[*first, *(["face_px"] if sized else []), *header]]
     for entry in entries:
         face = entry.face
         frame = "" if entry.frame is None else str(entry.frame + 1)
@@ -117,7 +137,8 @@ def table_rows(entries: Sequence[Entry], points: int, layout: Layout) -> list[li
                 zip(face.points_K2.tolist(), face.visible_K.tolist(), strict=True)
             ):
                 marks[3 * k : 3 * k + 3] = [_spell(x), _spell(y), str(seen)] if seen else ["", "", "0"]
-        rows.append([entry.path, frame, *([entry.subject] if several else []), *box, *marks])
+        size = [] if not sized else [""] if face.face_px is None else [_spell(face.face_px)]
+        rows.append([entry.path, frame, *([entry.subject] if several else []), *box, *size, *marks])
     return rows
 
 
