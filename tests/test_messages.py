@@ -66,6 +66,12 @@ MISTAKES = [
         "is no input",
         "Name it with --video",
     ),
+    (
+        (*RUN, "{clip}", "--table", "{here}/boxes.csv", "--boxes", "{here}/boxes.csv"),
+        "{here}/boxes.csv",
+        "is read as well and would be overwritten",
+        "Name another file",
+    ),
     ((*RUN, "{clip}", "{clip}", "--table", "{here}/t.csv"), "{clip}", "named twice", "Name each input once"),
     ((*RUN, "0", "--table", "{here}/t.csv", "--smooth"), "--smooth", "reads a video twice", "Leave it out"),
     (("evaluate", "--run", "{here}"), "{here}", "holds no run.json", "Name the folder"),

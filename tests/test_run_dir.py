@@ -8,7 +8,7 @@ from tsal_dist import run_dir
 from tsal_dist.checkpoint.folder import finished
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.lines import last_line
-from tsal_dist.run_dir import aside_of, list_names, make_folder, write_whole
+from tsal_dist.run_dir import MOST_NAME, aside_of, list_names, make_folder, shorten_name, write_whole
 from tsal_dist.weights.format import list_versions
 
 
@@ -35,6 +35,18 @@ def test_temporary_names_are_drawn_not_numbered(tmp_path):
     names = {aside_of(tmp_path / "file").name for _ in range(100)}
     assert len(names) == 100
     assert not any(f".{os.getpid()}." in name for name in names)
+
+
+@pytest.mark.parametrize("begin", ["", "a", "ab"])
+def test_a_temporary_name_is_cut_between_characters(tmp_path, begin):
+    """Half of a letter makes a name that is no text, which tables and videos cannot be written under."""
+    path = tmp_path / (begin + 80 * "\N{CJK UNIFIED IDEOGRAPH-8C93}" + ".csv")
+    aside = aside_of(path, ".csv").name
+    assert len(aside.encode()) <= 255
+    assert aside.startswith(f".{path.name[:60]}")
+    write_whole(path, b"1")
+    assert os.listdir(tmp_path) == [path.name]
+    assert shorten_name("clip" * 10, MOST_NAME) == "clip" * 10
 
 
 @pytest.mark.parametrize("look", [list_names, finished, list_versions])

@@ -9,6 +9,7 @@ A .safetensors file holds its config: `python -m tsal_dist.predict --weights dem
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.outputs import check_file
 
 if TYPE_CHECKING:
+    from tsal_dist.data.shard_set import ShardSet
     from tsal_dist.inference.trained import Trained
     from tsal_dist.inference.trust import Trust
     from tsal_dist.inference.watch import Show
@@ -45,10 +47,8 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.inference.export import ENDINGS
-    from tsal_dist.inference.session import build_finder, trust_of_run
     from tsal_dist.inference.trained import load_trained
     from tsal_dist.inference.watch import progress_bar
-    from tsal_dist.run_dir import RunDir
 
     if args.int8 and not args.whole:
         raise ConfigError("--int8 was given without --whole. Give both: what is measured is a whole file.")
@@ -56,13 +56,27 @@ def main(argv: list[str]) -> int:
     trained = load_trained(args.run, args.role, args.step)
     with progress_bar("measuring") as on_frame:
         if args.int8:
-            said = _export_small(trained, args.out, on_frame)
+            said = _export_small(trained, Path(args.run), args.out, on_frame)
         else:
-            kept = RunDir(Path(args.run)).trust(args.role, trained.step)
-            trust = trust_of_run(build_finder(trained), trained, kept, on_frame)
+            trust = _measure(trained, Path(args.run), args.role, on_frame)
             said = (_export_whole if args.whole else _export)(trained, args.out, trust)
     print(f"{args.out}: {trained.name}, {args.out.stat().st_size / 1e6:.1f} MB, {said}")
     return 0
+
+
+def _measure(trained: "Trained", run: Path, role: str, on_frame: "Show") -> "Trust | None":
+    """How far the detector can be trusted. What of that is not known is said: the file will not know it either."""
+    from tsal_dist.inference.held_out import find_shards, why_unmeasured
+    from tsal_dist.inference.session import build_finder, trust_of_run
+    from tsal_dist.inference.unknown import say_unknown
+    from tsal_dist.run_dir import RunDir
+
+    validation = find_shards(run, trained.config, trained.config.data.validation)
+    kept = RunDir(run).trust(role, trained.step)
+    trust = trust_of_run(build_finder(trained), trained, kept, validation, on_frame)
+    if unknown := say_unknown(trust, why_unmeasured(validation)):
+        sys.stderr.write(f"{trained.name}: {unknown}\n")
+    return trust
 
 
 def _export(trained: "Trained", path: Path, trust: "Trust | None") -> str:
@@ -77,8 +91,7 @@ def _export_whole(trained: "Trained", path: Path, trust: "Trust | None") -> str:
     return f"its points differ by {export_whole(trained, path, trust):.1g} px at most"
 
 
-def _export_small(trained: "Trained", path: Path, on_frame: "Show") -> str:
-    from tsal_dist.data.shard_set import open_shards
+def _export_small(trained: "Trained", run: Path, path: Path, on_frame: "Show") -> str:
     from tsal_dist.inference.export_small import export_small
 
     data = trained.config.data
@@ -87,11 +100,20 @@ def _export_small(trained: "Trained", path: Path, on_frame: "Show") -> str:
             f"--int8 needs labelled frames and held-out ones, and the run has data.labelled = {list(data.labelled)} and "
             f"data.validation = {list(data.validation)}. Leave it out."
         )
-    seen, held_out = (
-        open_shards(urls, data.cache_dir, data.cache_gb) for urls in (data.labelled, data.validation)
-    )
+    seen, held_out = (_open_shards(trained, run, name) for name in ("labelled", "validation"))
     errors = export_small(trained, path, seen, held_out, on_frame)
     return f"its points are {errors.file:.2%} of the crop off on held-out frames, the detector's {errors.detector:.2%}"
+
+
+def _open_shards(trained: "Trained", run: Path, name: str) -> "ShardSet":
+    from tsal_dist.data.shard_set import open_shards
+    from tsal_dist.inference.held_out import find_missing, find_shards, say_missing
+
+    data = trained.config.data
+    urls = find_shards(run, trained.config, getattr(data, name))
+    if missing := find_missing(urls):
+        raise ConfigError(say_missing(f"--int8: data.{name}", missing))
+    return open_shards(urls, data.cache_dir, data.cache_gb)
 
 
 if __name__ == "__main__":

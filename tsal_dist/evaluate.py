@@ -5,6 +5,7 @@ python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,9 +19,12 @@ from tsal_dist.run_dir import write_whole
 
 if TYPE_CHECKING:
     from tsal_dist.config import RunConfig
+    from tsal_dist.data.shard_set import ShardSet
     from tsal_dist.inference.decoding import Decoding
     from tsal_dist.inference.evaluation import Evaluation
     from tsal_dist.inference.trained import Trained
+
+ONE_BY_ONE = "what is said of a landmark would be of two. Evaluate the runs one by one"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,6 +63,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError
     from tsal_dist.inference.evaluation import KEPT_WORST, build_evaluator
+    from tsal_dist.inference.held_out import find_shards
     from tsal_dist.inference.trained import pick_device
     from tsal_dist.inference.views import choose_views
     from tsal_dist.run import load_run
@@ -66,20 +71,17 @@ def main(argv: list[str]) -> int:
     from tsal_dist.runs.open_data import open_named
 
     first = load_run(args.run[0]).config
-    urls = args.shards or list(first.data.validation)
+    urls = args.shards or find_shards(Path(args.run[0]), first, first.data.validation)
     if not urls:
         raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
     shards = open_named("--shards" if args.shards else "data.validation", urls, first)
     device, decoding = pick_device(), read_decoding(args)
     choose_views(decoding.of(first.model))
     found: dict[str, Evaluation] = {}
-    for run in args.run:
-        config = override(load_run(run).config, f"data.normalizer={args.normalizer or first.data.normalizer}")
-        if shards.points != config.model.num_points:
-            raise ConfigError(
-                f"{urls[0]} has {shards.points} landmarks and {run} was trained for "
-                f"{config.model.num_points}. Evaluate on shards of the same layout."
-            )
+    normalizer = args.normalizer or first.data.normalizer
+    configs = {run: override(load_run(run).config, f"data.normalizer={normalizer}") for run in args.run}
+    _refuse_misfits(configs, shards, urls[0])
+    for run, config in configs.items():
         asked = decoding.of(config.model)
         if asked.companions:
             asked = replace(asked, fitting=learn_fitting(config))
@@ -100,6 +102,23 @@ def main(argv: list[str]) -> int:
         for path in draw_evaluations(found, Path(args.plots)):
             sys.stdout.write(f"{path}\n")
     return 0
+
+
+def _refuse_misfits(configs: "dict[str, RunConfig]", shards: "ShardSet", where: str) -> None:
+    """ConfigError where the landmarks of a run, by its folder, are not those of the shards, or not those of the first run."""
+    from tsal_dist.data.shard_set import refuse_other_names
+    from tsal_dist.errors import ConfigError
+
+    first, *_ = configs
+    for run, config in configs.items():
+        if shards.points != config.model.num_points:
+            raise ConfigError(
+                f"{where} has {shards.points} landmarks and {run} was trained for "
+                f"{config.model.num_points}. Evaluate on shards of the same layout."
+            )
+        names = config.model.layout.names
+        refuse_other_names(where, shards.layout.names, run, names)
+        refuse_other_names(first, configs[first].model.layout.names, run, names, ONE_BY_ONE)
 
 
 def _load(run: str, asked: str, step: str, config: "RunConfig") -> "Iterator[Trained]":
@@ -155,7 +174,7 @@ def _cells(found: "Evaluation") -> list[str]:
 def _format(values: list[float]) -> list[str]:
     shares = (True, True, False, True, False, True, True)
     return [
-        f"{100 * value:.2f}" if share else f"{value:.3f}"
+        "-" if math.isnan(value) else f"{100 * value:.2f}" if share else f"{value:.3f}"
         for value, share in zip(values, shares, strict=False)
     ]
 
@@ -170,13 +189,25 @@ def _numbers(
         **({"point_names": list(names)} if names else {}),
         "models": {
             name: {
-                **evaluation.summary(),
-                "nme_per_point": evaluation.errors.nme_per_point.tolist(),
+                **_known(evaluation.summary()),
+                "nme_per_point": [
+                    None if math.isnan(nme) else nme for nme in evaluation.errors.nme_per_point
+                ],
                 "lean": evaluation.errors.lean_2.tolist(),
-                "groups": {group: errors.summary() for group, errors in sorted(evaluation.by_group.items())},
+                "groups": {
+                    group: _known(errors.summary()) for group, errors in sorted(evaluation.by_group.items())
+                },
             }
             for name, evaluation in found.items()
         },
+    }
+
+
+def _known(numbers: dict[str, float | str]) -> dict[str, float | str | None]:
+    """With nothing in the place of what is not a number, for which JSON has no word."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in numbers.items()
     }
 
 

@@ -161,14 +161,18 @@ def main(argv: list[str]) -> int:
     _check_numbers(args)
     _check_detector(args)
     if args.table:
-        check_file("--table", args.table, (".parquet", ".csv"), _files(args.video))
+        inputs = [*args.video, args.boxes] if args.boxes else args.video
+        check_file("--table", args.table, (".parquet", ".csv"), _files(inputs))
 
     from tsal_dist.inference.detector import find_subjects
     from tsal_dist.inference.overlay import plan_overlays
-    from tsal_dist.inference.pictures import find_sources
+    from tsal_dist.inference.pictures import find_sources, refuse_no_text
     from tsal_dist.inference.together import look_at_share, look_on_ray, open_kept, plan_together, read_source
 
     sources = find_sources(args.video)
+    for flag, path in (("--table", args.table), ("--out", args.out)):
+        if path:
+            refuse_no_text(flag, path)
     options = _options(args, sources)
     plan = plan_together(args.table, args.machine, args.ray, sources)
     if args.smooth and any(source.kind == "live" for source in sources):
@@ -355,11 +359,8 @@ def _open(opening: "Opening") -> "Detector":
 
     with progress_bar("measuring how far scores can be trusted, once") as on_frame:
         detector = opening.open(on_frame)
-    if detector.trust is None:
-        sys.stderr.write(
-            f"{detector.name}: there are no held-out frames to measure it on, so nothing can be said of how far "
-            "off a point is, and a find may be none. Train with data.validation to know.\n"
-        )
+    if detector.unknown:
+        sys.stderr.write(f"{detector.name}: {detector.unknown}\n")
     return detector
 
 

@@ -178,11 +178,23 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
             f"--clean: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
             f"another place (run.dir=...)."
         )
+    _refuse_hand_labels(run_dir)  # last: a person may have gone on labelling meanwhile
     logger.info("removing the earlier run in %s", run_dir.root)
     with plainly("delete", run_dir.root):
         # run.json first: whoever is alive after all and looks for its run must not find it half removed.
         run_dir.run_json.unlink(missing_ok=True)
         shutil.rmtree(run_dir.root)
+
+
+def _refuse_hand_labels(run_dir: RunDir) -> None:
+    """A run can be computed again, and hours of a person's work cannot."""
+    tables = sorted(name for name in list_names(run_dir.label) if name.lower().endswith(".csv"))
+    if tables:
+        raise ConfigError(
+            f"--clean: {run_dir.label / tables[0]} holds labels that were made by hand, and they would be deleted with the "
+            f"run. Move the table first, such as to {run_dir.root.parent / 'labels.csv'}, or choose another place "
+            f"(run.dir=...)."
+        )
 
 
 def living(

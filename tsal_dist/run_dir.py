@@ -18,6 +18,7 @@ metrics/<role>.jsonl            one line per logged step
 metrics/<service>-<role>.json   how much of it a tracking service was told; .log has why it was not, .lock who tells
 metrics/mlflow.json             the id that MLflow drew for this run; written once
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
+label/                          frames that were suggested, and labels.csv, which a person has filled: it is not the run's to delete
 code/<digest>/                  what a job that was submitted with --snapshot runs
 report/                         what evaluation and the report leave for a person
 
@@ -120,6 +121,10 @@ class RunDir:
 
     def trust(self, role: str, step: int) -> Path:
         return self.root / "trust" / f"{role}-{step}.safetensors"
+
+    @property
+    def label(self) -> Path:
+        return self.root / "label"
 
     @property
     def code(self) -> Path:
@@ -245,8 +250,12 @@ def plainly(action: str, place: Path | str) -> Iterator[None]:
 
 def aside_of(path: Path, ending: str = ".tmp") -> Path:
     """A hidden name beside `path` that nobody else has. It is drawn: in containers every process may have the number 1."""
-    begin = os.fsdecode(os.fsencode(path.name)[:MOST_NAME])
-    return path.with_name(f".{begin}.{uuid.uuid4().hex}{ending}")
+    return path.with_name(f".{shorten_name(path.name, MOST_NAME)}.{uuid.uuid4().hex}{ending}")
+
+
+def shorten_name(name: str, most: int) -> str:
+    """At most so many bytes of a name, in whole characters: half of one makes a name that many libraries refuse."""
+    return os.fsencode(name)[:most].decode("utf-8", "ignore")
 
 
 def _write(path: Path, data: bytes) -> None:

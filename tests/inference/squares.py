@@ -120,11 +120,11 @@ def flag_points(middle, side):
     return np.array(middle) - 0.5 + side / 2 * signs
 
 
-def pack_flags(folder, side, off_px, **options):
+def pack_flags(folder, side, off_px, count=40, **options):
     """Shards with stills of flags all over the picture, whose labels are `off_px` to the right of where they belong."""
     lines = ["path,x1,y1,x2,y2," + ",".join(f"p{k}x,p{k}y" for k in range(4))]
     random = np.random.default_rng(0)
-    for number in range(40):
+    for number in range(count):
         middle = random.integers(50, 110, 2).tolist()
         cv2.imwrite(str(folder / f"{number}.png"), draw_flag(middle, side))
         points_42 = flag_points(middle, side)

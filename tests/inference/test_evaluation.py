@@ -14,6 +14,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.inference.decoding import Decoding
 from tsal_dist.inference.evaluation import Evaluator, build_evaluator, predict
 from tsal_dist.models.detectors import build_detector
+from tsal_dist.records import FrameRef
 from tsal_dist.runs.open_data import open_data
 
 CPU = torch.device("cpu")
@@ -53,6 +54,7 @@ def judge(faces, tmp_path, *batches, shift=(0.0, 0.0)):
 
 def frame(number, video="one", step=(1.0, 0.0), **settings):
     points = grid_points(np.array(step) * number)[None]
+    settings.setdefault("ref", FrameRef(0, number))
     return build_clip(points, video=video, frames_T=np.array([number], np.int32), **settings)
 
 
@@ -82,6 +84,26 @@ def test_jitter_runs_over_neighbours_of_one_video_only(faces, tmp_path):
     assert found.jitter.count == 68 * (2 + 1), (
         "four frames bend twice, three once, the pair after the gap never"
     )
+
+
+@pytest.mark.parametrize(
+    ("every", "packed_every", "bends"),
+    [(1, 1, 2), (3, 3, 2), (2, 1, 0), (100, 1, 0), (100, 100, 0)],
+)
+def test_jitter_is_of_frames_that_are_neighbours_as_packed(faces, tmp_path, every, packed_every, bends):
+    """Labels on every second frame of a video, or frames that were packed four seconds apart, show how a subject moves."""
+    numbers = [every * place for place in range(4)]
+    refs = [FrameRef(0, number // packed_every) for number in numbers]
+    clips = [frame(number, step=(0.1, 0.0), ref=ref) for number, ref in zip(numbers, refs, strict=True)]
+    found = judge(faces, tmp_path, clips)
+    assert found.errors.faces == 4
+    assert found.jitter.count == 68 * bends
+    assert np.isnan(found.summary()["jitter"]) == (bends == 0)
+
+
+def test_frames_of_two_shards_are_no_neighbours(faces, tmp_path):
+    clips = [frame(number, ref=FrameRef(number // 2, number % 2)) for number in range(4)]
+    assert judge(faces, tmp_path, clips).jitter.count == 0
 
 
 def test_jitter_sees_a_tremble(faces, tmp_path):

@@ -27,6 +27,8 @@ class Mirror:
 class Says:
     """Log-odds in the order in which they are asked for."""
 
+    tells_presence = True
+
     def __init__(self, *log_odds):
         self.left = list(log_odds)
 

@@ -1,5 +1,7 @@
 """Smoothing: against a Kalman smoother in matrices, and on motion whose truth is known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -131,9 +133,11 @@ def test_causally_the_future_changes_nothing():
     later = raw_TK2.copy()
     later[90:] += 7
     motion = Motion(0.1, 0.4)
-    runs = [smoothing._filter(each, stated(1.0), np.ones(FRAMES), [motion])[0] for each in (raw_TK2, later)]
-    for one, other in zip(*(beliefs[:90] for beliefs in runs), strict=True):
-        assert np.array_equal(one.place_GK2, other.place_GK2)
+    runs = [
+        list(smoothing._filter(each, stated(1.0), np.ones(FRAMES), [motion])) for each in (raw_TK2, later)
+    ]
+    for one, other in zip(*(steps[:90] for steps in runs), strict=True):
+        assert np.array_equal(one.belief.place_GK2, other.belief.place_GK2)
 
 
 def test_two_frames_are_left_as_they_are():
@@ -171,8 +175,7 @@ def test_it_is_the_smoother_of_the_textbooks():
     expected_TK = random.uniform(0.5, 3.0, raw_TK2.shape[:2])
     gaps_T = random.uniform(0.5, 2.0, 40)
     motion = Motion(0.2, 0.4)
-    beliefs, forecasts, _ = smoothing._filter(raw_TK2, expected_TK, gaps_T, [motion])
-    found_TK2 = smoothing._look_back(beliefs, forecasts, gaps_T)
+    found_TK2 = smoothing._look_back(list(smoothing._filter(raw_TK2, expected_TK, gaps_T, [motion])), gaps_T)
     usual = float(np.median(expected_TK))
     for point, axis in ((0, 0), (3, 1), (5, 0)):
         noise = (motion.share * expected_TK[:, point] / MEAN_OF_GAUSSIAN) ** 2
@@ -187,3 +190,33 @@ def test_the_motion_is_read_off_the_video():
     calm = read_motion(noisy(paths(speed=0.3), 0.2), stated(2.0), np.ones(FRAMES))
     shaken = read_motion(noisy(paths(speed=0.3), 1.6), stated(2.0), np.ones(FRAMES))
     assert calm.share <= 0.2 < shaken.share
+
+
+def most_memory(work):
+    """Bytes that `work` holds at once, at most; the first time, which may import something, does not count."""
+    work()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_tried_is_not_kept():
+    """A hundred pairs are tried on up to 400 frames, and of the beliefs only one frame's are in memory."""
+    raw_TK2, gaps_T = noisy(paths(), 1.0), np.ones(FRAMES)
+    few, many = (
+        most_memory(
+            lambda frames=frames: read_motion(raw_TK2[:frames], stated(2.0)[:frames], gaps_T[:frames])
+        )
+        for frames in (30, FRAMES)
+    )
+    assert many < 1.2 * few
+
+
+def test_causally_only_places_are_kept():
+    """What is believed of velocities, and how surely, serves to look back, which nobody does there."""
+    raw_TK2 = noisy(subject(60), 0.5)
+    seen = raw_TK2, np.full(raw_TK2.shape[:2], 6.0), np.ones(FRAMES)
+    assert most_memory(lambda: smoothing._Alone(seen, Motion(0.1, 0.4)).calmed(1.0)) < 4 * raw_TK2.nbytes

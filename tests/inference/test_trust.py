@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from tests.inference.squares import SIDE_PX, FlagDetector, draw_flag, finder_of, pack_flags
-from tsal_dist.errors import CheckpointError, DataError
+from tsal_dist.errors import CheckpointError, ConfigError, DataError
+from tsal_dist.inference.crowd import Seeker, follow_all
+from tsal_dist.inference.detector import Detector
 from tsal_dist.inference.pictures import Picture
 from tsal_dist.inference.prediction import follow
 from tsal_dist.inference.presence import FALSE_ALARMS, Belief, Presence, destroy, learn
@@ -129,6 +131,43 @@ def test_where_nothing_tells_the_two_apart_few_pass_all_the_same():
     assert np.mean([presence.log_odds(one) > 0 for one in evidence(0.0, 500, 2)]) < 3 * FALSE_ALARMS
     assert presence.rates_2[0] <= FALSE_ALARMS
     assert presence.rates_2[1] > 0.5
+
+
+@pytest.fixture(scope="module")
+def of_one_frame(finder, tmp_path_factory):
+    """What a single held-out frame tells, as `tsal pack` leaves it where labels are few."""
+    return measure_trust(finder, pack_flags(tmp_path_factory.mktemp("one"), SIDE, OFF_PX, count=1), 64)
+
+
+def test_a_single_frame_tells_how_far_off_points_are_and_no_subject_from_none(finder, of_one_frame):
+    assert not of_one_frame.tells_presence
+    pictures = [Picture("one", None, 0.0, draw_flag((80, 80), SIDE))]
+    (one,) = found_in(finder, of_one_frame, pictures)
+    np.testing.assert_allclose(one.expected_px_K, OFF_PX, rtol=0.35)
+    (blind,) = found_in(finder, None, pictures)
+    assert (one.found, np.isnan(one.presence)) == (blind.found, True), "as where nothing was measured"
+
+
+def test_a_single_frame_is_enough_to_follow_all_who_are_found(finder, of_one_frame):
+    seeker = Seeker(lambda image: [np.array([56.0, 56, 104, 104])], every=1, detects=True)
+    pictures = [Picture("two", t, 40.0 * t, draw_flag((80, 80), SIDE)) for t in range(3)]
+    for _, rows in follow_all(finder, iter(pictures), seeker, of_one_frame):
+        assert [row.subject for row in rows] == [1]
+        assert np.isfinite(rows[0].expected_px_K).all()
+        assert np.isnan(rows[0].presence)
+
+
+def test_a_single_frame_does_not_find_all_subjects(finder, of_one_frame):
+    detector = Detector(finder, of_one_frame, "made")
+    with pytest.raises(ConfigError, match="--subjects many: nothing tells a subject from none"):
+        detector.predict("0", subjects="many")
+
+
+def test_what_a_single_frame_tells_comes_back_from_its_file(of_one_frame, tmp_path):
+    save_trust(of_one_frame, tmp_path / "t.safetensors")
+    again = load_trust(tmp_path / "t.safetensors")
+    assert again.presence is None
+    assert torch.equal(again.calibration.expected_KG, of_one_frame.calibration.expected_KG)
 
 
 def test_too_few_frames_to_learn_from_are_named():

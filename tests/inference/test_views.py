@@ -13,6 +13,7 @@ from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
 from tsal_dist.inference import session
 from tsal_dist.inference.decoding import PLAIN, Decoding, add_decoding, read_decoding
 from tsal_dist.inference.trained import Trained
+from tsal_dist.inference.trust import Trust
 from tsal_dist.inference.views import View, choose_views, find_points, seen_in
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.output import DetectorOutput
@@ -146,15 +147,15 @@ def test_how_far_several_views_can_be_trusted_is_measured_anew_and_not_kept(tmp_
         f"data.validation={tmp_path}",
     ]
     trained = Trained(build_detector("lite", POINTS).eval(), load_config([], settings), "run", 1)
-    asked, kept = [], {}
+    asked, kept, measured = [], {}, Trust(None, None)
     monkeypatch.setattr(session, "load_trained", lambda *words: trained)
     monkeypatch.setattr(session, "open_shards", lambda *words: None)
     monkeypatch.setattr(
-        session, "measure_trust", lambda finder, *words: asked.append(finder.decoding) or "trust"
+        session, "measure_trust", lambda finder, *words: asked.append(finder.decoding) or measured
     )
     monkeypatch.setattr(session, "save_trust", lambda trust, path: kept.update({path: trust}))
     monkeypatch.setattr(session, "load_trust", kept.get)
-    assert session.open_detector(run=str(tmp_path), threads=1).trust == "trust"
+    assert session.open_detector(run=str(tmp_path), threads=1).trust is measured
     session.open_detector(run=str(tmp_path), threads=1)
     assert [decoding.views for decoding in asked] == [1], "once"
     session.open_detector(run=str(tmp_path), threads=1, decoding=Decoding(2))

@@ -154,7 +154,7 @@ def test_a_file_of_which_nothing_was_measured_claims_nothing(flag_file, film, tm
     argv = ["--model", str(path), "--video", str(film), "--table", str(tmp_path / "t.csv"), "--frames", "1:3"]
     assert main(argv) == 0
     said = capsys.readouterr().err
-    assert "flag: there are no held-out frames to measure it on" in said
+    assert "flag: there were no held-out frames to measure it on when it was exported" in said
     assert "how far off the points are was never measured" in said
     notes = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     assert json.loads(notes[NOTE])["presence"] is None
@@ -172,11 +172,18 @@ def damaged(**parts):
 
 
 def test_a_note_comes_back():
-    for one in (note(), dataclasses.replace(note(), presence=None, layout=Layout())):
+    for one in (
+        note(),
+        dataclasses.replace(note(), presence=None, layout=Layout()),
+        dataclasses.replace(note(), presence=None, only_errors=True),
+    ):
         again = WholeNote.from_metadata(one.to_metadata(), "demo.onnx")
         assert again.to_metadata() == one.to_metadata()
         assert again.layout == one.layout
         assert isinstance(again.presence, Presence) == (one.presence is not None)
+    older = json.loads(note().to_metadata()[NOTE])
+    del older["only_errors"]
+    assert WholeNote.from_metadata({NOTE: json.dumps(older)}, "demo.onnx").only_errors is False
     evidence_E = np.array([0.5, -1, 2, 0, 1])
     again = WholeNote.from_metadata(note().to_metadata(), "demo.onnx")
     assert again.presence.log_odds(evidence_E) == note().presence.log_odds(evidence_E)

@@ -123,6 +123,30 @@ def test_a_prediction_that_is_not_a_number_is_an_error_not_a_gap():
     assert errors.failure_rate(0.10) == 1
 
 
+@pytest.mark.parametrize(("off", "nme"), [(0.0, 1.0), (300.0, (1 + 67 * 3) / 68)])
+def test_a_face_with_one_broken_point_does_not_look_good(off, nme):
+    """Whatever its other 67 points are like; of the landmarks only the broken one is off by 1."""
+    truth = np.full((1, 68, 2), 50.0)
+    predicted = truth + [off, 0.0]
+    predicted[0, 7] = np.nan
+    errors = FaceErrors(68, "face_size")
+    found = errors.add(predicted, truth, np.ones((1, 68), bool), np.array([BOX]))
+    assert (errors.faces, errors.not_finite) == (1, 1)
+    assert found == pytest.approx([nme])
+    assert errors.nme == pytest.approx(nme)
+    assert errors.median == pytest.approx(1.0, abs=1e-4)
+    assert (errors.failure_rate(0.10), errors.auc(0.10)) == (1, 0)
+    assert errors.nme_per_point[[6, 7]].tolist() == pytest.approx([off / 100, 1.0])
+
+
+def test_a_broken_point_that_is_not_judged_is_no_error():
+    truth, seen = np.full((1, 2, 2), 50.0), np.array([[True, False]])
+    predicted = np.array([[[50.0, 50.0], [np.nan, 50.0]]])
+    errors = FaceErrors(2, "face_size")
+    errors.add(predicted, truth, seen, np.array([BOX]))
+    assert (errors.not_finite, errors.nme) == (0, 0.0)
+
+
 def test_an_empty_test_set_has_no_numbers():
     row = FaceErrors(68, "inter_ocular").summary()
     assert np.isnan(row["nme"])

@@ -29,6 +29,7 @@ QUICK = (
     "runtime.log.evaluate_every=1000",
     "runtime.deadlines.poll_s=0.1",
     "runtime.deadlines.silent_s=15",
+    "runtime.deadlines.meet_s=30",
     "runtime.deadlines.group_s=40",
     "runtime.deadlines.shutdown_s=50",
     "runtime.deadlines.grace_s=60",

@@ -9,7 +9,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.recipes.api import Member
 from tsal_dist.recipes.following import Frozen, Newest
 from tsal_dist.runs import build
-from tsal_dist.runs.build_staleness import build_staleness
+from tsal_dist.runs.build_staleness import build_staleness, require_young_labels
 
 DATA = ("data.labelled=a", "data.unlabelled=a", "model.num_points=5", "model.layout.flip=none")
 
@@ -32,11 +32,15 @@ def test_those_of_a_teacher_that_never_moves_do_not():
 
 
 def test_versions_that_come_too_seldom_for_any_label_to_be_young_are_refused():
-    build_staleness(*composed("runtime.weights.publish_every=68"))
+    def require(*words):
+        config, recipe = composed(*words)
+        require_young_labels(config, build_staleness(config, recipe))
+
+    require("runtime.weights.publish_every=68")
     with pytest.raises(ConfigError, match=r"publish_every is 69, .* Publish every 23 steps or so"):
-        build_staleness(*composed("runtime.weights.publish_every=69"))
-    build_staleness(*composed("runtime.weights.publish_every=69", "train.average=0.999"))
-    build_staleness(*composed("runtime.weights.publish_every=69", "method.name=supervised"))
+        require("runtime.weights.publish_every=69")
+    require("runtime.weights.publish_every=69", "train.average=0.999")
+    require("runtime.weights.publish_every=69", "method.name=supervised")
 
 
 def test_a_teachers_rate_ends_with_its_last_own_step(monkeypatch):

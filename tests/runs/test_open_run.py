@@ -137,6 +137,24 @@ def test_processes_that_start_together_agree_on_one_run(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "more.CSV"])
+def test_a_run_with_labels_made_by_hand_is_not_removed(tmp_path, name):
+    """`tsal label RUN` fills a table in there, which nobody can compute again."""
+    first = open_run(config(tmp_path / "run"), "new")
+    table = tmp_path / "run" / "label" / name
+    table.parent.mkdir()
+    (table.parent / "suggested.json").write_text("{}")
+    table.write_text("an afternoon")
+    with pytest.raises(
+        ConfigError, match=rf"--clean: .*{name} holds labels .*\. Move the table first, .*labels\.csv, or"
+    ):
+        open_run(config(tmp_path / "run"), "clean")
+    assert (load_run(tmp_path / "run").id, table.read_text()) == (first.id, "an afternoon")
+    table.rename(tmp_path / "labels.csv")
+    assert open_run(config(tmp_path / "run"), "clean").id != first.id, "suggestions are the run's own"
+    assert (tmp_path / "labels.csv").read_text() == "an afternoon"
+
+
 def test_a_run_that_somebody_works_on_is_not_removed(tmp_path, monkeypatch):
     """Two students with one incarnation would come of it."""
     folder = tmp_path / "run"

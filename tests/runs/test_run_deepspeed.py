@@ -67,6 +67,7 @@ IN_TURNS = (
     "runtime.student.kind=deepspeed",
     "runtime.student.zero_stage=2",
     "runtime.deadlines.silent_s=60",
+    "runtime.deadlines.meet_s=60",
     "runtime.deadlines.group_s=100",
     "runtime.deadlines.shutdown_s=150",
     "runtime.deadlines.grace_s=200",

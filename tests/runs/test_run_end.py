@@ -12,6 +12,7 @@ pytestmark = [against_the_clock, pytest.mark.ranks, pytest.mark.slow]
 SOON_S = 60.0
 PATIENT = (
     "runtime.deadlines.silent_s=200",
+    "runtime.deadlines.meet_s=200",
     "runtime.deadlines.group_s=210",
     "runtime.deadlines.shutdown_s=220",
     "runtime.deadlines.grace_s=230",

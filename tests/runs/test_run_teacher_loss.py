@@ -1,6 +1,7 @@
 """A teacher that dies, hangs or never comes costs the student fresh labels, never steps."""
 
 import signal
+import time
 
 import pytest
 
@@ -107,9 +108,22 @@ def test_a_student_that_must_not_starve_ends_and_names_who_it_waits_for(faces, j
     assert str(run / "queue" / "labels") in last_word
 
 
+def test_a_partner_that_comes_after_every_other_deadline_is_met(faces, jobs, tmp_path):
+    """Machines come one by one. The student's second rank waits in a collective, which would not last as long."""
+    run = tmp_path / "run"
+    more = ("train.steps=8", "runtime.deadlines.silent_s=3", "runtime.deadlines.group_s=6")
+    more += ("runtime.deadlines.meet_s=100",)
+    student = jobs.crew(faces, run, "student", 2, *more)
+    student.until(lambda: (run / "ctl/hello/student-0.json").exists(), "its hello", 60)
+    time.sleep(9)
+    assert student.process.poll() is None, student.output[-2000:]
+    teacher = jobs.role(faces, run, "teacher", *more)
+    assert student.finish() == teacher.finish() == ExitCode.DONE
+
+
 def test_roles_that_look_at_different_folders_find_out_at_the_start(faces, jobs, tmp_path):
-    student = jobs.role(faces, tmp_path / "here", "student", "runtime.deadlines.silent_s=3")
-    teacher = jobs.role(faces, tmp_path / "there", "teacher", "runtime.deadlines.silent_s=3")
+    student = jobs.role(faces, tmp_path / "here", "student", "runtime.deadlines.meet_s=3")
+    teacher = jobs.role(faces, tmp_path / "there", "teacher", "runtime.deadlines.meet_s=3")
     assert student.finish() == teacher.finish() == ExitCode.FAILED
     for job, place, peer in ((student, "here", "teacher 0"), (teacher, "there", "student 0")):
         last_word = job.output.strip().splitlines()[-1]

@@ -20,6 +20,7 @@ from tsal_dist.shards.index import Index, decode_index
 from tsal_dist.shards.manifest import Manifest, Segment, open_manifest
 
 CACHE_FOLDER = "tsal_dist-shards"
+ONE_ORDER = "each would be taken for another one. Bring the labels into that order and pack them again, or name others"
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,16 @@ def not_as_packed(url: str, found: str, sha256: str) -> str:
     )
 
 
+def refuse_other_names(
+    one: str, names: Sequence[str], other: str, other_names: Sequence[str], rule: str = ONE_ORDER
+) -> None:
+    """ConfigError where `one` and the `other`, of equally many landmarks, both have names for them that are not the same
+    in the same order: what is learnt or measured of a landmark would be another one's. Without names any order fits."""
+    for ours, theirs in zip(names, other_names, strict=False):
+        if ours != theirs:
+            raise ConfigError(f"{one} calls a landmark {ours!r} that {other} calls {theirs!r}: {rule}.")
+
+
 def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str, Layout]:
     """Number of landmarks, name of the scheme, and what each landmark is called; folders without labels fit any."""
     labelled = [manifest for manifest in manifests if manifest.points]
@@ -195,12 +206,10 @@ def _common_layout(manifests: Sequence[Manifest]) -> tuple[int, str, Layout]:
             f"One stream cannot mix numbers of landmarks: {found}. Train on one layout at a time."
         )
     named = [manifest for manifest in labelled if manifest.names]
-    if len({manifest.names for manifest in named}) > 1:
-        one, other = named[0], next(each for each in named if each.names != named[0].names)
-        differ = next(pair for pair in zip(one.names, other.names, strict=True) if pair[0] != pair[1])
-        raise ConfigError(
-            f"{one.url} calls a landmark {differ[0]!r} that {other.url} calls {differ[1]!r}: one stream cannot mix "
-            "orders of landmarks. Bring the labels into one order and pack again."
+    for other in named[1:]:
+        refuse_other_names(
+            *(named[0].url, named[0].names, other.url, other.names),
+            "one stream cannot mix orders of landmarks. Bring the labels into one order and pack again",
         )
     if not labelled:
         return 0, "", Layout()

@@ -96,6 +96,7 @@ class _Crowd:
 
     def __init__(self, eyes: Eyes, seeker: Seeker, trust: Trusted | None, threshold: float) -> None:
         self._eyes, self._seeker, self._trust, self._threshold = eyes, seeker, trust, threshold
+        self._judge = trust if trust and trust.tells_presence else None
         self._tracker = BoxTracker()
         self._followed: dict[int, Followed] = {}
         """By their numbers."""
@@ -155,8 +156,9 @@ class _Crowd:
         expected_px_K, log_odds = np.full(look.score_CK.shape[1], np.nan), 0.0
         if self._trust:
             expected_px_K = self._trust.expected_px(look)[0]
+        if self._judge:
             score = float(look.score_CK[0].mean())
-            log_odds = one.judge(self._trust, self._eyes, image_HWC, own_4, score) or 0.0
+            log_odds = one.judge(self._judge, self._eyes, image_HWC, own_4, score) or 0.0
         merit = float(look.score_CK[0].mean() * look.agreement_C[0])
         return _Sight(
             *(one, one.box_4, own_4, look.points_CK2[0], look.score_CK[0], expected_px_K, merit, log_odds)
@@ -171,21 +173,21 @@ class _Crowd:
     def _another(self, sight: _Sight) -> _Sight:
         """Points that jumped away are of nobody who is followed: what was known of him does not count for them."""
         one = Followed(sight.looked_at_4, unseen=sight.of.unseen)
-        if self._trust:
+        if self._judge:
             one.presence = one.belief.observe(sight.log_odds)
         return replace(sight, of=one, new=True)
 
     def _promises(self, sight: _Sight) -> bool:
         """Whether it is somebody, or may turn out to be in the next frame."""
-        if self._trust:
+        if self._judge:
             return sight.of.presence >= min(0.5, self._threshold)
         return float(sight.score_K.mean()) >= LOST_SCORE and sight.of.unseen <= UNSEEN
 
     def _sure_enough(self, newcomer: Followed) -> bool:
-        return self._trust is None or newcomer.presence >= max(BORN, self._threshold)
+        return self._judge is None or newcomer.presence >= max(BORN, self._threshold)
 
     def _counts(self, one: Followed) -> bool:
-        return self._trust is None or one.presence >= self._threshold
+        return self._judge is None or one.presence >= self._threshold
 
     @staticmethod
     def _distinct(sights: list[_Sight]) -> list[_Sight]:

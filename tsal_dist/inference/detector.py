@@ -140,6 +140,8 @@ class Detector:
     trust: Trusted | None
     name: str
     """For tables and captions."""
+    unknown: str = ""
+    """What was not measured of it and why, for a user to read; "" where nothing is missing."""
 
     def predict(self, what: str | Sequence[str], **options: Any) -> Predictions:
         """Landmarks on videos, images, folders of them, or a camera; see `Options`."""
@@ -172,10 +174,10 @@ class Detector:
     def _seeker(self, options: Options) -> Seeker:
         if options.subject_model:
             return Seeker(find_subjects(options.subject_model), every=1, detects=True)
-        if self.trust is None:
+        if self.trust is None or not self.trust.tells_presence:
             raise ConfigError(
-                f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames. "
-                "Train with data.validation, or name what finds subjects (--face-model, --box-model)."
+                f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames, or on "
+                "a single one. Train with data.validation, or name what finds subjects (--face-model, --box-model)."
             )
         return Seeker(partial(search_all, self.eyes), every=SEEK_EVERY, detects=False)
 

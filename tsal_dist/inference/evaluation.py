@@ -1,7 +1,7 @@
 """Measure a detector on the labelled frames of held-out shards: every frame once, spread over the ranks of a role.
 
-Errors are taken in pixels of the source frame, where annotations live. Jitter is taken over runs of neighbouring
-frames within a batch, and batches are cut at the same places for any number of ranks.
+Errors are taken in pixels of the source frame, where annotations live. Jitter is taken over runs of frames that are
+neighbours in their video as it was packed, within a batch, and batches are cut at the same places for any number of ranks.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,6 +31,8 @@ from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip, FrameRef
 
 KEPT_WORST = 16
+MOST_APART = 3
+"""Frames of a video that are further apart are no neighbours: what their points do is the subject's motion, and no jitter."""
 
 
 @dataclass(frozen=True)
@@ -254,18 +256,24 @@ def _through(matrices: list[affine.Matrix], points_NK2: NDArray[np.float64]) -> 
 
 
 def _neighbours(clips: list[Clip]) -> Iterator[slice]:
-    """Runs of frames that follow each other in one video at one distance."""
+    """Runs of frames that follow each other in one video at one small distance, with none packed between them."""
     start = 0
     for place in range(1, len(clips) + 1):
         if place < len(clips):
-            before, here = clips[place - 1], clips[place]
-            step = int(here.frames_T[0] - before.frames_T[0])
-            steady = place - start < 2 or step == int(before.frames_T[0] - clips[place - 2].frames_T[0])
-            if here.video == before.video and step > 0 and steady:
+            step = _step(clips[place - 1], clips[place])
+            steady = place - start < 2 or step == _step(clips[place - 2], clips[place - 1])
+            if step and steady:
                 continue
         if place - start >= 3:
             yield slice(start, place)
         start = place
+
+
+def _step(one: Clip, other: Clip) -> int:
+    """By how many frames of their video the other one is later; 0 where the two are no neighbours."""
+    side_by_side = one.ref.shard == other.ref.shard and other.ref.index - one.ref.index == 1
+    step = int(other.frames_T[0] - one.frames_T[0])
+    return step if one.video == other.video and side_by_side and 0 < step <= MOST_APART else 0
 
 
 def _groups(clips: list[Clip]) -> dict[str, list[int]]:

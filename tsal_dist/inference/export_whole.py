@@ -49,8 +49,10 @@ def note_of(trained: Trained, trust: Trust | None) -> WholeNote:
     """What the file says of itself."""
     model = trained.config.model
     layout = Layout(model.layout.names, model.layout.skeleton)
-    presence = trust.presence if trust else None
-    return WholeNote(trained.name, model.num_points, layout, model.crop_px, trained.expand, presence)
+    presence, only_errors = (trust.presence, not trust.presence) if trust else (None, False)
+    return WholeNote(
+        *(trained.name, model.num_points, layout, model.crop_px, trained.expand), presence, only_errors
+    )
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def _tell(fate: Fate, frames: FrameRange) -> str:
     if fate.source.kind == "image":
         return "a subject" if fate.held else "no subject"
     text = f"a subject in {fate.held} of {fate.frames} frames"
-    promised = stored_frames(fate.source.path) if fate.source.kind == "video" else 0
+    promised = stored_frames(fate.source.place) if fate.source.kind == "video" else 0
     if fate.last < min(promised, frames.last or promised):
         text += f"; it breaks off after {fate.last} of its {promised} frames"
     return text

@@ -26,10 +26,13 @@ from tsal_dist.json_object import read_object
 from tsal_dist.outputs import written_whole
 from tsal_dist.pack.content import content_digest
 from tsal_dist.records import Layout
+from tsal_dist.run_dir import shorten_name
 
 log = logging.getLogger(__name__)
 
 NOTE = b"tsal_dist"
+MOST_NAME = 80
+"""Bytes of an input's name that its part repeats."""
 DAMAGED = (pa.ArrowException, OSError, ValueError)
 Note = dict[str, Any]
 
@@ -113,7 +116,8 @@ class KeptRows:
     def _place(self, source: Source) -> Path:
         told = Path(os.path.relpath(source.path, self._table.parent)).as_posix()
         digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-        return parts_folder(self._table) / f"{Path(source.path).stem[:80]}-{digest}.parquet"
+        begin = shorten_name(Path(source.path).stem, MOST_NAME)
+        return parts_folder(self._table) / f"{begin}-{digest}.parquet"
 
 
 def _read_note(place: Path) -> Note:

@@ -115,7 +115,7 @@ def open_overlay(
     elif source.kind == "image":
         yield ImageOverlay(path, most_error, numbered)
     else:
-        voice = Path(source.path) if sound and source.kind == "video" else None
+        voice = Path(source.place) if sound and source.kind == "video" else None
         with written_whole(path) as aside, open_video_file(aside, frame_rate(source), voice) as file:
             yield VideoOverlay(file, most_error, numbered)
 

@@ -3,6 +3,7 @@
 A frame is counted from 0 as it is decoded, forward only, as the packer counts: seeks in a video are not exact.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,11 @@ class Source:
     kind: Literal["video", "image", "live"]
     path: str
     """A file, the address of a stream, or the number of a camera."""
+
+    @property
+    def place(self) -> str:
+        """What a decoder opens. The name of a file alone, such as 2024-05-01T12:30:00.mp4, it would take for an address."""
+        return self.path if self.kind == "live" else os.path.abspath(self.path)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,21 @@ def find_sources(names: Sequence[str]) -> list[Source]:
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise ConfigError(f"{twice} is named twice. Name each input once.")
+    for source in found:
+        if source.kind != "live":
+            refuse_no_text("--video", source.path)
     return found
+
+
+def refuse_no_text(flag: str, path: str) -> None:
+    """ConfigError where a file's name is bytes that are no text: neither OpenCV nor a table takes it, which is better said
+    before the work than after."""
+    name = os.fsencode(os.path.abspath(path))
+    told = name.decode("utf-8", "backslashreplace")
+    if told.encode() != name:
+        raise ConfigError(
+            f"{flag}: the name {told} is not UTF-8, and no table can say it. Rename the file or its folder."
+        )
 
 
 def _sources_of(name: str) -> Iterator[Source]:
@@ -112,7 +132,7 @@ def _file(path: Path) -> Source | None:
 def read_pictures(source: Source, frames: FrameRange = FrameRange()) -> Iterator[Picture]:
     """Every wanted frame in order. DataError where nothing can be decoded."""
     if source.kind == "image":
-        image = cv2.imread(source.path)
+        image = cv2.imread(source.place)
         if image is None:
             raise DataError(f"{source.path} cannot be decoded as an image. Check that it is whole.")
         yield Picture(source.path, None, 0.0, np.asarray(image, np.uint8))
@@ -124,7 +144,7 @@ def count_pictures(source: Source, frames: FrameRange = FrameRange()) -> int:
     """How many pictures there will be, for a progress bar; 0 where that is not known."""
     if source.kind != "video":
         return int(source.kind == "image")
-    capture = cv2.VideoCapture(source.path)
+    capture = cv2.VideoCapture(source.place)
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
     return max(0, min(count, frames.last or count) - frames.first + 1)
@@ -134,7 +154,7 @@ def frame_rate(source: Source) -> float:
     """Frames per second of a video; USUAL_RATE where it does not say."""
     if source.kind != "video":
         return USUAL_RATE
-    capture = cv2.VideoCapture(source.path)
+    capture = cv2.VideoCapture(source.place)
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     capture.release()
     return rate if 1 <= rate <= 1000 else USUAL_RATE
@@ -142,7 +162,7 @@ def frame_rate(source: Source) -> float:
 
 def _read_video(source: Source, frames: FrameRange) -> Iterator[Picture]:
     live = source.kind == "live"
-    capture = cv2.VideoCapture(int(source.path) if source.path.isdigit() and live else source.path)
+    capture = cv2.VideoCapture(int(source.path) if source.path.isdigit() and live else source.place)
     number = shown = 0
     try:
         while not frames.over(number) and capture.grab():

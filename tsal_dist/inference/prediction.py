@@ -41,12 +41,17 @@ Finds = Callable[[Image], Box | None]
 class Trusted(Protocol):
     """What was measured of a detector."""
 
+    @property
+    def tells_presence(self) -> bool:
+        """Whether it tells a subject from none: that takes more frames than how far off points are."""
+        ...
+
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK of a look are expected to be off, in pixels of the picture."""
         ...
 
     def log_odds(self, evidence_E: Floats) -> float:
-        """Above 0: there is a subject."""
+        """Above 0: there is a subject. Only where it `tells_presence`."""
         ...
 
 
@@ -64,7 +69,7 @@ class Found:
     expected_px_K: Floats
     """By how much each point is expected to be off; not a number where nothing was measured of the detector."""
     presence: float
-    """Probability that there is a subject; not a number likewise."""
+    """Probability that there is a subject; not a number where nothing tells."""
     found: bool
     """Whether there is a subject. If not, the points mean nothing."""
     layout: Layout = UNNAMED
@@ -192,6 +197,7 @@ def _look(
     found = promising = given or score >= LOST_SCORE
     if how.trust:
         expected_px_K = how.trust.expected_px(look)[0]
+    if how.trust and how.trust.tells_presence:
         log_odds = track.judge(how.trust, how.eyes, picture.image_HWC, own_4, score, anew=searched)
         if log_odds is not None:
             promising = log_odds > 0

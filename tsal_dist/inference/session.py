@@ -1,6 +1,7 @@
 """A trained detector opened for use: from a run or a file of weights, with what was measured of it."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,12 +12,13 @@ from tsal_dist.data.shard_set import open_shards
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, OnFrame
 from tsal_dist.inference.finder import Finder
+from tsal_dist.inference.held_out import find_missing, find_shards, why_unmeasured
 from tsal_dist.inference.looking import look_at_nothing
 from tsal_dist.inference.threads import choose_threads
 from tsal_dist.inference.trained import Role, Trained, load_trained, load_weights, pick_device
 from tsal_dist.inference.trust import Trust, load_trust, measure_trust, save_trust
+from tsal_dist.inference.unknown import NOT_EXPORTED, say_unknown
 from tsal_dist.run_dir import RunDir
-from tsal_dist.shards.files import is_local, local_path
 
 
 def _unseen(done: int, of: int) -> None:
@@ -38,11 +40,13 @@ def open_detector(
         assert weights is not None
         trained = load_weights(weights, config)
         finder, trust = build_finder(trained, threads, decoding), load_trust(Path(weights))
-    else:
-        trained = load_trained(run, role, step)
-        finder = build_finder(trained, threads, decoding)
-        trust = trust_of_run(finder, trained, RunDir(Path(run)).trust(role, trained.step), on_frame)
-    return Detector(finder, trust, trained.name)
+        return Detector(finder, trust, trained.name, say_unknown(trust, NOT_EXPORTED))
+    trained = load_trained(run, role, step)
+    finder = build_finder(trained, threads, decoding)
+    validation = find_shards(Path(run), trained.config, trained.config.data.validation)
+    kept = RunDir(Path(run)).trust(role, trained.step)
+    trust = trust_of_run(finder, trained, kept, validation, on_frame)
+    return Detector(finder, trust, trained.name, say_unknown(trust, why_unmeasured(validation)))
 
 
 def build_finder(trained: Trained, threads: int = 0, decoding: Decoding = PLAIN) -> Finder:
@@ -66,17 +70,17 @@ def identify(detector: Detector) -> str:
     return seal.hexdigest()[:32]
 
 
-def trust_of_run(finder: Finder, trained: Trained, path: Path, on_frame: OnFrame = _unseen) -> Trust | None:
-    """How far a run's detector can be trusted: measured on its held-out frames, once, and kept at `path`.
+def trust_of_run(
+    finder: Finder, trained: Trained, path: Path, validation: Sequence[str], on_frame: OnFrame = _unseen
+) -> Trust | None:
+    """How far a run's detector can be trusted: measured on its held-out frames, once, and kept at `path`. None where there are
+    no such frames, or not all of the shards are there.
 
     Scores of several views are not those of one: with another decoding it is measured anew, and not kept.
     """
     plain = finder.decoding == PLAIN.of(trained.config.model)
     trust = load_trust(path) if plain else None
-    validation = [
-        url for url in trained.config.data.validation if not is_local(url) or local_path(url).is_dir()
-    ]
-    if trust is None and validation and validation == list(trained.config.data.validation):
+    if trust is None and validation and not find_missing(validation):
         data = trained.config.data
         shards = open_shards(validation, data.cache_dir, data.cache_gb)
         trust = measure_trust(finder, shards, trained.config.model.crop_px, on_frame)

@@ -11,7 +11,9 @@ taken that lags by little against what is known afterwards.
 No point is moved by more than its expected error. Axes: T frames, K points, G pairs that are tried.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,17 @@ class _Belief:
     pp_GK: Floats
     ps_GK: Floats
     ss_GK: Floats
+
+
+class _Step(NamedTuple):
+    """One frame of the filter."""
+
+    forecast: _Belief
+    """What was believed of it before it was seen."""
+    belief: _Belief
+    """And after."""
+    likelihood_G: Floats
+    """Of all frames so far."""
 
 
 def smooth(
@@ -136,14 +149,12 @@ class _Alone:
 
     def both_ways(self) -> Floats:
         """Smoothed by frames before and after."""
-        beliefs, forecasts, _ = _filter(*self.seen, [self.motion])
-        return _look_back(beliefs, forecasts, self.seen[2])
+        return _look_back(list(_filter(*self.seen, [self.motion])), self.seen[2])
 
     def calmed(self, calmer: float) -> Floats:
         """Filtered by frames before, with velocities that change less than is most likely."""
         motion = Motion(self.motion.change / calmer, self.motion.share)
-        beliefs, _, _ = _filter(*self.seen, [motion])
-        return np.stack([belief.place_GK2[0] for belief in beliefs])
+        return np.stack([step.belief.place_GK2[0] for step in _filter(*self.seen, [motion])])
 
 
 @dataclass(frozen=True)
@@ -200,26 +211,29 @@ def _as_complex(points_TK2: Floats) -> Complexes:
 
 
 def read_motion(points_TK2: Floats, expected_px_TK: Floats, gap_T: Floats) -> Motion:
-    """The pair under which the points are most likely."""
+    """The pair under which the points are most likely. What is believed under each, a hundred beliefs per frame, is let go."""
     tried = [Motion(float(change), float(share)) for change in CHANGES for share in SHARES]
-    _, _, likelihood_G = _filter(points_TK2, expected_px_TK, gap_T, tried)
+    likelihood_G = np.zeros(len(tried))
+    for step in _filter(points_TK2, expected_px_TK, gap_T, tried):
+        likelihood_G = step.likelihood_G
     return tried[int(np.argmax(likelihood_G))]
 
 
-def _filter(
-    points_TK2: Floats, expected_TK: Floats, gap_T: Floats, tried: list[Motion]
-) -> tuple[list[_Belief], list[_Belief], Floats]:
-    """After each frame what is believed, what was forecast for it, and how likely all of it was."""
+def _filter(points_TK2: Floats, expected_TK: Floats, gap_T: Floats, tried: list[Motion]) -> Iterator[_Step]:
+    """Frame by frame; what is needed later is kept by whoever asks."""
     usual = float(np.median(expected_TK))
     change_G1 = np.array([[motion.change * usual] for motion in tried])
     share_G1 = np.array([[motion.share] for motion in tried])
-    noise_TGK = (share_G1 * expected_TK[:, None] / MEAN_OF_GAUSSIAN) ** 2
     shape = (len(tried), points_TK2.shape[1])
     still_GK2 = np.zeros((*shape, 2))
     wide = np.full(shape, usual**2)
-    belief = _Belief(points_TK2[0] + still_GK2, still_GK2, noise_TGK[0], np.zeros(shape), wide)
-    beliefs, forecasts, likelihood_G = [belief], [belief], np.zeros(len(tried))
-    for points_K2, noise_GK, gap in zip(points_TK2[1:], noise_TGK[1:], gap_T[1:], strict=True):
+    belief = _Belief(
+        points_TK2[0] + still_GK2, still_GK2, _noise(share_G1, expected_TK[0]), np.zeros(shape), wide
+    )
+    likelihood_G = np.zeros(len(tried))
+    yield _Step(belief, belief, likelihood_G)
+    for points_K2, expected_K, gap in zip(points_TK2[1:], expected_TK[1:], gap_T[1:], strict=True):
+        noise_GK = _noise(share_G1, expected_K)
         forecast = _forecast(belief, change_G1, float(gap))
         spread_GK = forecast.pp_GK + noise_GK
         surprise_GK2 = points_K2 - forecast.place_GK2
@@ -227,9 +241,13 @@ def _filter(
         # A jump is a jump under every pair: without a bound a single one would decide.
         likelihood_G = likelihood_G - (np.log(spread_GK) + 0.5 * np.minimum(squared_GK, 25.0)).sum(1)
         belief = _correct(forecast, surprise_GK2, spread_GK)
-        beliefs.append(belief)
-        forecasts.append(forecast)
-    return beliefs, forecasts, likelihood_G
+        yield _Step(forecast, belief, likelihood_G)
+
+
+def _noise(share_G1: Floats, expected_K: Floats) -> Floats:
+    """By how much what is said of a frame's points trembles, squared."""
+    noise_GK: Floats = (share_G1 * expected_K / MEAN_OF_GAUSSIAN) ** 2
+    return noise_GK
 
 
 def _forecast(belief: _Belief, change_G1: Floats, gap: float) -> _Belief:
@@ -256,11 +274,13 @@ def _correct(forecast: _Belief, surprise_GK2: Floats, spread_GK: Floats) -> _Bel
     )
 
 
-def _look_back(beliefs: list[_Belief], forecasts: list[_Belief], gap_T: Floats) -> Floats:
+def _look_back(steps: list[_Step], gap_T: Floats) -> Floats:
     """From the last frame to the first: what is believed of a frame, knowing those after it."""
-    place_K2, speed_K2 = beliefs[-1].place_GK2[0], beliefs[-1].speed_GK2[0]
+    last = steps[-1].belief
+    place_K2, speed_K2 = last.place_GK2[0], last.speed_GK2[0]
     places = [place_K2]
-    for belief, later, gap in zip(beliefs[-2::-1], forecasts[:0:-1], gap_T[:0:-1], strict=True):
+    for step, after, gap in zip(steps[-2::-1], steps[:0:-1], gap_T[:0:-1], strict=True):
+        belief, later = step.belief, after.forecast
         pp, ps, ss = belief.pp_GK[0], belief.ps_GK[0], belief.ss_GK[0]
         later_pp, later_ps, later_ss = later.pp_GK[0], later.ps_GK[0], later.ss_GK[0]
         area = np.maximum(later_pp * later_ss - later_ps**2, 1e-30)

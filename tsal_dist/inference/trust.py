@@ -40,7 +40,12 @@ class Trust:
     """What was measured of one detector."""
 
     calibration: Calibration
-    presence: Presence
+    presence: Presence | None
+    """None where there was but one frame to learn it from."""
+
+    @property
+    def tells_presence(self) -> bool:
+        return self.presence is not None
 
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK are expected to be off, in pixels of the picture."""
@@ -49,12 +54,13 @@ class Trust:
 
     def log_odds(self, evidence_E: Floats) -> float:
         """Above 0: there is a subject."""
+        assert self.presence is not None, "asked of nobody who does not tell"
         return self.presence.log_odds(evidence_E)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Both parts, by names that can lie beside a detector's own."""
+        """What there is, by names that can lie beside a detector's own."""
         tensors = {CALIBRATION + name: tensor for name, tensor in self.calibration.to_tensors().items()}
-        arrays = self.presence.to_arrays()
+        arrays = self.presence.to_arrays() if self.presence else {}
         return tensors | {PRESENCE + name: torch.from_numpy(array) for name, array in arrays.items()}
 
     @staticmethod
@@ -64,7 +70,7 @@ class Trust:
             {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
             for part in (CALIBRATION, PRESENCE)
         ]
-        return Trust(Calibration.from_tensors(parts[0]), Presence.from_arrays(parts[1]))
+        return Trust(Calibration.from_tensors(parts[0]), Presence.from_arrays(parts[1]) if parts[1] else None)
 
 
 def measure_trust(
@@ -73,7 +79,8 @@ def measure_trust(
     crop_px: int,
     on_frame: Callable[[int, int], None] = lambda done, of: None,
 ) -> Trust:
-    """Look at held-out frames through boxes like a tracker's, and at a part of them with the subject destroyed."""
+    """Look at held-out frames through boxes like a tracker's, and at a part of them with the subject destroyed. A single frame
+    says how far off points are; two are the fewest that tell a subject from none."""
     random = np.random.default_rng(0)
     tally = Tally(shards.points)
     whole: list[Floats] = []
@@ -88,7 +95,8 @@ def measure_trust(
             torn_HWC = destroy(frame.image_HWC, frame.box_4, CUTS[len(whole) % len(CUTS)], random)
             destroyed.append(gather_evidence(eyes, torn_HWC, search(eyes, torn_HWC)))
             destroyed.append(gather_evidence(eyes, torn_HWC, _settled(eyes, torn_HWC, box_4)))
-    return Trust(fit_tally(tally, no_evidence_px=crop_px / 2), learn(np.array(whole), np.array(destroyed)))
+    presence = learn(np.array(whole), np.array(destroyed)) if len(whole) > 1 else None
+    return Trust(fit_tally(tally, no_evidence_px=crop_px / 2), presence)
 
 
 def save_trust(trust: Trust, path: Path) -> None:

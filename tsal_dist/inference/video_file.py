@@ -34,6 +34,7 @@ class VideoFile(Protocol):
 @contextmanager
 def open_video_file(path: Path, frames_per_s: float, voice: Path | None = None) -> Iterator[VideoFile]:
     """A new video. Players in browsers take H.264, which needs PyAV (the extra `video`), as the sound of `voice` does."""
+    path = path.absolute()  # a name alone that has a colon would be taken for an address
     av = _pyav() if path.suffix.lower() == ".mp4" else None
     file: _H264 | _ByOpenCV = _H264(av, path, frames_per_s, voice) if av else _ByOpenCV(path, frames_per_s)
     try:

@@ -16,6 +16,7 @@ from tsal_dist.inference.looking import Box, Floats, Look, look_at_nothing
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.presence import Presence
 from tsal_dist.inference.threads import choose_threads
+from tsal_dist.inference.unknown import NOT_EXPORTED, say_unknown
 from tsal_dist.inference.whole_note import INPUTS, OUTPUTS, WholeNote
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -26,7 +27,11 @@ PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 class Stated:
     """What was measured of the detector before it became a file."""
 
-    presence: Presence
+    presence: Presence | None
+
+    @property
+    def tells_presence(self) -> bool:
+        return self.presence is not None
 
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK are expected to be off, in pixels of the picture."""
@@ -35,6 +40,7 @@ class Stated:
 
     def log_odds(self, evidence_E: Floats) -> float:
         """Above 0: there is a subject."""
+        assert self.presence is not None, "asked of nobody who does not tell"
         return self.presence.log_odds(evidence_E)
 
 
@@ -70,8 +76,9 @@ def open_whole(path: str | Path, threads: int = 0) -> Detector:
     """The detector of a file that `tsal export --whole` wrote. It runs on as many threads as are worth it."""
     eyes = WholeFile(Path(path))
     choose_threads(lambda: look_at_nothing(eyes), eyes.use_threads, os.cpu_count() or 1, threads)
-    presence = eyes.note.presence
-    return Detector(eyes, Stated(presence) if presence else None, eyes.note.name)
+    note = eyes.note
+    stated = Stated(note.presence) if note.presence or note.only_errors else None
+    return Detector(eyes, stated, note.name, say_unknown(stated, NOT_EXPORTED))
 
 
 def _open_session(path: Path, threads: int) -> Any:

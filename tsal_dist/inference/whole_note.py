@@ -25,7 +25,9 @@ class WholeNote:
     crop_px: int
     box_expand: float
     presence: Presence | None
-    """None where nothing was measured: then the expected errors are no numbers either."""
+    """None where nothing tells a subject from none."""
+    only_errors: bool = False
+    """Whether how far off points are was measured all the same; else the expected errors are no numbers either."""
 
     def to_metadata(self) -> dict[str, str]:
         """As an .onnx file's properties."""
@@ -38,6 +40,7 @@ class WholeNote:
             "crop_px": self.crop_px,
             "box_expand": self.box_expand,
             "presence": {name: array.tolist() for name, array in presence.items()} or None,
+            "only_errors": self.only_errors,
         }
         return {NOTE: json.dumps(said)}
 
@@ -70,4 +73,5 @@ def _parse(said: Mapping[str, Any]) -> WholeNote:
         int(said["crop_px"]),
         float(said["box_expand"]),
         Presence.from_arrays(said["presence"]) if said["presence"] else None,
+        bool(said.get("only_errors")),
     )

@@ -28,8 +28,9 @@ def open_with(models: Sequence[Model]) -> str:
     first = models[0]
     errors = first.found.errors
     length = DIVIDED_BY.get(errors.normalizer, errors.normalizer)
+    seen = "was trained on" if first.trained_on else "never trained on"
     text = (
-        f"On {errors.faces:.0f} frames that it never trained on, the {first.role}'s points lie {100 * errors.nme:.1f} % of "
+        f"On {errors.faces:.0f} frames that it {seen}, the {first.role}'s points lie {100 * errors.nme:.1f} % of "
         f"{length} beside the true ones, on average; half of the frames stay under {100 * errors.median:.1f} %."
     )
     blind = blind_error(first)
@@ -69,8 +70,10 @@ def _way(lines: Sequence[dict[str, Any]]) -> str:
 def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
     errors = models[0].found.errors
     videos = len(video_errors(models[0].found))
+    seen = list(dict.fromkeys(model.run for model in models if model.trained_on))
+    kind = f"frames that {' and '.join(seen)} trained on," if seen else "held-out frames"
     intro = (
-        f"{errors.faces:.0f} held-out frames of {videos} videos in {', '.join(where)}; errors are divided by "
+        f"{errors.faces:.0f} {kind} of {videos} videos in {', '.join(where)}; errors are divided by "
         f"{DIVIDED_BY.get(errors.normalizer, errors.normalizer)} ({errors.normalizer}). What stands after \N{PLUS-MINUS SIGN} "
         "is a standard error over videos. Jitter is how much points shake between neighbouring frames."
     )
@@ -110,11 +113,17 @@ def _scores(models: Sequence[Model]) -> str:
         values = [round(measure(model.found), digits) for model in models]
         for row, value in zip(cells, values, strict=True):
             row.append(f"{value:.{digits}f}" if np.isfinite(value) else "-")
-        finest = max(values) if more_is_better else min(values)
-        unique = values.count(finest) == 1 and len(values) > 1 and name != "\N{PLUS-MINUS SIGN}"
-        best.append(values.index(finest) if unique else None)
+        best.append(_best(values, more_is_better) if name != "\N{PLUS-MINUS SIGN}" else None)
     rows = [[*row, str(model.step)] for row, model in zip(cells, models, strict=True)]
     return page.table(["", *(name for name, *_ in columns), "step"], rows, best)
+
+
+def _best(values: Sequence[float], more_is_better: bool) -> int | None:
+    """The place of the one that is better than all others; None where there is none, or where one is not a number."""
+    finest = max(values) if more_is_better else min(values)
+    if len(values) < 2 or not np.isfinite(values).all() or values.count(finest) > 1:
+        return None
+    return values.index(finest)
 
 
 def _ced(models: Sequence[Model]) -> str:

@@ -1,21 +1,25 @@
-"""The models of a run, measured on held-out frames, and what they must be better than."""
+"""The models of a run, measured on frames that are held out, unless others are named, and what they must be better than."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.checkpoint.store import Checkpoints
-from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.shard_set import ShardSet, open_shards, refuse_other_names
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluation, ScoredFrame, build_evaluator
+from tsal_dist.inference.held_out import find_shards
 from tsal_dist.inference.trained import OtherNet, Role, load_trained, pick_device
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.run import Run
+from tsal_dist.shards.manifest import MANIFEST
 
 KEPT = 8
 PER_VIDEO = 24
@@ -40,10 +44,12 @@ class Model:
     mirror_K: tuple[int, ...]
     mirrored: bool
     """Whether it saw mirror images to the end."""
+    trained_on: bool
+    """Whether these frames are of shards that it was trained on: then they say nothing of others."""
 
     @cached_property
     def few(self) -> list[ScoredFrame]:
-        """Some held-out frames, evenly spread."""
+        """Some of the frames, evenly spread."""
         return some_frames(self, SHAPES)
 
 
@@ -55,8 +61,10 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
             f"The shards have {shards.points} landmarks and {name} was trained for "
             f"{config.model.num_points}. Name shards of the same layout with --shards."
         )
-    evaluator = build_evaluator(config, shards, pick_device())
     layout = config.model.layout
+    refuse_other_names(shards.manifests[0].url, shards.layout.names, name, layout.names)
+    evaluator = build_evaluator(config, shards, pick_device())
+    seen = was_trained_on(run, shards)
     roles: list[Role] = ["student", "teacher"]
     models = []
     for role in roles:
@@ -81,18 +89,34 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
                 contours(config.model),
                 mirror_order(layout.flip, layout.names, shards.points),
                 config.mirrors_to_the_end,
+                seen,
             )
         )
     return models
 
 
+def was_trained_on(run: Run, shards: ShardSet) -> bool:
+    """Whether any of the shards is among those that the run learnt from, as far as these are still there."""
+    data = run.config.data
+    sets = [data.labelled, data.unlabelled] if run.config.uses_clips else [data.labelled]
+    return any(known and shards.shared_with(known) for known in (open_if_there(run, urls) for urls in sets))
+
+
+def open_if_there(run: Run, urls: Sequence[str]) -> ShardSet | None:
+    """Shards that a run names. A page may be made long after they have gone."""
+    found = find_shards(run.dir.root, run.config, urls)
+    if not found or not all(Path(url, MANIFEST).exists() for url in found):
+        return None
+    return open_shards(found, run.config.data.cache_dir, run.config.data.cache_gb)
+
+
 def some_frames(model: Model, count: int) -> list[ScoredFrame]:
-    """Held-out frames, evenly spread."""
+    """Some of the frames, evenly spread."""
     return replace(model.judge.evaluator, most_frames=count).run(model.judge.forward, keep=count).best
 
 
 def upright(model: Model) -> NDArray[np.float64] | None:
-    """The mean true shape of some held-out frames, as upright as the crops are."""
+    """The mean true shape of some of the frames, as upright as the crops are."""
     few = model.few
     return mean_shape(
         np.stack([one.truth_K2 for one in few]), np.stack([one.visible_K for one in few]), model.mirror_K

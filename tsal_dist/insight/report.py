@@ -1,4 +1,5 @@
-"""What a run did, as one page: measured now on held-out frames, and told by what it wrote down while it ran."""
+"""What a run did, as one page: measured now, on held-out frames unless others are named, and told by what it wrote down while
+it ran."""
 
 import json
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ import numpy as np
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.data.shard_set import open_shards, refuse_other_names
+from tsal_dist.inference.held_out import find_missing, find_shards, say_missing
 from tsal_dist.insight import page
 from tsal_dist.insight.accuracy_page import best_tiles, open_with, tell_accuracy
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.curves import draw_curves
 from tsal_dist.insight.frames_page import tell_frames, tell_next
-from tsal_dist.insight.measured import Model, measure
+from tsal_dist.insight.measured import Model, measure, open_if_there
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
@@ -42,11 +44,8 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     """The page about these runs; the first one is told in full. Every model of all of them is measured."""
     told_runs = [_open(folder, names) for folder, names in zip(folders, _names(folders), strict=True)]
     first = told_runs[0]
-    where = list(urls) or list(first.run.config.data.validation)
-    shards = (
-        open_shards(where, first.run.config.data.cache_dir, first.run.config.data.cache_gb) if where else None
-    )
-    models = [model for told in told_runs for model in measure(told.name, told.run, shards)] if shards else []
+    where = list(urls) or _held_out(first.run)
+    models = _measure(told_runs, where) if urls or not find_missing(where) else []
     sections = []
     if models:
         sections.append(page.Section("accuracy", "Accuracy", tell_accuracy(models, where)))
@@ -70,9 +69,7 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
         sections.append(page.Section("runs", "The runs compared", _compare(told_runs)))
     if first.provenance:
         sections.append(
-            page.Section(
-                "labels", "Pseudo-labels", tell_provenance(first.provenance, _videos(first.run.config))
-            )
+            page.Section("labels", "Pseudo-labels", tell_provenance(first.provenance, _videos(first.run)))
         )
     sections.append(page.Section("configuration", "Configuration", _configuration(first)))
     sections.append(page.Section("limits", "What was not measured", page.bullets(_limits(told_runs, models))))
@@ -112,6 +109,25 @@ def _open(folder: Path, name: str) -> ToldRun:
     )
 
 
+def _measure(told_runs: Sequence[ToldRun], where: Sequence[str]) -> list[Model]:
+    """Every model of all runs on the same shards; none where no shards are named. ConfigError where a landmark has two names:
+    errors of both would stand in one chart."""
+    if not where:
+        return []
+    first, *others = told_runs
+    names, rule = first.run.config.model.layout.names, "they cannot share a chart. Tell the runs one by one"
+    for told in others:
+        refuse_other_names(first.name, names, told.name, told.run.config.model.layout.names, rule)
+    data = first.run.config.data
+    shards = open_shards(where, data.cache_dir, data.cache_gb)
+    return [model for told in told_runs for model in measure(told.name, told.run, shards)]
+
+
+def _held_out(run: Run) -> list[str]:
+    """Where the shards are that the run is validated on."""
+    return find_shards(run.dir.root, run.config, run.config.data.validation)
+
+
 def _top(told: ToldRun, models: Sequence[Model]) -> str:
     """Alarms, a sentence for a newcomer, then the numbers that people ask for first."""
     alarms = "".join(page.paragraph(text, "alarm") for text in told.status.alarms)
@@ -131,8 +147,8 @@ def _top(told: ToldRun, models: Sequence[Model]) -> str:
 
 def _next(told: ToldRun) -> str:
     """Unlabelled frames of the run; "" where its shards or its weights are gone."""
-    config = told.run.config
-    shards = _open_if_there(config, config.data.unlabelled or config.data.labelled)
+    data = told.run.config.data
+    shards = open_if_there(told.run, data.unlabelled or data.labelled)
     if shards is None or not Checkpoints.to_read(told.run.dir.checkpoints("student")).committed():
         return ""
     return tell_next(told.run, shards)
@@ -184,21 +200,7 @@ def _configuration(told: ToldRun) -> str:
 def _limits(told_runs: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
     """What a reader must not take from this page."""
     first = told_runs[0]
-    found = []
-    if not models:
-        found.append(
-            "Accuracy: the run names no validation shards (data.validation), and none were given with --shards."
-        )
-    else:
-        found.append(
-            "Other data: all scores are of the held-out shards named above and say nothing of other footage."
-        )
-        found.append(
-            "Chance: one run is one seed. A difference between models may be luck until several seeds agree."
-        )
-        found.append(
-            "A fresh test set: a model's checkpoint was chosen by validation, so these scores are slightly kind to it."
-        )
+    found = _limits_of_scores(models) if models else [_why_not_measured(first.run)]
     if first.provenance:
         found.append(
             "The error of the pseudo-labels themselves: their frames have no truth here. Agreement of sources is not accuracy."
@@ -215,19 +217,39 @@ def _limits(told_runs: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
     return found
 
 
-def _videos(config: RunConfig) -> int | None:
+def _limits_of_scores(models: Sequence[Model]) -> list[str]:
+    chance = "Chance: one run is one seed. A difference between models may be luck until several seeds agree."
+    seen = list(dict.fromkeys(model.run for model in models if model.trained_on))
+    if seen:
+        return [
+            f"Held-out footage: {', '.join(seen)} trained on the shards named above, so the scores say how well these were "
+            "learnt and nothing of other footage.",
+            chance,
+        ]
+    return [
+        "Other data: all scores are of the held-out shards named above and say nothing of other footage.",
+        chance,
+        "A fresh test set: a model's checkpoint was chosen by validation, so these scores are slightly kind to it.",
+    ]
+
+
+def _why_not_measured(run: Run) -> str:
+    held_out = _held_out(run)
+    if missing := find_missing(held_out):
+        return f"Accuracy: {say_missing('data.validation', missing)}"
+    if held_out:
+        return "Accuracy: nothing was saved yet that could be measured."
+    return (
+        "Accuracy: the run names no validation shards (data.validation), and none were given with --shards."
+    )
+
+
+def _videos(run: Run) -> int | None:
     """How many videos there were to label; None where the shards are gone."""
-    shards = _open_if_there(config, config.data.unlabelled)
+    shards = open_if_there(run, run.config.data.unlabelled)
     if shards is None:
         return None
     return len({segment.video for number in range(len(shards)) for segment in shards.segments(number)})
-
-
-def _open_if_there(config: RunConfig, urls: Sequence[str]) -> ShardSet | None:
-    """A page may be made long after its shards have gone."""
-    if not urls or not all(Path(url, "manifest.json").exists() for url in urls):
-        return None
-    return open_shards(list(urls), config.data.cache_dir, config.data.cache_gb)
 
 
 def _word(value: Any) -> str:

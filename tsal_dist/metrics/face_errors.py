@@ -33,7 +33,8 @@ class FaceErrors:
     bad_length: float = 0.0
     """Frames whose normaliser is zero, negative or unknown: skipped, since one of them can explode the mean."""
     not_finite: float = 0.0
-    """Faces whose prediction is not a number: counted as faces with the error 1, never dropped."""
+    """Faces of which a predicted point is not a number: never dropped, and counted with an error of 1 at least, however good
+    their other points are."""
     area: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(THRESHOLDS)))
     failed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(THRESHOLDS)))
     histogram: NDArray[np.float64] = field(default_factory=lambda: np.zeros(NUM_BINS))
@@ -87,6 +88,7 @@ class FaceErrors:
         self.not_finite += float(broken_NK.any(1).sum())
         error_NK = np.where(visible_NK, np.where(broken_NK, 1.0, error_NK), 0.0)
         nme_N: NDArray[np.float64] = error_NK.sum(1) / visible_NK.sum(1)
+        nme_N = np.where(broken_NK.any(1), np.maximum(nme_N, 1.0), nme_N)
 
         self.faces += len(nme_N)
         self.nme_sum += float(nme_N.sum())

@@ -14,7 +14,8 @@ class Jitter:
     count: float = 0.0
 
     def add(self, points_TK2: NDArray[np.floating], length_T: NDArray[np.floating]) -> None:
-        """Count the consecutive frames of one video; a frame without a valid length breaks the chain there."""
+        """Count the consecutive frames of one video; a frame without a valid length breaks the chain there. Frames that are far
+        apart in time tell how the subject moves, and are not for here."""
         points_TK2 = points_TK2.astype(np.float64)
         bend_TK = np.linalg.norm(points_TK2[2:] - 2 * points_TK2[1:-1] + points_TK2[:-2], axis=-1)
         sound_T = np.isfinite(length_T) & (length_T > 0) & np.isfinite(points_TK2).all((1, 2))

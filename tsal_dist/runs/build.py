@@ -51,7 +51,7 @@ from tsal_dist.run import Run
 from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build_feedback import build_wished_clips
 from tsal_dist.runs.build_nets import build_member, build_student_net
-from tsal_dist.runs.build_staleness import build_staleness
+from tsal_dist.runs.build_staleness import build_staleness, require_young_labels
 from tsal_dist.runs.build_streams import (
     STUDENT_LABELS,
     TEACHER_CLIPS,
@@ -133,6 +133,8 @@ def build_student(
     feed, planner, usage = None, None, None
     if config.uses_clips and shards.unlabelled:
         staleness = build_staleness(config, recipe)
+        if not run.resumed:
+            require_young_labels(config, staleness)
         topic = _topic_to_read(config, run, recipe, shards.unlabelled)
         planner = _planner(config, run, topic, staleness, incarnation) if role_rank.rank == 0 else None
         # What the planner has read and verified in this process is not read again.

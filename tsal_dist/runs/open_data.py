@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.data.shard_set import ShardSet, open_shards, refuse_other_names
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.foreign import index_folder
 from tsal_dist.planning.memory import refuse_too_much
@@ -65,6 +65,9 @@ def open_data(config: RunConfig) -> Shards:
                 f"data.{name} has {found.points} landmarks and model.num_points is "
                 f"{config.model.num_points}. Set model.num_points={found.points}, or name other shards."
             )
+        if found:
+            ours = config.model.layout.names
+            refuse_other_names(f"data.{name}", found.layout.names, "model.layout.names", ours)
     labelled, validation = opened["labelled"], opened["validation"]
     assert labelled is not None, "checked above"
     if validation:

@@ -97,13 +97,13 @@ def _dry_run(config: RunConfig, args: argparse.Namespace) -> None:
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     if environment.rank == 0:
         from tsal_dist.runs.build import build_recipe, build_task, settle_method
-        from tsal_dist.runs.build_staleness import build_staleness
+        from tsal_dist.runs.build_staleness import build_staleness, require_young_labels
         from tsal_dist.runs.follow_shards import follow_shards
         from tsal_dist.runs.fork import describe_fork
 
         config = follow_shards(settle_method(config))  # as a process does
         recipe = build_recipe(config, build_task(config))
-        build_staleness(config, recipe)  # which refuses versions that come too seldom
+        require_young_labels(config, build_staleness(config, recipe))
         fork = describe_fork(config, recipe)
         _show(config, environment, seats, recipe, args.rates, {"from": fork} if fork else {})
 

@@ -1,6 +1,7 @@
 """The accuracy bench's arithmetic by hand, and the page that says it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tools.bench.accuracy.cells import (
     same_time_cells,
 )
 from tools.bench.accuracy.data_set import DataSet, Fold
-from tools.bench.accuracy.measure import usual_bend
+from tools.bench.accuracy.measure import if_known, usual_bend
 from tools.bench.accuracy.page import say_headroom, write_page
 from tools.bench.accuracy.rows import Headroom, Mean, headroom, summarise
 
@@ -151,6 +152,20 @@ def test_the_page_says_what_is_missing():
     cells_of = [cell.strip() for cell in tsal.strip("|").split("|")]
     assert cells_of[2:7] == ["2", "9.20 ± 1.20", "-1.80 ± 0.20", "0.84", "45 %"]
     assert "Headroom" in page
+
+
+def test_a_test_set_without_neighbouring_frames_has_a_row_without_jitter():
+    """Labelled frames may lie far apart in their videos, where jitter is not a number."""
+    assert (if_known(float("nan")), if_known(0.25)) == (None, 0.25)
+    found = {name: replace(one, jitter=None) for name, one in results().items()}
+    row = summarise(DATA, cells(), found)[0]
+    assert math.isnan(row.jitter.value)
+    assert row.test.value > 0
+    head, _, *lines = (
+        line.split("|") for line in write_page([DATA], cells(), found).splitlines() if line.startswith("|")
+    )
+    assert len(lines) == 4
+    assert {line[head.index(" jitter, % ")].strip() for line in lines} == {""}
 
 
 def test_jitter_without_labels_is_what_is_usual():

@@ -58,7 +58,8 @@ class Result:
     test: float
     train: float
     """Error on the labelled frames themselves, in plain views: how far the net has fitted them."""
-    jitter: float
+    jitter: float | None
+    """None where no frames of the test set are neighbours in a video."""
     teacher: float | None
     """Test error of the teacher, where there is one."""
     seconds: float | None

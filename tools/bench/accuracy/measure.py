@@ -5,6 +5,7 @@ python -m tools.bench.accuracy.measure RUN --test SHARDS --train SHARDS [--video
 
 import argparse
 import json
+import math
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -56,11 +57,16 @@ def main(argv: list[str]) -> int:
         "test": test.errors.nme,
         "fitted": fitted.errors.nme,
         "train": train.errors.nme,
-        "jitter": jitter,
+        "jitter": if_known(jitter),
         "teacher": teacher,
     }
     print(json.dumps(found, allow_nan=False))
     return 0
+
+
+def if_known(value: float) -> float | None:
+    """A number, or nothing where it is none, as JSON has no word for that."""
+    return None if math.isnan(value) else value
 
 
 def shake(model: "nn.Module", config: "RunConfig", url: str, device: "torch.device") -> float:

@@ -115,7 +115,7 @@ def _row(
         gap_closed=(few - here) / (few - many) if method != BASELINE and few > many else math.nan,
         fitted=Mean.of([one.fitted for one in mine.values() if one.fitted is not None]),
         train=Mean.of([one.train for one in mine.values()]),
-        jitter=Mean.of([one.jitter for one in mine.values()]),
+        jitter=Mean.of([one.jitter for one in mine.values() if one.jitter is not None]),
         teacher=Mean.of([one.teacher for one in mine.values() if one.teacher is not None]),
         seconds=Mean.of([one.seconds for one in mine.values() if one.seconds is not None]),
     )

@@ -1,0 +1,109 @@
+"""What a report says of the frames that it is measured on: held out, trained on, or not there; and a jitter that is none."""
+
+import html
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.insight.test_lean import found_with
+from tests.roles.short_runs import short_config
+from tsal_dist.data.shard_set import open_shards
+from tsal_dist.errors import ConfigError
+from tsal_dist.evaluate import main as evaluate
+from tsal_dist.inference.trained import NothingSaved
+from tsal_dist.insight.accuracy_page import _best
+from tsal_dist.insight.measured import was_trained_on
+from tsal_dist.insight.report import build_report
+from tsal_dist.run import load_run, open_run
+
+
+def begin(faces, folder, *words):
+    return open_run(short_config(faces, folder, *words), "new")
+
+
+def test_shards_are_known_by_what_is_in_them(faces, tmp_path):
+    shutil.copytree(faces.train, tmp_path / "copy")
+    run = begin(faces, tmp_path / "run")
+    for url, known in ((faces.train, True), (str(tmp_path / "copy"), True), (faces.held_out, False)):
+        assert was_trained_on(run, open_shards([url])) is known
+
+
+def test_unlabelled_footage_counts_where_the_method_learns_from_it(faces, tmp_path):
+    both = (f"data.labelled={faces.held_out}", f"data.unlabelled={faces.train}", "data.validation=")
+    for method, known in (("tsal", True), ("supervised", False)):
+        run = begin(faces, tmp_path / method, *both, f"method.name={method}")
+        assert was_trained_on(run, open_shards([faces.train])) is known
+
+
+def test_training_shards_that_have_gone_are_not_known(faces, tmp_path):
+    run = begin(faces, tmp_path / "run", f"data.labelled={tmp_path / 'gone'}", "method.name=supervised")
+    assert was_trained_on(run, open_shards([faces.train])) is False
+
+
+def test_held_out_shards_that_are_not_there_are_named(faces, tmp_path, monkeypatch):
+    """A page may be made long after its shards have gone: what does not need them is told all the same."""
+    begin(faces, tmp_path / "run", "data.validation=shards/val")
+    monkeypatch.chdir(tmp_path)
+    text = html.unescape(build_report([tmp_path / "run"]))
+    assert f"data.validation names 'shards/val', and there is no such folder in {tmp_path}." in text
+    assert "names no validation shards" not in text
+    assert 'id="training"' in text
+
+
+def test_a_run_that_has_saved_nothing_is_not_said_to_have_no_held_out_frames(faces, tmp_path):
+    begin(faces, tmp_path / "run")
+    text = build_report([tmp_path / "run"])
+    assert "nothing was saved yet that could be measured" in text
+    assert "names no validation shards" not in text
+
+
+@pytest.mark.slow
+def test_frames_that_were_trained_on_are_not_called_held_out(faces, run_of):
+    run = run_of("supervised")
+    text = html.unescape(build_report([run], [faces.train]))
+    assert "On 8 frames that it was trained on, the student's points lie" in text
+    assert "8 frames that run trained on, of 4 videos" in text
+    assert "Held-out footage: run trained on the shards named above" in text
+    for claim in ("never trained on", "held-out frames of", "held-out shards", "A fresh test set"):
+        assert claim not in text
+    held_out = html.unescape(build_report([run]))
+    assert "On 16 frames that it never trained on, the student's points lie" in held_out
+    assert "16 held-out frames of 2 videos" in held_out
+    assert "trained on the shards" not in held_out
+
+
+def test_what_is_not_a_number_is_not_the_best():
+    assert _best([0.3, 0.2, 0.4], more_is_better=False) == 1
+    assert _best([0.3, 0.2, 0.4], more_is_better=True) == 2
+    for none in ([0.2, 0.2], [0.2], [np.nan, np.nan], [np.nan, 0.2, 0.3], [0.2, np.nan]):
+        assert _best(none, more_is_better=False) is None
+
+
+def test_a_table_has_a_dash_for_a_jitter_that_is_none(capsys):
+    from tsal_dist.evaluate import _numbers, _print_table
+    from tsal_dist.inference.decoding import PLAIN
+
+    found = {"run student step 8": found_with([0.0, 0.0])}
+    _print_table(found, "shards/val", mirrored=False)
+    said = capsys.readouterr().out
+    assert "nan" not in said
+    (row,) = (line for line in said.splitlines() if "run student" in line)
+    assert row.rstrip(" │|").split()[-1] == "-"
+    numbers = json.dumps(_numbers(found, [], (), PLAIN), allow_nan=False)
+    assert json.loads(numbers)["models"]["run student step 8"]["jitter"] is None
+
+
+def test_evaluate_looks_where_the_run_was_started(faces, tmp_path, monkeypatch):
+    """There it finds the shards, and then that nothing was saved yet."""
+    shutil.copytree(faces.held_out, tmp_path / "project" / "val")
+    monkeypatch.chdir(tmp_path / "project")
+    begin(faces, "runs/mine", "data.validation=val")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NothingSaved, match="has no finished checkpoint yet"):
+        evaluate(["--run", "project/runs/mine"])
+    assert load_run("project/runs/mine").config.data.validation == ("val",)
+    (tmp_path / "project" / "val").rename(tmp_path / "project" / "gone")
+    with pytest.raises(ConfigError, match=r"data\.validation names 'val', which is no folder"):
+        evaluate(["--run", "project/runs/mine"])

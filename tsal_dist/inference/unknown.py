@@ -1,0 +1,23 @@
+"""What is said of a detector of which something was not measured. Free of everything that a file of its own does without."""
+
+from tsal_dist.inference.prediction import Trusted
+
+NOTHING_KNOWN = "so nothing can be said of how far off a point is, and a find may be none"
+NO_FRAMES = (
+    f"there are no held-out frames to measure it on, {NOTHING_KNOWN}. Train with data.validation to know."
+)
+ONE_FRAME = (
+    "there is a single held-out frame to measure it on, which tells how far off a point is but no subject from none, so a "
+    "find may be none. Hold out more labelled frames (data.validation) to know."
+)
+NOT_EXPORTED = (
+    f"there were no held-out frames to measure it on when it was exported, {NOTHING_KNOWN}. Export it again where the "
+    "run's data.validation is."
+)
+
+
+def say_unknown(trust: Trusted | None, why: str) -> str:
+    """What is not known, for a user to read; "" where all is. `why` nothing was measured, if nothing was."""
+    if trust is None:
+        return why
+    return "" if trust.tells_presence else ONE_FRAME
