@@ -9,10 +9,11 @@ takes a device down with it, ends no other. What is not measured says so. Exit c
 machine    names and versions
 parity     the same net and decoding on the device as on the CPU, in pixels; the device's views against the readers'
 readers    frames per second by reader processes, of 720p frames and of face crops, views taken there or left raw
-student    the student's step against a bare loop on data in memory; what it asks of the device between two lines
+student    the student's forward, terms and optimiser against a bare loop on data in memory; what they ask of the device
+steps      the whole step of every method, as a run takes it: what of it waits for the device
 labelling  a teacher's labels by tracker against the bare forward pass
 compile    the student's step compiled, against itself
-split      a teacher and two students that share the device, as a whole run
+split      a teacher and two students that share the device, as a whole run; then each method with its teacher beside it
 deepspeed  a supervised run with ZeRO 1
 """
 
@@ -20,14 +21,13 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tools.made_data import made_shards, open_stream, run_training
+from tools.made_data import made_shards, open_stream
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
 
@@ -108,13 +108,21 @@ def run_part(part: str, argv: list[str], left_s: float) -> tuple[list[Row], bool
     words = [sys.executable, "-m", "tools.gpu_check", *argv, "--one", part]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=left_s, check=False)
-    except subprocess.TimeoutExpired:
-        return [Row(part, "the part", f"not measured: it took more than {left_s:.0f} s")], False
-    rows = [Row(*json.loads(line)) for line in done.stdout.splitlines() if line.startswith("[")]
+    except subprocess.TimeoutExpired as late:
+        said = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
+        rest = Row(part, "the rest of the part", f"not measured: it took more than {left_s:.0f} s")
+        return [*_rows_in(said), rest], False
+    rows = _rows_in(done.stdout)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["not a word"])[-1]
         rows.append(Row(part, "the part", f"FAILED: {last[:200]}"))
     return rows, not done.returncode
+
+
+def _rows_in(said: str) -> list[Row]:
+    """The whole lines among a part's words."""
+    whole = said[: said.rfind("\n") + 1]
+    return [Row(*json.loads(line)) for line in whole.splitlines() if line.startswith("[")]
 
 
 def format_table(rows: list[Row]) -> Iterator[str]:
@@ -237,6 +245,8 @@ def _cost(name: str, step: Callable[[], int], args: argparse.Namespace, per_s: f
     from torch.profiler import ProfilerActivity, profile
     from torch.utils.flop_counter import FlopCounterMode
 
+    from tsal_dist.observe.profiler import busy_us
+
     with FlopCounterMode(display=False) as flops:
         images = step()
     yield Row("student", f"{name}: work", f"{flops.get_total_flops() / images * per_s / 1e12:.2f} TFLOP/s")
@@ -251,13 +261,21 @@ def _cost(name: str, step: Callable[[], int], args: argparse.Namespace, per_s: f
         steps = step() / (2 * args.batch)
         took_s = time.perf_counter() - begun
     events = seen.key_averages()
-    busy = sum(event.self_device_time_total for event in events) / 1e6 / took_s
+    busy = busy_us(events) / 1e6 / took_s
     copies = sum(event.count for event in events if "Memcpy DtoH" in event.key)
     waits = sum(event.count for event in events if "cudaStreamSynchronize" in event.key)
     yield Row("student", f"{name}: device busy", f"{busy:.0%}", "≥ 95 %")
     yield Row("student", f"{name}: copies to the host per step", f"{copies / steps:.1f}", "0")
     yield Row("student", f"{name}: waits for a stream per step", f"{waits / steps:.1f}", "0")
     yield Row("student", f"{name}: peak memory", f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+
+
+def steps(args: argparse.Namespace) -> Iterator[Row]:
+    import torch
+
+    from tools.real_steps import step_rows
+
+    yield from (Row("steps", *found) for found in step_rows(torch.device(args.device)))
 
 
 def labelling(args: argparse.Namespace) -> Iterator[Row]:
@@ -318,38 +336,15 @@ def compiled(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def split(args: argparse.Namespace) -> Iterator[Row]:
-    with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
-        place = Path(folder)
-        code, said = run_training(
-            args.device, args.small, place, 3, "method.name=tsal", "runtime.topology=split"
-        )
-        yield Row("split", "a teacher and two students on one device: exit code", str(code), "0")
-        if code:
-            yield Row("split", "last words", said)
-            return
-        from tsal_dist.observe.sinks import read_metrics
+    from tools.whole_runs import split_rows
 
-        lines = [
-            line for line in read_metrics(place / "run/metrics/student.jsonl") if "speed/steps_per_s" in line
-        ]
-        yield Row("split", "student steps per second", f"{lines[-1]['speed/steps_per_s']:.1f}")
+    yield from (Row("split", *found) for found in split_rows(args.device, args.small))
 
 
 def deepspeed(args: argparse.Namespace) -> Iterator[Row]:
-    from importlib.util import find_spec
+    from tools.whole_runs import deepspeed_rows
 
-    if find_spec("deepspeed") is None or args.small:
-        yield Row("deepspeed", "a supervised run, ZeRO 1", "not measured: not installed, or --small")
-        return
-    with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
-        words = ("method.name=supervised", "runtime.student.kind=deepspeed", "runtime.student.zero_stage=1")
-        code, said = run_training(args.device, args.small, Path(folder), 1, *words)
-        yield Row(
-            "deepspeed",
-            "a supervised run, ZeRO 1: exit code",
-            str(code) + (f" ({said})" if code else ""),
-            "0",
-        )
+    yield from (Row("deepspeed", *found) for found in deepspeed_rows(args.device, args.small))
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
@@ -357,6 +352,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "parity": parity,
     "readers": readers,
     "student": student,
+    "steps": steps,
     "labelling": labelling,
     "compile": compiled,
     "split": split,

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from tests.roles.short_runs import pack_faces, train
 from tsal_dist.observe.meters import Pace
@@ -41,14 +42,22 @@ def test_a_device_is_told_by_its_busy_share_and_by_what_it_was_asked(monkeypatch
     """The words for a GPU, of events as torch reports them."""
     from types import SimpleNamespace
 
-    def event(key, count, host_us, device_us):
+    def event(key, count, host_us, device_us, where=DeviceType.CUDA, marked=False):
         return SimpleNamespace(
-            key=key, count=count, self_cpu_time_total=host_us, self_device_time_total=device_us
+            key=key,
+            count=count,
+            self_cpu_time_total=host_us,
+            self_device_time_total=device_us,
+            device_type=where,
+            is_user_annotation=marked,
         )
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     events = [event("conv", 20, 100.0, 9000.0), event("Memcpy DtoH (Device -> Pinned)", 4, 0.0, 500.0)]
-    events.append(event("cudaStreamSynchronize", 2, 50.0, 0.0))
+    events.append(event("cudaStreamSynchronize", 2, 50.0, 0.0, DeviceType.CPU))
+    # The same work to the name of what asked for it, and of the phase that it was asked in: it was done once.
+    events.append(event("aten::convolution", 20, 200.0, 9000.0, DeviceType.CPU))
+    events.append(event("learn", 2, 0.0, 9500.0, marked=True))
     page = list(describe(events, steps=2, took_s=0.01))
     assert "| device busy | 95% |" in page
     assert "| copies to the host | 2.0 |" in page

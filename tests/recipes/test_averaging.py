@@ -137,3 +137,21 @@ def test_a_restart_forgets_the_past():
     average = StepAverage(net(0), 0.9)
     average.restart(net(3))
     assert torch.equal(average.tensors["0.weight"], net(3)[0].weight)
+
+
+def test_a_tensor_that_a_net_puts_in_anothers_place_is_averaged():
+    student = net(0)
+    average = StepAverage(student, 0.5)
+    average.update(student)
+    student[1].running_mean = torch.full((3,), 7.0)
+    student[0].weight = nn.Parameter(torch.full_like(student[0].weight, 3.0))
+    average.restart(student)
+    assert all(torch.equal(average.tensors[name], value) for name, value in student.state_dict().items())
+
+
+def test_it_moves_towards_the_net_that_it_is_given():
+    average = StepAverage(net(0), 0.5)
+    for seed in (1, 2):
+        student = net(seed)
+        average.restart(student)
+        assert all(torch.equal(average.tensors[name], value) for name, value in student.state_dict().items())

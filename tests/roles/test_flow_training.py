@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tsal_dist.errors import ConfigError
 from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.frames import Frames, neighbours
 from tsal_dist.recipes.study import find_flow
@@ -68,3 +70,25 @@ def test_a_resumed_trainer_takes_the_same_step():
         each.step(frames, neighbours(frames), detector)
     nets = [first.state_dict(), second.state_dict()]
     assert all(torch.equal(value, nets[1][name]) for name, value in nets[0].items())
+
+
+def on_a_gpu():
+    """A net as it would be on a GPU; of sizes alone."""
+    net = torch.nn.Module()
+    with FakeTensorMode():
+        net.weight = torch.nn.Parameter(torch.empty(2, device="cuda"))
+    return FlowTrainer(net, lr=1e-3, stride=4, world=1)
+
+
+def test_a_gpu_counts_the_steps_itself():
+    """A step that is not fused, resumed, asks the device for the count of every parameter."""
+    assert all(group["fused"] for group in on_a_gpu()._optimizer.param_groups)
+
+
+def test_what_no_gpu_can_repeat_is_refused_in_a_sentence():
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(ConfigError, match=r"runtime\.numerics\.deterministic is true"):
+            on_a_gpu().step(clip(0, 3), neighbours(clip(0, 3)), detector)
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
-from tools import gpu_check
+from tools import gpu_check, real_steps
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--device", "cpu", "--small"]
@@ -51,6 +53,39 @@ def test_a_part_that_breaks_is_a_row_and_an_exit_code():
     assert done.returncode == 1
     assert "| labelling | the part | FAILED:" in done.stdout
     assert "| machine | cores |" in done.stdout
+
+
+def test_what_was_found_before_the_time_was_up_is_kept(monkeypatch):
+    def late(words, timeout, **how):
+        raise subprocess.TimeoutExpired(words, timeout, b'["steps", "tsal", "0"]\n["steps", "cal')
+
+    monkeypatch.setattr(subprocess, "run", late)
+    rows, fine = gpu_check.run_part("steps", SMALL, 9.0)
+    assert not fine
+    assert [row.value for row in rows] == ["0", "not measured: it took more than 9 s"]
+
+
+def test_waits_are_told_by_the_lines_that_asked(monkeypatch):
+    """As on a GPU, whose words are torch's; what takes the steps is a run's own student."""
+    student = real_steps.build_student("multiaugs", {}, torch.device("cpu"))
+    taken = []
+    whole = real_steps.take_step
+
+    def asks(student):
+        whole(student)
+        taken.append(student.step_number)
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+
+    monkeypatch.setattr(real_steps, "take_step", asks)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        waits = real_steps.find_waits(student, on_gpu=True)
+    assert waits.total() == real_steps.LOOKED_AT
+    assert next(iter(waits)).startswith("test_gpu_check.py:")
+    assert taken == list(range(1, real_steps.SETTLING + 2 * real_steps.LOOKED_AT + 1))
+    assert not student.numbers_due, "a line of metrics may ask"
 
 
 def test_what_there_was_no_time_for_says_so():

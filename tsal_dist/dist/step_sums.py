@@ -25,18 +25,20 @@ class StepSums:
     def reduce(self, now: Mapping[str, Tensor], late: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The sums of `now`, on their device; those of `late` are what `take_late` gives next. Collective.
 
-        float64 inside, so counts stay exact.
+        float64 inside, so counts stay exact. One tensor carries them all, so what lies elsewhere, as what a plugin made
+        without naming a device, is brought to where the first one is.
         """
         values = [*now.values(), *late.values()]
-        flat = torch.cat([value.detach().reshape(-1).double() for value in values])
+        parts = [value.detach().reshape(-1) for value in values]
+        flat = torch.cat([part.to(parts[0].device, torch.float64, non_blocking=True) for part in parts])
         if world_size() > 1:
             dist.all_reduce(flat)
         needed = sum(value.numel() for value in now.values())
         self._late = self._send({name: value.shape for name, value in late.items()}, flat[needed:])
-        parts = torch.split(flat[:needed], [value.numel() for value in now.values()])
+        sums = torch.split(flat[:needed], [value.numel() for value in now.values()])
         return {
             name: part.reshape(value.shape).to(value.dtype)
-            for (name, value), part in zip(now.items(), parts, strict=True)
+            for (name, value), part in zip(now.items(), sums, strict=True)
         }
 
     def take_late(self) -> dict[str, Tensor]:

@@ -109,7 +109,7 @@ class DDPEngine:
 
     def full_weights(self) -> dict[str, Tensor]:
         average_buffers(self._model)
-        return {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._model.state_dict().items()}
 
     def replace_weights(self, weights: Mapping[str, Tensor]) -> None:
         check_names(self._model.state_dict(), weights, "weights file")

@@ -139,7 +139,9 @@ class DeepSpeedEngine:
     def full_weights(self) -> dict[str, Tensor]:
         average_buffers(self._model)
         with self._gathered(list(self._model.parameters())):
-            return {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+            return {
+                name: value.detach().to("cpu", copy=True) for name, value in self._model.state_dict().items()
+            }
 
     def replace_weights(self, weights: Mapping[str, Tensor]) -> None:
         with self._gathered(list(self._model.parameters()), modifier_rank=0):

@@ -138,9 +138,10 @@ def agree(heat_NKhw: Tensor, known: Companions, stride: int, radius: int, sigma_
     meeting_NKhw = puzzle.expected(heat_NKhw.clamp_min(0), at_NK2, score_NK, stride)
     more_NK12, _ = _peaks(meeting_NKhw, 1, stride)
     cell_NK12 = pixel_to_cell(more_NK12, stride).round().long()
-    size_2 = torch.tensor([heat_NKhw.shape[-1] - 1, heat_NKhw.shape[-2] - 1], device=heat_NKhw.device)
-    cell_NK12 = cell_NK12.clamp_min(0).minimum(size_2)
-    index_NK1 = cell_NK12[..., 1] * heat_NKhw.shape[-1] + cell_NK12[..., 0]
+    # Side by side, by plain numbers: a list of them would be sent to the device, and waited for.
+    height, width = heat_NKhw.shape[-2:]
+    column_NK1, row_NK1 = cell_NK12[..., 0].clamp(0, width - 1), cell_NK12[..., 1].clamp(0, height - 1)
+    index_NK1 = row_NK1 * width + column_NK1
     raw_NK1 = heat_NKhw.flatten(-2).gather(-1, index_NK1).clamp_min(0.03)
     places_NKC2 = torch.cat([places_NKC2, more_NK12], 2)
     height_NKC = torch.cat([height_NKC, raw_NK1], 2)
@@ -148,7 +149,8 @@ def agree(heat_NKhw: Tensor, known: Companions, stride: int, radius: int, sigma_
     points_NK2, score_NK = _pick(places_NKC2, chosen_NK), _pick(height_NKC, chosen_NK)
     # The highest peak keeps its finer decoding, and so does a point that nobody foretells.
     alone_K = torch.ones(heat_NKhw.shape[1], dtype=torch.bool, device=heat_NKhw.device)
-    alone_K[related] = False
+    for k in related:  # one by one: a list of places would be sent, too
+        alone_K[k] = False
     own_NK = (chosen_NK == 0) | alone_K
     points_NK2 = torch.where(own_NK.unsqueeze(-1), fine_NK2, points_NK2)
     # What fits is left alone: a relation is a little wrong of every point, and only to tell a wrong one by.
@@ -239,7 +241,7 @@ def _peaks(heat_NKhw: Tensor, count: int, stride: int) -> tuple[Tensor, Tensor]:
             at_NKC = (cell_NKC2[..., 1] + 1 + row) * (width + 2) + cell_NKC2[..., 0] + 1 + column
             here_NKC = around_NKL.gather(-1, at_NKC)
             mass = mass + here_NKC
-            moved = moved + here_NKC.unsqueeze(-1) * torch.tensor([column, row], device=heat_NKhw.device)
+            moved = moved + torch.stack([here_NKC * column, here_NKC * row], -1)
     return cell_to_pixel(cell_NKC2 + moved / mass.clamp_min(1e-6).unsqueeze(-1), stride), height_NKC
 
 

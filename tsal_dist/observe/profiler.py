@@ -82,7 +82,7 @@ def describe(events: Sequence[Any], steps: int, took_s: float) -> Iterator[str]:
     yield "| | per step |"
     yield "|---|---:|"
     if on_gpu:
-        busy_s = sum(event.self_device_time_total for event in events) / 1e6
+        busy_s = busy_us(events) / 1e6
         yield f"| device busy | {busy_s / took_s:.0%} |"
         yield f"| copies to the host | {_count(events, 'Memcpy DtoH') / steps:.1f} |"
         yield f"| waits for the device | {_count(events, 'Synchronize') / steps:.1f} |"
@@ -96,6 +96,18 @@ def describe(events: Sequence[Any], steps: int, took_s: float) -> Iterator[str]:
         host_ms = event.self_cpu_time_total / 1e3 / steps
         device = f" {_device_us(event) / 1e3 / steps:.3f} |" if on_gpu else ""
         yield f"| {event.key.replace('|', '/')} | {event.count / steps:.1f} | {host_ms:.3f} |{device}"
+
+
+def busy_us(events: Sequence[Any]) -> float:
+    """Microseconds that the device worked. Only what ran there counts: the operation that launched a kernel has the kernel's
+    time to its name as well, and so have the phases that were marked around it."""
+    return float(
+        sum(
+            event.self_device_time_total
+            for event in events
+            if event.device_type.name != "CPU" and not event.is_user_annotation
+        )
+    )
 
 
 def _count(events: Sequence[Any], word: str) -> int:

@@ -76,6 +76,8 @@ class StepAverage:
     def __init__(self, student: nn.Module, decay: float) -> None:
         self._decay = decay
         self._steps = 0
+        self._places: list[tuple[nn.Module, str]] = []
+        self._found_in: nn.Module | None = None
         self.tensors: dict[str, Tensor] = {
             name: value.detach().clone() for name, value in student.state_dict().items()
         }
@@ -92,16 +94,25 @@ class StepAverage:
         self._move(student, 1.0)
 
     def _move(self, student: nn.Module, share: float) -> None:
-        mine: list[Tensor] = []
-        theirs: list[Tensor] = []
-        for name, value in student.state_dict().items():
-            if share == 1.0 or not value.is_floating_point():
-                self.tensors[name].copy_(value)
-            else:
-                mine.append(self.tensors[name])
-                theirs.append(value.detach())
-        if mine:
-            torch._foreach_lerp_(mine, theirs, share)
+        pairs = list(zip(self.tensors.values(), self._theirs(student), strict=True))
+        moved = [pair for pair in pairs if share != 1.0 and pair[0].is_floating_point()]
+        copied = [pair for pair in pairs if share == 1.0 or not pair[0].is_floating_point()]
+        if copied:
+            torch._foreach_copy_([mine for mine, _ in copied], [theirs for _, theirs in copied])
+        if moved:
+            torch._foreach_lerp_([mine for mine, _ in moved], [theirs for _, theirs in moved], share)
+
+    def _theirs(self, student: nn.Module) -> list[Tensor]:
+        """The student's tensors in the order of the average's.
+
+        Where they are is found once: walking through a large net at every step costs the host milliseconds. What is there
+        is looked at each time, because a net may put another tensor in a buffer's place.
+        """
+        if self._found_in is not student:
+            parts = [name.rpartition(".") for name in self.tensors]
+            self._places = [(student.get_submodule(owner), name) for owner, _, name in parts]
+            self._found_in = student
+        return [getattr(owner, name).detach() for owner, name in self._places]
 
     def state_dict(self) -> dict[str, Tensor]:
         return {**self.tensors, STEPS: torch.tensor(self._steps)}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tsal_dist.config.section import Section
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
+from tsal_dist.recipes.beside import beside
 from tsal_dist.recipes.following import Newest
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import TargetHeatmaps
@@ -56,12 +57,7 @@ class ErrorLabeller:
 
     def __call__(self, evidence: Evidence) -> Target:
         likely_NK, fresh_N1 = self._likely(evidence), evidence.fresh_N.unsqueeze(-1)
-        counts_NK = {
-            "probability": likely_NK,
-            "softmatch": self._usual(likely_NK),
-            "freematch": (likely_NK >= self._threshold(likely_NK)).to(likely_NK),
-        }[self._how]
-        weight_NK = counts_NK * fresh_N1 * evidence.valid_NSK[:, 0] * (likely_NK > 0)
+        weight_NK = self._counts(likely_NK) * fresh_N1 * evidence.valid_NSK[:, 0] * (likely_NK > 0)
         notes = {"likely": likely_NK, "fresh": fresh_N1.expand_as(likely_NK)}
         return Target(evidence.points_NSK2[:, 0], weight_NK, notes)
 
@@ -75,9 +71,17 @@ class ErrorLabeller:
         assert evidence.error_NSK is not None, "its source states errors"
         return likely_within(evidence.error_NSK[:, 0], self._limit_px)
 
+    def _counts(self, likely_NK: Tensor) -> Tensor:
+        """What each point counts, by what the method was asked for."""
+        if self._how == "softmatch":
+            return self._usual(likely_NK)
+        if self._how == "freematch":
+            return (likely_NK >= self._threshold(likely_NK)).to(likely_NK)
+        return likely_NK
+
     def _threshold(self, likely_NK: Tensor) -> Tensor:
         """Of each landmark: what is usual of all, as far as this one has come of the one that is best."""
-        mean_K = self._usual.mean_K.to(likely_NK)
+        mean_K = beside(self._usual.mean_K, likely_NK)
         return mean_K.mean() * mean_K / mean_K.max().clamp_min(torch.finfo(mean_K.dtype).tiny)
 
 

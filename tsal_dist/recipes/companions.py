@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tsal_dist.config.section import Section
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
+from tsal_dist.recipes.beside import beside
 from tsal_dist.recipes.following import Newest
 from tsal_dist.recipes.labellers import Plain
 from tsal_dist.recipes.mixing import Covered
@@ -43,8 +44,8 @@ def recipe(settings: Settings, task: Task) -> Recipe:
 
     def label(evidence: Evidence) -> Target:
         score_NK, fresh_N1 = evidence.score_NSK[:, 0], evidence.fresh_N.unsqueeze(-1)
-        seen_NK = evidence.valid_NSK[:, 0] & (score_NK >= floor_K.to(score_NK))
-        absent_NK = left_out_K.to(score_NK.device) & (score_NK < settings.absent)
+        seen_NK = evidence.valid_NSK[:, 0] & (score_NK >= beside(floor_K, score_NK))
+        absent_NK = beside(left_out_K, evidence.valid_NSK) & (score_NK < settings.absent)
         fits_NK = (seen_NK | absent_NK).to(score_NK.dtype)
         notes = {
             "fits": fits_NK,

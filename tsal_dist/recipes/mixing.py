@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tsal_dist.recipes.api import Lesson, Mix
+from tsal_dist.recipes.beside import beside
 from tsal_dist.recipes.target import Target, Targets
 
 
@@ -80,7 +81,7 @@ class BlendedPoints:
                     theirs = original_NHWC[there, its_rows, its_columns].float()
                     image_NHWC[frame, rows, columns] = (kept * mine + (1 - kept) * theirs).round().byte()
                     left_NK[frame, point] *= kept
-        left = torch.from_numpy(left_NK).to(lesson.frames.points_NK2)
+        left = beside(torch.from_numpy(left_NK), lesson.frames.points_NK2)
         frames = replace(lesson.frames, image_NHWC=image_NHWC)
         return (Lesson(frames, {name: target.weighed(left) for name, target in lesson.targets.items()}),)
 
@@ -108,7 +109,7 @@ class Turned:
                 for angle, zoom in zip(angle_B, zoom_B, strict=True)
             ]
         )
-        turn_N22 = torch.from_numpy(np.repeat(turn_B22, frames.clip_frames, 0)).to(frames.points_NK2)
+        turn_N22 = beside(torch.from_numpy(np.repeat(turn_B22, frames.clip_frames, 0)), frames.points_NK2)
         middle = (size_px - 1) / 2
 
         def move(points_NK2: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ class Turned:
             .byte()
             .permute(0, 2, 3, 1),
             points_NK2=move(frames.points_NK2),
-            face_px_B=frames.face_px_B * torch.from_numpy(zoom_B).to(frames.face_px_B),
+            face_px_B=frames.face_px_B * beside(torch.from_numpy(zoom_B), frames.face_px_B),
         )
         return (
             Lesson(
@@ -202,7 +203,7 @@ def _taught(targets: Targets) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 def _resample(map_NCHW: Tensor, turn_N22: Tensor, outside: str) -> Tensor:
     """Turned about the middle, which stays where it is at any size."""
-    back_N22 = torch.linalg.inv(turn_N22)
+    back_N22 = torch.linalg.inv_ex(turn_N22).inverse  # which, unlike inv, asks no device whether there is one
     theta_N23 = torch.cat([back_N22, torch.zeros_like(back_N22[..., :1])], -1)
     grid = F.affine_grid(theta_N23, list(map_NCHW.shape), align_corners=False)
     return F.grid_sample(map_NCHW, grid, padding_mode=outside, align_corners=False)

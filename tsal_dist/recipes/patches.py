@@ -34,8 +34,8 @@ def lay_patches(
     y_h = cell_to_pixel(torch.arange(height, device=points_NK2.device, dtype=torch.float32), stride)
     at_hw2 = torch.stack(torch.meshgrid(x_w, y_h, indexing="xy"), -1)
     away_NKhw2 = at_hw2 - points_NK2[:, :, None, None]
-    # (dx, dy) = cell @ (column, row), so back by the inverse.
-    back_N22 = torch.linalg.inv(cell_N22.float())
+    # (dx, dy) = cell @ (column, row), so back by the inverse. Unlike inv, inv_ex asks no device whether there is one.
+    back_N22 = torch.linalg.inv_ex(cell_N22.float()).inverse
     cells_NKhw2 = torch.einsum("nij,nkhwj->nkhwi", back_N22, away_NKhw2)
     return _read(patch_NKpp.float() / LEVELS, cells_NKhw2 + patch_NKpp.shape[-1] // 2).clamp_min(0)
 
@@ -43,7 +43,9 @@ def lay_patches(
 def _read(map_NKhw: Tensor, cell_NKab2: Tensor) -> Tensor:
     """Each map at its own cells, 0 outside."""
     frames, points, height, width = map_NKhw.shape
-    scale_2 = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=map_NKhw.device)
+    # Filled in there: a list of numbers would be sent, and waited for.
+    sides = (width, height)
+    scale_2 = torch.stack([torch.full((), max(side - 1.0, 1.0), device=map_NKhw.device) for side in sides])
     grid = (cell_NKab2 / scale_2 * 2 - 1).flatten(0, 1)
     maps = map_NKhw.reshape(frames * points, 1, height, width)
     # Cubic: between cells a line would cut a sixth off a narrow peak, and a map is read twice on its way.

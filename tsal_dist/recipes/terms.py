@@ -114,7 +114,7 @@ class EmbeddingDirection(TargetTerm):
         target = seen.target(self.target)
         mine_NKD = sample_at(seen.nets[0].more["embedding"], target.points_NK2, seen.task.crop_px)
         apart_NK = 1 - F.cosine_similarity(mine_NKD, target.more["embedding"].float(), dim=-1)
-        return Term((apart_NK * target.more_weight_NK).sum(), apart_NK.new_tensor(float(len(apart_NK))))
+        return Term((apart_NK * target.more_weight_NK).sum(), apart_NK.new_full((), len(apart_NK)))
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class ConsistencyLabeller:
         if len(evidence.sources) == 2:
             points_NK2, distance_NK = fuse_nearest(
                 evidence.points_NSK2[:, track],
-                evidence.points_NSK2[:, [1 - track]],
+                evidence.points_NSK2[:, 1 - track : 2 - track],
                 self._settings.track_share,
             )
             return points_NK2, torch.where(evidence.valid_NSK.all(1), distance_NK, torch.inf)

@@ -11,6 +11,8 @@ fb_error    e^(-(e / limit)^2 / 2): trust in a track falls as its two flows fail
 import torch
 from torch import Tensor
 
+from tsal_dist.recipes.beside import beside
+
 
 def agreement(distance_NK: Tensor, sigma_px: float, cutoff: float) -> Tensor:
     """e^(-d^2 / 4 sigma^2), and 0 where d > cutoff * sigma."""
@@ -66,8 +68,9 @@ class SoftScore:
         """Weights in (0, 1]; all ones until enough batches were seen to know what is usual."""
         if self._batches < self._warmup:
             return torch.ones_like(score_NK)
-        mean_K = self._mean_K.to(score_NK)
-        variance_K = (self._square_K - self._mean_K.square()).clamp_min(1e-8).to(score_NK)
+        variance_K = (self._square_K - self._mean_K.square()).clamp_min(1e-8)
+        # What is usual is learnt on the host and another one at every step: one copy brings both.
+        mean_K, variance_K = beside(torch.stack([self._mean_K, variance_K]), score_NK)
         short_NK = (mean_K - score_NK).clamp_min(0)
         return torch.exp(-short_NK.square() / (2 * variance_K))
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tsal_dist.data.copy_lane import lane_to
 from tsal_dist.data.device_view import crop_side, render
 from tsal_dist.geometry import affine
 from tsal_dist.pseudo.schema import Added, LabelBatch, Strings
@@ -27,17 +28,17 @@ def stack_frames(clips: Sequence[Clip], device: torch.device) -> Frames:
     labelled_BT = np.stack([clip.labelled_T for clip in clips]) & counts_B1
     visible_BTK = np.stack([clip.visible_TK for clip in clips]) & labelled_BT[..., None]
 
+    send = lane_to(device).send
+
     def flat(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(device, non_blocking=True)
+        return send(array.reshape(-1, *array.shape[2:]))
 
     return Frames(
         image_NHWC=render(clips, device).flatten(0, 1),
         points_NK2=flat(np.stack([clip.points_TK2 for clip in clips])),
         visible_NK=flat(visible_BTK),
         labelled_N=flat(labelled_BT),
-        face_px_B=torch.from_numpy(np.array([clip.face_px for clip in clips], np.float32)).to(
-            device, non_blocking=True
-        ),
+        face_px_B=send(np.array([clip.face_px for clip in clips], np.float32)),
         clip_frames=len(clips[0].image_THWC),
         again_N=np.concatenate([np.diff(clip.frames_T, prepend=clip.frames_T[0] - 1) == 0 for clip in clips]),
     )
@@ -77,19 +78,17 @@ def enter_view(
         cell = np.where(
             (fresh_N > 0)[:, None, None], _turn(matrices, rows.cell_N22), np.eye(2, dtype=np.float32)
         )
+    send = lane_to(device).send
     evidence = Evidence(
         sources=tuple(sources),
-        points_NSK2=torch.from_numpy(points.astype(np.float32)).to(device, non_blocking=True),
-        score_NSK=torch.from_numpy(score).to(device, non_blocking=True),
-        valid_NSK=torch.from_numpy(valid & inside).to(device, non_blocking=True),
-        fb_error_NK=torch.from_numpy(fb_error).to(device, non_blocking=True),
-        fresh_N=torch.from_numpy(fresh_N.astype(np.float32)).to(device, non_blocking=True),
-        more={
-            source: torch.from_numpy(added.value_NK).to(device, non_blocking=True)
-            for source, added in more.items()
-        },
-        cell_N22=None if cell is None else torch.from_numpy(cell).to(device, non_blocking=True),
-        error_NSK=torch.from_numpy(error).to(device, non_blocking=True) if rows.error_NK else None,
+        points_NSK2=send(points.astype(np.float32)),
+        score_NSK=send(score),
+        valid_NSK=send(valid & inside),
+        fb_error_NK=send(fb_error),
+        fresh_N=send(fresh_N.astype(np.float32)),
+        more={source: send(added.value_NK) for source, added in more.items()},
+        cell_N22=None if cell is None else send(cell),
+        error_NSK=send(error) if rows.error_NK else None,
     )
     return PseudoFrames(stack_frames(clips, device), evidence)
 

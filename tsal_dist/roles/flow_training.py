@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.optim import read_optimizer, write_optimizer
+from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.warp import warp
 from tsal_dist.losses.term import Term
 from tsal_dist.losses.tracking import census_loss, smoothness_loss
@@ -40,10 +41,21 @@ class FlowTrainer:
         self._tracker = tracker
         self._stride = stride
         self._world = world
-        self._optimizer = torch.optim.AdamW(self._net.parameters(), lr=lr, weight_decay=1e-4)
+        # On a GPU as one kernel, which counts its steps there: any other, resumed, would ask the device for the count of
+        # each parameter. On a CPU nobody waits, and a fused step rounds otherwise.
+        self._on_gpu = all(parameter.is_cuda for parameter in self._net.parameters())
+        self._optimizer = torch.optim.AdamW(
+            self._net.parameters(), lr=lr, weight_decay=1e-4, fused=self._on_gpu
+        )
 
     def step(self, frames: Frames, pairs: Pairs, detector: Forward) -> dict[str, float]:
         """One step on the clips of a batch; the loss terms. Collective."""
+        if self._on_gpu and torch.are_deterministic_algorithms_enabled():
+            raise ConfigError(
+                "runtime.numerics.deterministic is true, and model.tracker.kind 'pwc' is to learn on a GPU, where torch has no "
+                "way back through a warp that gives the same bits again. Set it to false, or "
+                "model.tracker.steps_per_version = 0."
+            )
         with torch.no_grad():
             heat_NKhw = detector(normalize(frames.image_NHWC)).points_heat_NKhw
         flow = find_flow(self._tracker, frames, pairs)

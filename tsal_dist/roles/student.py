@@ -211,7 +211,7 @@ class Student:
 
     def extra_to_publish(self) -> dict[str, Tensor]:
         """What rides with a version."""
-        return {name: value.detach().cpu().clone() for name, value in self.recipe.extra().items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in self.recipe.extra().items()}
 
     def trained_weights(self) -> dict[str, Tensor]:
         """The detector's weights as they are evaluated: averaged over the last steps, if an average is kept. Collective."""
@@ -226,7 +226,7 @@ class Student:
         """Complete, on the CPU. Collective."""
         assert self.average is not None, "asked where it is kept"
         self._even_out()
-        return {name: value.detach().cpu().clone() for name, value in self.average.tensors.items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in self.average.tensors.items()}
 
     def _even_out(self) -> None:
         """Make the norm statistics in the average those of all ranks, as the engine does with its own. Collective."""
