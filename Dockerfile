@@ -6,18 +6,19 @@
 # without a day's mends; `docker buildx imagetools inspect python:3.11-slim-bookworm` prints today's for --build-arg BASE.
 # The torch on PyPI brings the CUDA libraries it needs, so the default serves GPUs as well (the host has the driver); a
 # vendor's CUDA image with Python does too. For a small image without CUDA, TORCH_INDEX names an index of CPU wheels.
-# EXTRAS names extras of pyproject.toml: sweeps need report,tune; deepspeed is built against the torch installed before.
+# EXTRAS names extras of pyproject.toml: sweeps need report,tune, and those of launch/k8s/rayjob.yaml report,kuberay; deepspeed
+# is built against the torch installed before.
 # Behind a firewall PIP_INDEX_URL and APT_MIRROR name mirrors of PyPI and of deb.debian.org.
 ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE} AS system
 ARG APT_MIRROR=""
 # torch.compile and DeepSpeed call a compiler when training starts. Without the verbs NCCL finds no InfiniBand and falls
-# back to TCP, which it says only at NCCL_DEBUG=INFO.
+# back to TCP, which it says only at NCCL_DEBUG=INFO. KubeRay's probes call wget.
 # hadolint ignore=DL3008
 RUN { test -z "$APT_MIRROR" || find /etc/apt -type f -exec sed -i "s|http://deb.debian.org|$APT_MIRROR|g" {} +; } \
     && apt-get update \
-    && apt-get install -y --no-install-recommends g++ libibverbs1 ibverbs-providers librdmacm1 \
+    && apt-get install -y --no-install-recommends g++ libibverbs1 ibverbs-providers librdmacm1 wget \
     && rm -rf /var/lib/apt/lists/*
 
 FROM system AS packages

@@ -36,9 +36,16 @@ def call(command: list[str], text: str = "") -> str:
 
 
 def create_objects(text: str) -> str:
-    """What the cluster that kubectl knows says of them."""
+    """What the cluster that kubectl knows says of them. Jobs are new; what they share may be there from an earlier time."""
     require("kubectl")
-    return call(["kubectl", "create", "-f", "-"], text)
+    there = call(["kubectl", "get", "--ignore-not-found", "--output=name", "-f", "-"], text).split()
+    # kubectl makes one object after the other, whatever becomes of those before.
+    if jobs := [name for name in there if name.startswith(("job.", "jobset."))]:
+        raise ConfigError(
+            f"{' and '.join(jobs)} {'is' if len(jobs) == 1 else 'are'} there already, at work or at an end, and nothing was "
+            f"made. To start anew: kubectl delete {' '.join(jobs)}"
+        )
+    return call(["kubectl", "apply", "-f", "-"], text)
 
 
 def sbatch(*words: object) -> str:

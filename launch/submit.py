@@ -116,6 +116,7 @@ def submit_slurm(argv: list[str]) -> int:
         options=tuple(args.option),
         teacher_options=tuple(args.teacher_option),
         setup=args.setup,
+        configs=tuple(args.config),
         container=args.container,
         stage=args.stage,
     )

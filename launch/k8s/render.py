@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from launch.process_plan import Crew, Load, load_of
@@ -85,16 +86,20 @@ def render_objects(
             f"run.dir is {config.run.dir!r}, and the cluster's volume is mounted at runs/ and shards/. Leave run.dir "
             f"empty, or choose a folder below runs/."
         )
+    _check_meeting(config)
     run = object_name(config)
     # A crew that joins brings objects of its own; those of the run are there, and may not be changed.
     name = f"{run}-{_crew_name(crews[0])}" if crews[0].role == "teacher" else run
     contents = {mount_name(number, file): Path(file).read_text() for number, file in enumerate(files)}
     blocks = [f"{mounted}: |\n{_indent(text)}" for mounted, text in contents.items()]
-    texts = [fill_template(HERE / "config.yaml", {"run": run, "name": name, "files": "\n".join(blocks)})]
+    # What a Job was made with may not change below it, so another config is another object.
+    config_map = f"{name}-{sha256(json.dumps(contents).encode()).hexdigest()[:10]}"
+    values = {"run": run, "name": config_map, "files": "\n".join(blocks)}
+    texts = [fill_template(HERE / "config.yaml", values)]
     labels = f"tsal-dist/run: {run}"
     labels += f"\nkueue.x-k8s.io/queue-name: {json.dumps(request.queue)}" if request.queue else ""
     specs = {
-        _crew_name(crew): _render_spec(config, name, crew, own, request)
+        _crew_name(crew): _render_spec(config, name, config_map, crew, own, request)
         for crew, own in zip(crews, words, strict=True)
     }
     if request.jobset:
@@ -119,12 +124,12 @@ def _crew_name(crew: Crew) -> str:
 def _render_set(name: str, labels: str, specs: Mapping[str, str], restarts: int) -> str:
     """A JobSet with one replicated Job per crew, the student's first."""
     main, *teachers = specs
-    rules = [f"- {{name: {main}-failed, action: FailJobSet, targetReplicatedJobs: [{main}]}}"]
+    rules = [f"- {{name: {main}Failed, action: FailJobSet, targetReplicatedJobs: [{main}]}}"]
     if teachers:
         # Its own Job starts a teacher again for as long as it takes: restarting the set would cost the student steps.
         rules += [
             "# A config that must be changed ends the set. Other failures its Job sees to by itself.",
-            f"- {{name: teacher-misconfigured, action: FailJobSet, targetReplicatedJobs: [{', '.join(teachers)}], "
+            f"- {{name: teacherMisconfigured, action: FailJobSet, targetReplicatedJobs: [{', '.join(teachers)}], "
             "onJobFailureReasons: [PodFailurePolicy]}",
         ]
     jobs = [
@@ -135,8 +140,10 @@ def _render_set(name: str, labels: str, specs: Mapping[str, str], restarts: int)
     return fill_template(HERE / "jobset.yaml", {**values, "rules": "\n".join(rules), "jobs": "\n".join(jobs)})
 
 
-def _render_spec(config: RunConfig, name: str, crew: Crew, words: Sequence[str], request: K8sRequest) -> str:
-    """`name` is that of the ConfigMap and of the Service that names the pods."""
+def _render_spec(
+    config: RunConfig, name: str, config_map: str, crew: Crew, words: Sequence[str], request: K8sRequest
+) -> str:
+    """`name` is that of the Service that names the pods."""
     limits, run, load = config.runtime.deadlines, object_name(config), load_of(config, crew)
     job = f"{run}-{_crew_name(crew)}"
     first = f"{job}-0-0" if request.jobset else f"{job}-0"
@@ -159,6 +166,7 @@ def _render_spec(config: RunConfig, name: str, crew: Crew, words: Sequence[str],
         "about": f"On each: {load.describe()}.",
         "run": run,
         "name": name,
+        "config_map": config_map,
         "job": job,
         "nodes": crew.nodes,
         "backoff_limit": UNENDING if unending else request.restarts * crew.nodes,
@@ -170,13 +178,28 @@ def _render_spec(config: RunConfig, name: str, crew: Crew, words: Sequence[str],
         "resources": json.dumps(resources),
         # Machines may wait for each other, then the roles for one another.
         "startup_s": STARTUP_S,
-        "startup_failures": math.ceil(2 * limits.group_s / STARTUP_S) + 1,
+        "startup_failures": _startup_failures(config),
         "probe_s": PROBE_S,
         "silent_failures": math.ceil(limits.group_s / PROBE_S) + 1,
         "claim": json.dumps(request.claim),
         "shm": f"{request.shm_gb}Gi",
     }
     return fill_template(HERE / "spec.yaml", values)
+
+
+def _startup_failures(config: RunConfig) -> int:
+    """How many probes of a pod that starts may fail."""
+    return math.ceil(2 * config.runtime.deadlines.group_s / STARTUP_S) + 1
+
+
+def _check_meeting(config: RunConfig) -> None:
+    """A pod whose partner is late is to be replaced by its probe, for nothing, and not to fail."""
+    meet_s, granted_s = config.runtime.deadlines.meet_s, STARTUP_S * _startup_failures(config)
+    if config.has_teacher and meet_s <= granted_s:
+        raise ConfigError(
+            f"runtime.deadlines.meet_s is {meet_s:g}, and a pod is given {granted_s} s to start (twice group_s), after which "
+            f"it is replaced. Raise it above that, or a role whose partner waits for a place fails."
+        )
 
 
 def _scheduling(crew: Crew, request: K8sRequest) -> list[str]:

@@ -9,15 +9,21 @@ poll_s=10
 place=${stage:-$PWD}
 if ((${#step_words[@]})); then step_words+=("--container-workdir=$place"); fi
 
-# Slurm signals this shell alone, `grace_s` before the time limit. The steps get SIGTERM: their crews save and leave.
+# Slurm signals this shell: USR1 is the warning, `grace_s` before the time limit, after which the job comes back; SIGTERM ends
+# it, as `scancel JOB` does, and it does not. What Slurm itself preempts, or loses, it puts back without being asked. Either
+# way the steps get SIGTERM: their crews save and leave.
 asked=0
+comes_back=0
 ask_to_leave() {
-    trap '' USR1 TERM
+    trap '' USR1
+    comes_back=$1
+    if ((asked)); then return; fi
     asked=1
     echo "asking every process to save and leave"
     scancel --signal=TERM "$SLURM_JOB_ID"
 }
-trap ask_to_leave USR1 TERM
+trap 'ask_to_leave 1' USR1
+trap 'ask_to_leave 0' TERM
 
 # crew NODES WORD...: one task per machine, each with the processes that launch.crew's words ask for. The first machine
 # to end leaves the others as long as a shutdown may take, then Slurm ends them. `step_words` and `inside` bring the
@@ -47,19 +53,22 @@ copy_shards() {
 
 # keep COMMAND...: run the command until the roles are done, not to be started again, or out of restarts.
 keep() {
-    local failures=0 code words
+    local failures=0 code was_asked
     while true; do
         if [[ -n ${student_job:-} ]]; then await_student || return $?; fi
         for role in "${roles[@]}"; do rm -f "$run/ctl/exit/$role.json"; done
+        # The signal may have come between two starts.
+        if ((asked)); then return 75; fi
         await "$@"
+        was_asked=$asked
         # srun returns the highest code of any machine; the notes in the run directory say which one counts.
-        if ((asked)); then words=(--asked); else words=(); fi
-        once "$python" -m launch.exit_status "${words[@]}" "$run" "${roles[@]}"
+        read_notes "$was_asked"
         code=$?
-        if ((asked || (code != 1 && code != 75))); then return $code; fi
+        if ((was_asked || (code != 1 && code != 75))); then return $code; fi
         # A teacher ends by itself when its student is away for long: that is no failure of its own.
         if [[ -n ${student_job:-} && $(student_state) != RUNNING ]]; then continue; fi
         if ((failures++ >= restarts)); then return $code; fi
+        if ((asked)); then continue; fi
         echo "${roles[*]} failed, $failures of at most $restarts times: starting again"
         sleep $((failures * 5))
     done
@@ -78,13 +87,30 @@ await() {
     return $code
 }
 
-# once COMMAND...: run it on this machine, where the crews' Python is.
-once() {
-    if ((${#step_words[@]})); then
-        srun --overlap --nodes=1 --ntasks=1 "${step_words[@]}" "$@"
-    else
-        "${inside[@]}" "$@"
-    fi
+# read_notes ASKED: say how each role ended, and return the code that counts, as launch.exit_status does. Read by this shell:
+# unpacking a container's image for it takes minutes of those that Slurm grants.
+read_notes() {
+    local role path note code reason found=() deadline=$((SECONDS + ${note_wait_s:-10}))
+    for role in "${roles[@]}"; do
+        path=$run/ctl/exit/$role.json
+        # Another machine's note may be seen late.
+        until [[ -e $path ]] || ((SECONDS >= deadline)); do sleep 1; done
+        note=$(cat "$path" 2>/dev/null)
+        if [[ $note =~ \"code\":\ *([0-9]+) ]]; then
+            code=${BASH_REMATCH[1]} reason=
+            if [[ $note =~ \"reason\":\ *\"(([^\"\\]|\\.)*)\" ]]; then reason=${BASH_REMATCH[1]}; fi
+        elif (($1)); then
+            code=75 reason="ended before it could save"
+        else
+            code=1 reason="left no note"
+        fi
+        if [[ ! $code =~ ^(0|1|2|75)$ ]]; then reason+=" (code $code)" code=1; fi
+        echo "$role: exit code $code, $reason"
+        found+=("$code")
+    done
+    for code in 2 1 75; do
+        if [[ " ${found[*]} " == *" $code "* ]]; then return "$code"; fi
+    done
 }
 
 # student_state: what Slurm says of the student's job; nothing once that is over, UNKNOWN while Slurm does not answer.
@@ -115,9 +141,9 @@ await_student() {
     done
 }
 
-# leave CODE: end the job, and put it back into the queue if that is what the code asks for.
+# leave CODE: end the job, and put it back into the queue if the code and the warning ask for that.
 leave() {
     if [[ -n ${stage:-} ]]; then srun --overlap --ntasks="$SLURM_NNODES" rm -rf "$stage"; fi
-    if (($1 == 75)); then scontrol requeue "$SLURM_JOB_ID"; fi
+    if (($1 == 75 && comes_back)); then scontrol requeue "$SLURM_JOB_ID"; fi
     exit "$1"
 }

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.process_plan import Crew, Load, load_of
-from launch.slurm.container import container_words
+from launch.slurm.container import container_words, local_shards, seen_places
 from launch.template import check_value, fill_template
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import run_folder
-from tsal_dist.shards.files import is_local
 
 HERE = Path(__file__).parent
 # sbatch's own limit for --signal.
@@ -51,6 +50,8 @@ class SlurmRequest:
     """The same for the teacher's own job."""
     setup: str = ""
     """A shell line to run first, such as `module load cuda`."""
+    configs: tuple[str, ...] = ()
+    """The config's files."""
     container: str = ""
     """An image for srun's --container-image (pyxis), or an apptainer file that ends with .sif."""
     stage: str = ""
@@ -73,6 +74,9 @@ def render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: Slu
     _check_time(request.time, limits.grace_s)
     check_value("--container", request.container, sbatch=False)
     cores = crew.procs * request.cores_per_proc or load.cores
+    places = (
+        seen_places(config, request.repository, request.configs, request.stage) if request.container else []
+    )
     values: dict[str, object] = {
         "name": "-".join(filter(None, (config.run.name or "tsal_dist", crew.in_files))),
         "root": request.root,
@@ -89,7 +93,7 @@ def render_job(config: RunConfig, crew: Crew, words: Sequence[str], request: Slu
         "run": shlex.quote(str(folder)),
         "roles": " ".join(crew.plays),
         "restarts": request.restarts,
-        "container": container_words(request.container, _places(config, request), request.with_gpus),
+        "container": container_words(request.container, places, request.with_gpus),
         "staging": _staging(config, request.stage),
         "copy": "await copy_shards || leave $((asked ? 75 : 1))" if request.stage else "",
         "waits_for": "student_job=${1:-}" if crew.role == "teacher" else "",
@@ -164,20 +168,6 @@ def _about(crew: Crew, load: Load, cores: int) -> str:
     return "\n".join(f"# {line}" for line in text.splitlines())
 
 
-def _places(config: RunConfig, request: SlurmRequest) -> list[str]:
-    """The folders that a container must see: what lies below another one is there with it."""
-    wanted = [request.repository, run_folder(config), *map(Path, _local_shards(config))]
-    folders = sorted({request.repository / folder for folder in wanted})
-    above = [folder for folder in folders if not any(other in folder.parents for other in folders)]
-    return [*map(str, above), *([request.stage] if request.stage else [])]
-
-
-def _local_shards(config: RunConfig) -> list[str]:
-    data = config.data
-    sets = dict.fromkeys((*data.labelled, *data.unlabelled, *data.validation))
-    return [url for url in sets if is_local(url)]
-
-
 def _staging(config: RunConfig, place: str) -> str:
     """The words by which the job copies its shards to the machines' own disks."""
     if not place:
@@ -186,7 +176,7 @@ def _staging(config: RunConfig, place: str) -> str:
         raise ConfigError(
             f"--stage is {place!r}, and must be a folder that is named without blanks and quotes, such as /tmp or $TMPDIR."
         )
-    sets = _local_shards(config)
+    sets = local_shards(config)
     for url in sets:
         if Path(url).is_absolute() or ".." in Path(url).parts:
             raise ConfigError(

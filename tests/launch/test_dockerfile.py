@@ -65,9 +65,9 @@ def test_the_base_is_the_same_tomorrow():
 
 
 def test_what_training_calls_when_it_starts_is_there():
-    """A compiler for torch.compile, the verbs for NCCL; in the stage that the image is made from."""
+    """A compiler for torch.compile, the verbs for NCCL, wget for KubeRay's probes; in the stage that the image is made from."""
     stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?", TEXT, re.MULTILINE)
     assert stages == [("${BASE}", "system"), ("system", "packages"), ("system", "")]
     system = TEXT[TEXT.index("AS system") : TEXT.index("AS packages")]
-    for package in ("g++", "libibverbs1", "ibverbs-providers"):
+    for package in ("g++", "libibverbs1", "ibverbs-providers", "wget"):
         assert f" {package} " in system.replace("\n", " ")

@@ -1,5 +1,7 @@
 """Kubernetes objects of a job: valid, bound to each other, confined, as patient as training, and what a patch changes."""
 
+import re
+
 import kubernetes_validate
 import pytest
 import yaml
@@ -7,6 +9,9 @@ import yaml
 from tests.launch.conftest import ROOT
 from tests.launch.job_texts import DETACHED, GOLDEN, K8S, SHARED, TEXTS, jobs_of, render
 from tsal_dist.errors import ConfigError
+
+RULE_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+"""What JobSet's webhook takes for the name of a rule of its failure policy."""
 
 
 @pytest.mark.parametrize("version", ["1.31", "1.34", kubernetes_validate.latest_version()])
@@ -65,9 +70,9 @@ def test_no_container_may_do_more_than_it_must(path):
 
 def test_a_set_ends_with_its_student_and_spares_it_the_teacher_s_failures():
     config, one = yaml.safe_load_all((GOLDEN / "k8s-jobset.yaml").read_text())
-    assert (one["apiVersion"], one["metadata"]["name"]) == (
-        "jobset.x-k8s.io/v1alpha2",
-        config["metadata"]["name"],
+    assert (one["apiVersion"], one["metadata"]["name"]) == ("jobset.x-k8s.io/v1alpha2", "tiny")
+    assert one["metadata"]["labels"].items() >= config["metadata"]["labels"].items(), (
+        "a delete takes both by it"
     )
     assert one["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
     assert one["spec"]["successPolicy"]["targetReplicatedJobs"] == ["student"]
@@ -75,7 +80,8 @@ def test_a_set_ends_with_its_student_and_spares_it_the_teacher_s_failures():
     assert (student["name"], teacher["name"]) == ("student", "teacher")
     rules = {rule["name"]: rule for rule in one["spec"]["failurePolicy"]["rules"]}
     assert {rule["action"] for rule in rules.values()} == {"FailJobSet"}
-    assert rules["teacher-misconfigured"]["onJobFailureReasons"] == ["PodFailurePolicy"]
+    assert all(RULE_NAME.fullmatch(name) for name in rules), rules.keys()
+    assert rules["teacherMisconfigured"]["onJobFailureReasons"] == ["PodFailurePolicy"]
     limits = [job["template"]["spec"]["backoffLimit"] for job in (student, teacher)]
     assert limits[0] == 6
     assert limits[1] > 100 * limits[0], "a teacher's Job that fails would end the set"
@@ -181,6 +187,28 @@ def test_a_patch_names_what_it_is_for(patch, says, tmp_path, capsys, monkeypatch
     else:
         *_, student, teacher = yaml.safe_load_all(render(words, capsys, monkeypatch))
         assert (student["spec"]["suspend"], "suspend" in teacher["spec"]) == (True, False)
+
+
+@pytest.mark.parametrize("shape", [[], ["--jobset"]])
+def test_another_config_is_another_object(shape, tmp_path, capsys, monkeypatch):
+    """kubectl leaves an immutable object as it is and goes on to the next, which would then start with the old config."""
+    (tmp_path / "more.toml").write_text("[train]\nseed = 1\n")
+    words = [*K8S, *shape, "--procs-per-node", "2", "--config", str(tmp_path / "more.toml")]
+    names = []
+    for _ in range(2):
+        config, *objects = yaml.safe_load_all(render(words, capsys, monkeypatch))
+        assert config["immutable"]
+        mounted = [
+            volume["configMap"]["name"]
+            for pod in pods_of(objects)
+            for volume in pod["volumes"]
+            if volume["name"] == "config"
+        ]
+        assert set(mounted) == {config["metadata"]["name"]}
+        names.append(config["metadata"]["name"])
+        assert render(words, capsys, monkeypatch).count(names[-1]) == 1 + len(mounted)
+        (tmp_path / "more.toml").write_text("[train]\nseed = 2\n")
+    assert len(set(names)) == 2
 
 
 def test_kubernetes_objects_refer_to_each_other():

@@ -1,5 +1,7 @@
 """Crews are a pure function of config and resources, and agree with the roles that training will take."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,10 +11,12 @@ from launch.process_plan import (
     Meeting,
     crew_settings,
     default_procs,
+    load_of,
     plan_crew,
     plan_crews,
     torchrun_command,
 )
+from tests.launch.conftest import ROOT
 from tsal_dist.config import load_config
 from tsal_dist.dist.topology import assign_roles
 from tsal_dist.errors import TopologyError
@@ -25,6 +29,15 @@ def config(*overrides):
     return load_config(
         [], ['data.labelled=["a"]', 'data.unlabelled=["a"]', 'data.validation=["b"]', *overrides]
     )
+
+
+@pytest.mark.parametrize(("name", "nodes"), [("gpu8", 1), ("gpu2x8", 2)])
+def test_the_machine_that_a_config_names_has_a_core_for_all_that_runs(name, nodes):
+    file = ROOT / "configs" / f"{name}.toml"
+    gpus, cores = map(int, re.search(r"of (\d+) GPUs with (\d+) cores each", file.read_text()).groups())
+    shipped = load_config([file])
+    (crew,) = plan_crews(shipped, nodes, gpus)
+    assert load_of(shipped, crew).cores <= gpus * cores
 
 
 def test_split_is_one_crew_in_which_both_roles_sit():

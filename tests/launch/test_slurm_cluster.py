@@ -131,6 +131,17 @@ def test_a_preempted_student_comes_back_to_its_teacher(cluster, tmp_path):
     assert {start["process"] for start in starts(root, "teacher")} == {0}  # a world of its own
 
 
+def test_a_cancelled_run_saves_and_stays_ended(cluster, tmp_path):
+    root = tmp_path / "run"
+    [job] = submit(cluster, root, "train.steps=100000", nodes=1, procs=2)
+    wait_for((root / "checkpoints/student/step_20/COMMIT").exists, "the first checkpoints", job.log)
+    cluster.call("scancel", job.number)
+    wait_for(lambda: not cluster.call("squeue", "-h", f"--jobs={job.number}"), "its end", job.log)
+    assert job.finish() == ("CANCELLED", "0"), job.log.read_text()
+    assert "student: exit code 75" in job.log.read_text()
+    assert len(starts(root, "student")) == 1
+
+
 def test_a_teacher_that_crashes_is_started_again_within_its_job(cluster, tmp_path):
     root = tmp_path / "run"
     student, teacher = submit(

@@ -67,6 +67,11 @@ def test_slurm_texts_are_valid_bash(name):
         ([*SLURM, "--gpus-per-node", "2", "--time", "soon"], ConfigError, "'soon' is not a time"),
         ([*SLURM, "--gpus-per-node", "2", "runtime.deadlines.grace_s=70000"], ConfigError, "at most 65535"),
         ([*K8S, "--gpus-per-node", "2", "run.dir=/data/run"], ConfigError, "below runs/"),
+        (
+            [*K8S, "--gpus-per-node", "2", "runtime.deadlines.meet_s=600"],
+            ConfigError,
+            "meet_s is 600, .* 615 s",
+        ),
         ([*K8S, "--gpus-per-node", "2", "run.name=_"], ConfigError, "has 1 to 40"),
         ([*K8S, "--gpus-per-node", "2", f"run.name={'x' * 41}"], ConfigError, "has 1 to 40"),
         ([*K8S, "--gpus-per-node", "2", "--node-label", "gpu"], ConfigError, "must be KEY=VALUE"),
@@ -101,9 +106,11 @@ def cluster(tmp_path, monkeypatch):
     """Stands in for both clusters' commands: keeps what it is given, says what they would say."""
     tools = tmp_path / "bin"
     tools.mkdir()
+    (tmp_path / "there").touch()
     for name, source, says in (("sbatch", '"$2"', "42"), ("kubectl", "-", "job.batch/tiny-world created")):
         path = tools / name
         path.write_text(f'#!/bin/sh\ntest -e "{tmp_path}/refuse" && echo no room >&2 && exit 1\n')
+        path.write_text(path.read_text() + f'test "$1" != get || exec cat "{tmp_path}/there"\n')
         path.write_text(path.read_text() + f'cat {source} > "{tmp_path}/got"\necho "{says}"\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tools}:{os.path.dirname(shutil.which('sh') or '')}")
@@ -133,6 +140,20 @@ def test_submitting_to_kubernetes_hands_over_the_text(cluster, capsys):
     (cluster / "refuse").touch()
     with pytest.raises(ConfigError, match="no room"):
         main(words)
+
+
+def test_a_job_that_is_there_already_is_refused_before_anything_is_made(cluster, capsys):
+    """The objects that Jobs share may be there, of a run that goes on."""
+    words = [*K8S, "--procs-per-node", "2"]
+    (cluster / "there").write_text("configmap/tiny-1\nservice/tiny\njob.batch/tiny-world\n")
+    with pytest.raises(
+        ConfigError, match="job.batch/tiny-world is there already.*kubectl delete job.batch/tiny-world$"
+    ):
+        main(words)
+    assert not (cluster / "got").exists()
+    (cluster / "there").write_text("configmap/tiny-1\nservice/tiny\n")
+    assert main(words) == 0
+    assert (cluster / "got").exists()
 
 
 def test_without_a_cluster_there_is_no_submitting(tmp_path, monkeypatch):

@@ -32,10 +32,11 @@ def ended_by(rank, world, argv, device, ends):
         ),
         mock.patch.object(process, "leave_role") as left,
     ):
-        try:
-            main(argv)
-        except (PeerLost, RuntimeError) as error:
-            assert error is part
+        if ends in ExitCode.__members__:
+            assert main(argv) == ExitCode[ends]
+        else:
+            with pytest.raises(type(part)):
+                main(argv)
     return left.called
 
 

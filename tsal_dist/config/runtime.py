@@ -45,7 +45,8 @@ class NumericsConfig(Section):
     """How exact arithmetic is, in every process of a run."""
 
     tf32: bool = True
-    """On GPUs that have it, round the factors of float32 products to 10 bits; off is slower and exact."""
+    """On GPUs that have it, convolutions round the factors of float32 products to 10 bits; off is slower and exact. Points are
+    never rounded."""
 
     deterministic: bool = False
     """Only algorithms that give the same bits again; slower on GPUs, and an error where there is none."""
@@ -117,7 +118,7 @@ class CheckpointConfig(Section):
 
 
 class DeadlinesConfig(Section):
-    """Seconds after which waiting becomes an error that names who was awaited. They must increase, all but beat_s."""
+    """Seconds after which waiting becomes an error that names who was awaited. All but beat_s and meet_s must increase."""
 
     poll_s: float = Field(0.5, gt=0)
     """How often files of the other role are looked at while waiting."""
@@ -128,6 +129,10 @@ class DeadlinesConfig(Section):
 
     silent_s: float = Field(60.0, gt=0)
     """A role without a heartbeat for this long is lost."""
+
+    meet_s: float = Field(1800.0, gt=0)
+    """How long a role waits for the other at its start: machines may come one by one. A student that had a teacher before
+    waits `silent_s`, and goes on without."""
 
     group_s: float = Field(300.0, gt=0)
     """Timeout of a collective within a role."""

@@ -103,7 +103,7 @@ class Handshake:
                 here = f"{socket.gethostname()}:{self._store.where()}"
                 why = (
                     f"it was there once, as {theirs}, and this process is at {here}. It has ended, or takes longer to start: "
-                    f"look at its log, or raise runtime.deadlines.silent_s."
+                    f"look at its log, or raise runtime.deadlines.meet_s."
                     if theirs
                     else f"this process looks at {here}, and it has written nothing there. Both must be the same directory of a "
                     f"shared filesystem."

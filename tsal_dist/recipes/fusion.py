@@ -8,6 +8,8 @@ the median of the sources' distances to it: for two sources the same number as a
 majority agrees.
 """
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 
@@ -40,7 +42,8 @@ def weighted_median(value_NS: Tensor, weight_NS: Tensor) -> Tensor:
     give no weight themselves.
     """
     value_NS, order_NS = value_NS.sort(dim=1)
-    sum_NS = weight_NS.gather(1, order_NS).cumsum(dim=1)
+    # By hand, since a GPU has no cumsum that always adds in one order.
+    sum_NS = torch.stack(list(accumulate(weight_NS.gather(1, order_NS).unbind(1))), 1)
     half_N1 = sum_NS[:, -1:] / 2
     # Exactly half on both sides is a tie, which the mean of the two middle values breaks, as for plain medians.
     low_N1 = (sum_NS < half_N1 * (1 - 1e-6)).sum(dim=1, keepdim=True)

@@ -4,13 +4,12 @@ open     the run directory; the first process makes it, the others take it up
 join     this role's own world; no collective ever spans roles
 meet     the other role, through files that both must see
 train    the role's loop
-leave    an exit note for the launcher, the group torn down
+leave    an exit note for the launcher; the group torn down, where no dead peer can hold that up
 """
 
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 
@@ -67,6 +66,7 @@ from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.fork import begin_at, find_origin
+from tsal_dist.runs.meeting import await_meeting, meet, tell_of_meeting
 from tsal_dist.runs.open_data import open_checked
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.runs.process_context import ProcessContext
@@ -106,6 +106,7 @@ def train(
     code = ExitCode.FAILED
     reason = "a defect"
     tenures: dict[str, Tenure] = {}
+    group: RoleGroup | None = None
     try:
         set_numerics(config.runtime.numerics)
         group = join_role(environment, seat, store, limits.group_s, stop)
@@ -124,7 +125,10 @@ def train(
         raise
     finally:
         leave_note(run, seat, tenures.values(), code, reason, environment.restart_count)
-        leave_role()
+        # After an error a peer may be dead, and NCCL would wait for its part in a collective for ever: no error would be
+        # told, and no process end. Its end frees what the group holds.
+        if code in (ExitCode.DONE, ExitCode.REQUEUE) or (group and group.device.type == "cpu"):
+            leave_role()
     return code
 
 
@@ -184,8 +188,12 @@ def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leavi
     end = RunEnd(context.store, context.config.runtime.deadlines)
     handshake = context.greet() if context.leads else None
     if handshake:
+        limits = context.config.runtime.deadlines
         # Only a run that has ended has a reason to end, and then nobody may be there to be met.
-        _meet(context, handshake, STUDENT_PEER, lambda: stop.requested or bool(end.reason()))
+        leave = lambda: stop.requested or bool(end.reason())  # noqa: E731
+        meet(handshake, STUDENT_PEER, limits.meet_s, limits, context.clock, leave)
+    else:
+        await_meeting()
     links = _teacher_links(context, life, handshake, end if context.leads else None, leaving)
     links.resume(_student_step(context))
     if context.config.runtime.lockstep:
@@ -199,8 +207,13 @@ def _be_student(context: ProcessContext, life: SignOfLife, stop: StopFlag, leavi
     schedule: Schedule = OwnPace()
     peers: Peers = NoTeacher(life, end)
     has_teacher, inline = context.config.has_teacher, context.seat.role == "inline"
-    if has_teacher and not inline and end and (_student_step(context) or 0) < context.config.train.steps:
-        peers, schedule = _meet_teacher(context, life, end, stop)
+    if has_teacher and not inline:
+        if not end:
+            await_meeting()
+        elif (_student_step(context) or 0) < context.config.train.steps:
+            peers, schedule = _meet_teacher(context, life, end, stop)
+        else:
+            tell_of_meeting(True)
     student, upkeep = _student(context, peers, leaving)
     if has_teacher and inline:
         schedule = Beside(_teacher_links(context, life, None, None, leaving))
@@ -226,10 +239,13 @@ def _meet_teacher(
     peers = WatchedTeachers(life, end, handshake, watch, find, context.clock, list_every_s)
     lockstep = config.runtime.lockstep
     schedule = Caller(store, config, peers, context.clock, stop) if lockstep else OwnPace()
+    limits, abort = config.runtime.deadlines, config.runtime.queue.on_starvation == "abort"
+    needs_one = _student_step(context) is None or lockstep or abort
+    wait_s = limits.meet_s if needs_one else limits.silent_s
     try:
-        _meet(context, handshake, TEACHER_PEER, lambda: stop.requested, find)
+        meet(handshake, TEACHER_PEER, wait_s, limits, context.clock, lambda: stop.requested, find)
     except PeerLost as lost:
-        if _student_step(context) is None or lockstep or config.runtime.queue.on_starvation == "abort":
+        if needs_one:
             raise
         log.warning("going on without a teacher: %s", lost)
     return peers, schedule
@@ -248,17 +264,6 @@ def _watch(context: ProcessContext, peer: Peer) -> Watch:
     return when_there_is_room(
         lambda: Watch(context.store, [peer], limits.silent_s, context.clock.now_s), limits
     )
-
-
-def _meet(
-    context: ProcessContext,
-    handshake: Handshake,
-    peer: Peer,
-    give_up: Callable[[], bool],
-    in_place: Callable[[], Iterable[Peer]] = tuple,
-) -> None:
-    limits = context.config.runtime.deadlines
-    handshake.meet([peer], limits.silent_s, limits.poll_s, give_up, in_place)
 
 
 def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple[Student, StudentUpkeep]:

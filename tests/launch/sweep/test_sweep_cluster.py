@@ -1,6 +1,7 @@
 """Room on a cluster, and the texts that make one."""
 
 import subprocess
+import sys
 
 import kubernetes_validate
 import pytest
@@ -9,6 +10,9 @@ import yaml
 from launch.sweep.cluster import count_trials
 from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
 
 FOUR, TWO = {"CPU": 4.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2.0}
 
@@ -54,6 +58,15 @@ def test_the_rayjob_is_made_of_valid_pods_and_starts_a_sweep_that_exists():
     # Where data are mounted, no sweep may write anywhere else.
     plan = plan_sweep([str(ROOT / config)], [], ROOT / sweep, {}, ROOT)
     assert plan.folder.relative_to(ROOT).parts[0] == "runs"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="reads pyproject.toml by tomllib")
+def test_the_rayjob_s_image_has_a_dashboard_and_all_that_sweeps_need():
+    """The operator submits the sweep to Ray's dashboard and probes its agents; plain `ray[tune]` has neither."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extras["kuberay"] == [line.replace("ray[tune]", "ray[default,tune]") for line in extras["tune"]]
+    assert "extra `kuberay`" in (ROOT / "launch/k8s/rayjob.yaml").read_text()
+    assert "--build-arg EXTRAS=report,kuberay" in (ROOT / "docs/sweeps.md").read_text()
 
 
 def test_the_slurm_job_is_a_shell_script():
