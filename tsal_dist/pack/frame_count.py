@@ -4,6 +4,8 @@ import os
 
 import cv2
 
+from tsal_dist.pack.edit_list import hides_frames
+
 LONGEST = 10_000_000
 """Frames; a larger count is a header's way to say "unknown"."""
 
@@ -17,8 +19,8 @@ def open_video(path: str, threads: int = 1) -> cv2.VideoCapture:
 
 
 def stored_frames(path: str) -> int:
-    """How many frames the file's own index counts; 0 where it has none, and a player would have to guess."""
-    if not os.path.isfile(path) or not stores_frame_count(path):
+    """How many frames the file's own index counts; 0 where it has none, or counts hidden ones, and one would have to guess."""
+    if not os.path.isfile(path) or not stores_frame_count(path) or hides_frames(path):
         return 0
     video = open_video(path)
     frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 
 from tsal_dist.pack.content import content_digest
+from tsal_dist.pack.edit_list import hides_frames
 from tsal_dist.pack.frame_count import LONGEST, open_video, stores_frame_count
 from tsal_dist.pack.inputs import Input
 from tsal_dist.shards.frames import OK
@@ -54,7 +55,9 @@ def _look_into(one: Input) -> tuple[int, str, str]:
             return 0, "no_frames", "the file opens but not one frame can be decoded"
     finally:
         video.release()
-    if not (stores_frame_count(one.path) and 0 < frames <= LONGEST):
+    if hides_frames(one.path):
+        frames = _count(one.path)
+    elif not (stores_frame_count(one.path) and 0 < frames <= LONGEST):
         frames = _count(one.path, cv2.CAP_PROP_FORMAT, -1)  # packets, not decoded
     if one.annotations and one.annotations != frames:
         frames = _count(one.path)  # the header may be what is wrong
