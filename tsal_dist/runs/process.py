@@ -190,8 +190,10 @@ def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leavi
     if handshake:
         limits = context.config.runtime.deadlines
         # Only a run that has ended has a reason to end, and then nobody may be there to be met.
-        leave = lambda: stop.requested or bool(end.reason())  # noqa: E731
-        meet(handshake, STUDENT_PEER, limits.meet_s, limits, context.clock, leave)
+        meet(
+            *(handshake, STUDENT_PEER, limits.meet_s, limits, context.clock),
+            lambda: stop.requested or bool(end.reason()),
+        )
     else:
         await_meeting()
     links = _teacher_links(context, life, handshake, end if context.leads else None, leaving)
