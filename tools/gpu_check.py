@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tools.made_data import made_shards, open_stream
+from tools.gpu.made_data import made_shards, open_stream
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
 
@@ -273,7 +273,7 @@ def _cost(name: str, step: Callable[[], int], args: argparse.Namespace, per_s: f
 def steps(args: argparse.Namespace) -> Iterator[Row]:
     import torch
 
-    from tools.real_steps import step_rows
+    from tools.gpu.real_steps import step_rows
 
     yield from (Row("steps", *found) for found in step_rows(torch.device(args.device)))
 
@@ -336,13 +336,13 @@ def compiled(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def split(args: argparse.Namespace) -> Iterator[Row]:
-    from tools.whole_runs import split_rows
+    from tools.gpu.whole_runs import split_rows
 
     yield from (Row("split", *found) for found in split_rows(args.device, args.small))
 
 
 def deepspeed(args: argparse.Namespace) -> Iterator[Row]:
-    from tools.whole_runs import deepspeed_rows
+    from tools.gpu.whole_runs import deepspeed_rows
 
     yield from (Row("deepspeed", *found) for found in deepspeed_rows(args.device, args.small))
 

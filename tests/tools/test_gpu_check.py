@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tools import gpu_check, real_steps
+from tools import gpu_check
+from tools.gpu import real_steps
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--device", "cpu", "--small"]
