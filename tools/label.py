@@ -81,10 +81,11 @@ def _desk_of_run(args: argparse.Namespace) -> "Desk":
     from tsal_dist.label.suggested import read_suggestions, write_suggestions
     from tsal_dist.label.tasks import Pictures, open_footage, suggested_tasks
     from tsal_dist.records import Layout
+    from tsal_dist.run_dir import RunDir
 
     trained = load_trained(args.run, "student")
     shards = open_footage(trained.config, args.shards)
-    folder = args.run / "label"
+    folder = RunDir(args.run).label
     if not read_suggestions(folder, shards.fingerprint):
         found = suggest(trained, shards, args.frames, pick_device())
         write_suggestions(folder, shards.fingerprint, found)

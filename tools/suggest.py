@@ -37,12 +37,13 @@ def main(argv: list[str]) -> int:
     from tsal_dist.label.suggested import write_suggestions
     from tsal_dist.label.tasks import open_footage
     from tsal_dist.records import Layout
+    from tsal_dist.run_dir import RunDir
 
     trained = load_trained(args.run, args.role)
     shards = open_footage(trained.config, args.shards)
     found = suggest(trained, shards, args.frames, pick_device())
     layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
-    out = args.out or args.run / "label"
+    out = args.out or RunDir(args.run).label
     out.mkdir(parents=True, exist_ok=True)
     kept = write_suggestions(out, shards.fingerprint, found)
     sheet = draw_suggestions(shards, found, trained.config.data.box_expand, layout)

@@ -66,6 +66,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.inference.held_out import find_shards
     from tsal_dist.inference.trained import pick_device
     from tsal_dist.inference.views import choose_views
+    from tsal_dist.insight.lean import lean_in_words
     from tsal_dist.run import load_run
     from tsal_dist.runs.labelled_points import learn_fitting
     from tsal_dist.runs.open_data import open_named
@@ -78,6 +79,7 @@ def main(argv: list[str]) -> int:
     device, decoding = pick_device(), read_decoding(args)
     choose_views(decoding.of(first.model))
     found: dict[str, Evaluation] = {}
+    leans: dict[str, str] = {}
     normalizer = args.normalizer or first.data.normalizer
     configs = {run: override(load_run(run).config, f"data.normalizer={normalizer}") for run in args.run}
     _refuse_misfits(configs, shards, urls[0])
@@ -88,9 +90,11 @@ def main(argv: list[str]) -> int:
         evaluator = replace(build_evaluator(config, shards, device), decoding=asked)
         for trained in _load(run, args.role, args.step, config):
             trained.model.to(device)
-            found[trained.name] = evaluator.run(trained.model, keep=KEPT_WORST if args.plots else 0)
+            evaluation = evaluator.run(trained.model, keep=KEPT_WORST if args.plots else 0)
+            found[trained.name] = evaluation
+            leans[trained.name] = lean_in_words(evaluation, config.mirrors_to_the_end)
 
-    _print_table(found, " ".join(urls), config.mirrors_to_the_end)
+    _print_table(found, " ".join(urls), leans)
     if args.json:
         write_whole(
             Path(args.json),
@@ -137,11 +141,9 @@ def _load(run: str, asked: str, step: str, config: "RunConfig") -> "Iterator[Tra
         sys.stderr.write(f"left out: {why}\n")
 
 
-def _print_table(found: "dict[str, Evaluation]", where: str, mirrored: bool) -> None:
+def _print_table(found: "dict[str, Evaluation]", where: str, leans: dict[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
-
-    from tsal_dist.insight.lean import lean_in_words
 
     one = next(iter(found.values()))
     table = Table(title=f"{where}: {one.errors.faces:.0f} frames, errors divided by {one.errors.normalizer}")
@@ -157,8 +159,8 @@ def _print_table(found: "dict[str, Evaluation]", where: str, mirrored: bool) -> 
     console = Console()
     # In a log a table must not be folded to the width of a terminal that is not there.
     console.print(table) if console.is_terminal else Console(width=120).print(table)
-    for name, evaluation in found.items():
-        if lean := lean_in_words(evaluation, mirrored):
+    for name, lean in leans.items():
+        if lean:
             sys.stdout.write(f"{name}: {lean}\n")
     skipped = one.errors.unlabelled + one.errors.bad_length
     if skipped:
@@ -189,13 +191,12 @@ def _numbers(
         **({"point_names": list(names)} if names else {}),
         "models": {
             name: {
-                **_known(evaluation.summary()),
-                "nme_per_point": [
-                    None if math.isnan(nme) else nme for nme in evaluation.errors.nme_per_point
-                ],
+                **_all_known(evaluation.summary()),
+                "nme_per_point": [_known(nme) for nme in evaluation.errors.nme_per_point],
                 "lean": evaluation.errors.lean_2.tolist(),
                 "groups": {
-                    group: _known(errors.summary()) for group, errors in sorted(evaluation.by_group.items())
+                    group: _all_known(errors.summary())
+                    for group, errors in sorted(evaluation.by_group.items())
                 },
             }
             for name, evaluation in found.items()
@@ -203,12 +204,13 @@ def _numbers(
     }
 
 
-def _known(numbers: dict[str, float | str]) -> dict[str, float | str | None]:
-    """With nothing in the place of what is not a number, for which JSON has no word."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in numbers.items()
-    }
+def _all_known(numbers: dict[str, float | str]) -> dict[str, float | str | None]:
+    return {name: _known(value) for name, value in numbers.items()}
+
+
+def _known(value: float | str) -> float | str | None:
+    """Nothing in the place of what is not a number, for which JSON has no word."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":
