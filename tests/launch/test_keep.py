@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -100,9 +101,11 @@ def test_a_warning_between_two_starts_is_heard(start, tmp_path):
 
 
 def test_a_warning_while_notes_are_read_is_heard(start, tmp_path):
-    shell = start("touch ended; exit 1", note_wait_s=2)
-    wait_until((tmp_path / "ended").exists)
-    time.sleep(0.5)
+    sleep = tmp_path / "sleep"
+    sleep.write_text(f'#!/bin/bash\ntouch reading\nexec {shutil.which("sleep")} "$@"\n')
+    sleep.chmod(0o755)
+    shell = start("exit 1", note_wait_s=2)
+    wait_until((tmp_path / "reading").exists)  # nothing else sleeps before the first end
     shell.send_signal(signal.SIGUSR1)
     assert shell.wait(20) == 75
     assert lines(tmp_path / "scontrol.log") == ["requeue 7"]
