@@ -86,7 +86,7 @@ def test_a_table_has_a_dash_for_a_jitter_that_is_none(capsys):
     from tsal_dist.inference.decoding import PLAIN
 
     found = {"run student step 8": found_with([0.0, 0.0])}
-    _print_table(found, "shards/val", mirrored=False)
+    _print_table(found, "shards/val", {})
     said = capsys.readouterr().out
     assert "nan" not in said
     (row,) = (line for line in said.splitlines() if "run student" in line)
