@@ -62,7 +62,7 @@ def test_a_place_that_no_mount_can_name_is_refused(repository):
         seen_places(config, repository, [])
 
 
-@pytest.mark.parametrize(("image", "word"), [("x.sif", "--bind=/far/w.pt"), ("x", "/far/w.pt:/far/w.pt,")])
+@pytest.mark.parametrize(("image", "word"), [("x.sif", "--bind=/far/w.pt"), ("x", "/far/w.pt:/far/w.pt")])
 def test_a_job_s_text_mounts_them(image, word):
     words = [*SLURM, "--gpus-per-node=2", f"--container={image}", "model.weights=/far/w.pt", "--dry-run"]
     done = subprocess.run(
