@@ -74,6 +74,11 @@ def main(argv: list[str]) -> int:
     config = follow_shards(load_config(args.config, args.overrides))
     if args.rates:
         return write_rates(config, args.rates, args.seconds / 4)
+    if not config.has_teacher:
+        raise ConfigError(
+            f"method.name={config.method.name} has no teacher here, so there is nothing to split. Plan for tsal or "
+            f"mean_teacher."
+        )
     procs = args.procs or count_devices()
     keep, source = find_keep_rate(args)
     costs = find_costs(args, config, procs)

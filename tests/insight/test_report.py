@@ -237,7 +237,7 @@ def test_every_crew_has_its_curves():
     page = draw_curves(load_config(), student, {"teacher": crew, "teacher-night": parked})
     assert "The teacher-night's time, %" in html.unescape(page)
     assert "The teacher's time" not in html.unescape(page), "of that one nothing is known"
-    assert "Labels per second" in page
+    assert "Labels per second of rank 0" in page
     assert page.count("teacher-night") >= 3, "in the legends of errors and of labels, too"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 
 import pytest
 from rich.console import Console
@@ -9,7 +10,8 @@ from rich.console import Console
 from tests.observe.runs import beat, write_run
 from tsal_dist.errors import ConfigError
 from tsal_dist.observe.display import Display
-from tsal_dist.observe.panel import draw, format_line
+from tsal_dist.observe.panel import draw, format_line, rows
+from tsal_dist.observe.sinks import JsonlSink
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.run_dir import RunDir
 
@@ -65,6 +67,15 @@ def test_a_beat_that_is_ahead_of_the_metrics_counts(tmp_path):
     run = write_run(tmp_path)
     beat(run, "student", seq=99, step=57)
     assert read_snapshot(run).step == 57
+
+
+def test_a_score_that_is_no_number_lends_its_step_to_no_other(tmp_path):
+    """Held-out frames without a length to divide by: no validation has a number, and the panel has none to show."""
+    run = write_run(tmp_path, student={"speed/steps_per_s": 2.0})
+    sink = JsonlSink(run.metrics("student"))
+    sink.write(50, {"validation/nme": math.nan})
+    sink.close()
+    assert not any(" at 50" in row.text for row in rows(read_snapshot(run), 50))
 
 
 def test_a_log_gets_a_line_now_and_then_and_the_last_one(tmp_path, caplog):

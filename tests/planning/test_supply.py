@@ -56,6 +56,12 @@ def test_flow_of_one_core_starves_a_teacher_and_a_network_does_not():
     ]
 
 
+def test_clips_of_one_frame_have_no_neighbours_to_track():
+    config = config_of("model.tracker.kind=dis", "data.clip_frames=1")
+    words = check_supplies(find_supplies(config, rates(100, 100, flow_per_s=65), 3, 1))
+    assert not any("flows" in word for word in words)
+
+
 def test_between_enough_and_too_little_there_is_a_warning():
     config = config_of("method.name=supervised", "data.workers=1")
     words = check_supplies(find_supplies(config, rates(1000, 1000, read_per_s=700), 1, 0))

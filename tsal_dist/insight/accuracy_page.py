@@ -48,7 +48,7 @@ def best_tiles(models: Sequence[Model], lines: Sequence[dict[str, Any]]) -> list
         about = f"error of the {model.role} (NME), less is better; step {model.step} of {model.last_step}, its best"
         if model.step == model.last_step:
             about = f"error of the {model.role} (NME), less is better; its last step, {model.step}"
-        if model.role == "student":
+        if model.role == "student" and model.chosen_on:
             about += _way(lines)
         found.append((f"{100 * model.found.errors.nme:.1f}{plus} %", about))
     jitter = models[0].found.jitter
@@ -63,6 +63,7 @@ def best_tiles(models: Sequence[Model], lines: Sequence[dict[str, Any]]) -> list
 
 
 def _way(lines: Sequence[dict[str, Any]]) -> str:
+    """The validation's first word, which says nothing of other frames than its own."""
     seen = [line["validation/nme"] for line in lines if line.get("validation/nme") is not None]
     return f"; it began at {100 * seen[0]:.1f} %" if len(seen) > 1 else ""
 

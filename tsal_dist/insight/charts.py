@@ -215,7 +215,11 @@ def _axes(frame: Frame, axes: Axes) -> list[str]:
         if frame.x_low < value < frame.x_high:
             x = frame.x(value)
             parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-            parts.append(f'<text class="tick" x="{x + 4:.1f}" y="{TOP + 9}">{html.escape(word)}</text>')
+            # On the side that has room: a young run has just passed its mark.
+            place, anchor = (x + 4, "start") if x < (LEFT + WIDTH) / 2 else (x - 4, "end")
+            parts.append(
+                f'<text class="tick" x="{place:.1f}" y="{TOP + 9}" text-anchor="{anchor}">{html.escape(word)}</text>'
+            )
     parts.append(
         f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">'
         f"{html.escape(axes.x)}</text>"

@@ -96,7 +96,7 @@ def _machine(time: Span, student: Lines, teachers: Crews) -> list[str]:
             _series("publishes, validates, saves", student, "speed/upkeep_share", 3, 100),
             zero=True,
         ),
-        _chart("Labels per second", time, *_by_crew(teachers, "speed/labels_per_s"), zero=True),
+        _chart("Labels per second of rank 0", time, *_by_crew(teachers, "speed/labels_per_s"), zero=True),
         *[_time_of(name, time, lines) for name, lines in teachers.items()],
         _chart(
             "Rows that wait in the queue",

@@ -50,7 +50,7 @@ def _one_per_video(judged: Sequence[ScoredFrame]) -> list[FrameRef]:
     """The first frame of each of the first few videos."""
     firsts: dict[str, FrameRef] = {}
     for one in judged:
-        firsts.setdefault(one.name.partition(" frame ")[0], one.ref)
+        firsts.setdefault(one.name.rpartition(" frame ")[0], one.ref)
     return list(firsts.values())[:KEPT]
 
 

@@ -66,12 +66,13 @@ def mean_shape(
     shapes_NK2: NDArray[np.float64], visible_NK: NDArray[np.bool_], mirror_K: Sequence[int] = ()
 ) -> NDArray[np.float64] | None:
     """The average of complete shapes, each turned, scaled and moved onto the others, and made symmetric where
-    `mirror_K` says how; None without any."""
+    `mirror_K` says how; None without any. Points that all lie in one place, as a lone one does, are no shape."""
     whole_NK2 = shapes_NK2[visible_NK.all(1)]
-    if not len(whole_NK2):
-        return None
     centred_NK2 = whole_NK2 - whole_NK2.mean(1, keepdims=True)
-    centred_NK2 = centred_NK2 / np.linalg.norm(centred_NK2, axis=(1, 2), keepdims=True)
+    size_N = np.linalg.norm(centred_NK2, axis=(1, 2))
+    if not size_N.any():
+        return None
+    centred_NK2 = centred_NK2[size_N > 0] / size_N[size_N > 0, None, None]
     # In the plane, a turn is a multiplication by a complex number of length 1.
     shape_NK = centred_NK2[..., 0] + 1j * centred_NK2[..., 1]
     for _ in range(2):

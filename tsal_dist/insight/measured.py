@@ -46,11 +46,23 @@ class Model:
     """Whether it saw mirror images to the end."""
     trained_on: bool
     """Whether these frames are of shards that it was trained on: then they say nothing of others."""
+    chosen_on: bool
+    """Whether they are of the shards that it was validated on."""
 
     @cached_property
     def few(self) -> list[ScoredFrame]:
         """Some of the frames, evenly spread."""
         return some_frames(self, SHAPES)
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """Folder names, with as much of what leads there as it takes to tell them apart."""
+    paths = [folder.resolve() for folder in folders]
+    names, length = [path.name for path in paths], 1
+    while len(set(names)) < len(set(paths)):
+        length += 1
+        names = ["/".join(path.parts[-length:]) for path in paths]
+    return names
 
 
 def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
@@ -64,7 +76,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     layout = config.model.layout
     refuse_other_names(shards.manifests[0].url, shards.layout.names, name, layout.names)
     evaluator = build_evaluator(config, shards, pick_device())
-    seen = was_trained_on(run, shards)
+    seen, judged = was_trained_on(run, shards), _share(run, shards, [config.data.validation])
     roles: list[Role] = ["student", "teacher"]
     models = []
     for role in roles:
@@ -90,6 +102,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
                 mirror_order(layout.flip, layout.names, shards.points),
                 config.mirrors_to_the_end,
                 seen,
+                judged,
             )
         )
     return models
@@ -98,7 +111,11 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
 def was_trained_on(run: Run, shards: ShardSet) -> bool:
     """Whether any of the shards is among those that the run learnt from, as far as these are still there."""
     data = run.config.data
-    sets = [data.labelled, data.unlabelled] if run.config.uses_clips else [data.labelled]
+    return _share(run, shards, [data.labelled, data.unlabelled] if run.config.uses_clips else [data.labelled])
+
+
+def _share(run: Run, shards: ShardSet, sets: Sequence[Sequence[str]]) -> bool:
+    """Whether any of the shards is in one of the sets that the run names."""
     return any(known and shards.shared_with(known) for known in (open_if_there(run, urls) for urls in sets))
 
 
@@ -118,6 +135,8 @@ def some_frames(model: Model, count: int) -> list[ScoredFrame]:
 def upright(model: Model) -> NDArray[np.float64] | None:
     """The mean true shape of some of the frames, as upright as the crops are."""
     few = model.few
+    if not few:
+        return None
     return mean_shape(
         np.stack([one.truth_K2 for one in few]), np.stack([one.visible_K for one in few]), model.mirror_K
     )
@@ -129,6 +148,8 @@ def blind_error(model: Model) -> float | None:
     The average is that of the same frames, which is kind to it. None where some landmark is never visible.
     """
     few = model.few
+    if not few:
+        return None
     truth_NK2 = np.stack([one.truth_K2 for one in few])
     visible_NK = np.stack([one.visible_K for one in few])
     box_N4 = np.stack([one.box_4 for one in few])

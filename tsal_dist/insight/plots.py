@@ -57,7 +57,7 @@ def draw_evaluations(found: Mapping[str, Evaluated], folder: Path) -> list[Path]
     for name, one in found.items():
         for which, judged in (("worst", one.worst), ("best", one.best)):
             if judged:
-                path = folder / f"{which}_{name.replace(' ', '_')}.jpg"
+                path = folder / f"{which}_{name.replace(' ', '_').replace('/', '_')}.jpg"
                 cv2.imwrite(str(path), cv2.cvtColor(contact_sheet(judged), cv2.COLOR_RGB2BGR))
                 paths.append(path)
     return paths

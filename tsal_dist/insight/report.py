@@ -3,7 +3,7 @@ it ran."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
+from tsal_dist.config.load import override
 from tsal_dist.data.shard_set import open_shards, refuse_other_names
 from tsal_dist.inference.held_out import find_missing, find_shards, say_missing
 from tsal_dist.insight import page
@@ -18,7 +19,7 @@ from tsal_dist.insight.accuracy_page import best_tiles, open_with, tell_accuracy
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.curves import draw_curves
 from tsal_dist.insight.frames_page import tell_frames, tell_next
-from tsal_dist.insight.measured import Model, measure, open_if_there
+from tsal_dist.insight.measured import Model, measure, names_of, open_if_there
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
@@ -42,10 +43,11 @@ class ToldRun:
 
 def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     """The page about these runs; the first one is told in full. Every model of all of them is measured."""
-    told_runs = [_open(folder, names) for folder, names in zip(folders, _names(folders), strict=True)]
+    told_runs = [_open(folder, names) for folder, names in zip(folders, names_of(folders), strict=True)]
     first = told_runs[0]
     where = list(urls) or _held_out(first.run)
-    models = _measure(told_runs, where) if urls or not find_missing(where) else []
+    tried = _measure(told_runs, where) if urls or not find_missing(where) else []
+    models = [model for model in tried if model.found.errors.faces]
     sections = []
     if models:
         sections.append(page.Section("accuracy", "Accuracy", tell_accuracy(models, where)))
@@ -72,7 +74,10 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
             page.Section("labels", "Pseudo-labels", tell_provenance(first.provenance, _videos(first.run)))
         )
     sections.append(page.Section("configuration", "Configuration", _configuration(first)))
-    sections.append(page.Section("limits", "What was not measured", page.bullets(_limits(told_runs, models))))
+    limits = _limits_of_scores(models) if models else [_why_not_measured(where, bool(urls), tried)]
+    sections.append(
+        page.Section("limits", "What was not measured", page.bullets([*limits, *_limits(told_runs)]))
+    )
     config = first.run.config
     others = f" Compared with {', '.join(told.name for told in told_runs[1:])}." if len(told_runs) > 1 else ""
     begun = f" Begun from {first.run.origin}." if first.run.origin else ""
@@ -85,15 +90,6 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
         sections,
         f"Run {first.run.id}, written by tsal_dist {version}.",
     )
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Folder names, with their parents' where two are alike."""
-    names = [folder.resolve().name for folder in folders]
-    return [
-        name if names.count(name) == 1 else f"{folder.resolve().parent.name}/{name}"
-        for folder, name in zip(folders, names, strict=True)
-    ]
 
 
 def _open(folder: Path, name: str) -> ToldRun:
@@ -110,8 +106,8 @@ def _open(folder: Path, name: str) -> ToldRun:
 
 
 def _measure(told_runs: Sequence[ToldRun], where: Sequence[str]) -> list[Model]:
-    """Every model of all runs on the same shards; none where no shards are named. ConfigError where a landmark has two names:
-    errors of both would stand in one chart."""
+    """Every model of all runs on the same shards, by the first run's normalizer; none where no shards are named. ConfigError
+    where a landmark has two names: errors of both would stand in one chart."""
     if not where:
         return []
     first, *others = told_runs
@@ -120,7 +116,11 @@ def _measure(told_runs: Sequence[ToldRun], where: Sequence[str]) -> list[Model]:
         refuse_other_names(first.name, names, told.name, told.run.config.model.layout.names, rule)
     data = first.run.config.data
     shards = open_shards(where, data.cache_dir, data.cache_gb)
-    return [model for told in told_runs for model in measure(told.name, told.run, shards)]
+    found = []
+    for told in told_runs:
+        config = override(told.run.config, f"data.normalizer={data.normalizer}")
+        found += measure(told.name, replace(told.run, config=config), shards)
+    return found
 
 
 def _held_out(run: Run) -> list[str]:
@@ -157,15 +157,14 @@ def _next(told: ToldRun) -> str:
 def _compare(told_runs: Sequence[ToldRun]) -> str:
     """Validation over steps, and what was set differently."""
     series = []
-    for color, told in enumerate(told_runs):
+    normalizers = [told.run.config.data.normalizer for told in told_runs]
+    for color, (told, normalizer) in enumerate(zip(told_runs, normalizers, strict=True)):
         lines = [line for line in told.student if line.get("validation/nme") is not None]
         if lines:
             steps_N = np.array([float(line["step"]) for line in lines])
-            series.append(
-                Series(
-                    told.name, steps_N, np.array([100 * line["validation/nme"] for line in lines]), color % 6
-                )
-            )
+            name = told.name if len(set(normalizers)) == 1 else f"{told.name}, by {normalizer}"
+            nme_N = np.array([100 * line["validation/nme"] for line in lines])
+            series.append(Series(name, steps_N, nme_N, color % 6))
     figures = (
         [draw_lines(series, Axes("student step", "NME, %", "Validation error of the students"))]
         if series
@@ -197,10 +196,10 @@ def _configuration(told: ToldRun) -> str:
     )
 
 
-def _limits(told_runs: Sequence[ToldRun], models: Sequence[Model]) -> list[str]:
-    """What a reader must not take from this page."""
+def _limits(told_runs: Sequence[ToldRun]) -> list[str]:
+    """What a reader must not take from this page, beside its scores."""
     first = told_runs[0]
-    found = _limits_of_scores(models) if models else [_why_not_measured(first.run)]
+    found = []
     if first.provenance:
         found.append(
             "The error of the pseudo-labels themselves: their frames have no truth here. Agreement of sources is not accuracy."
@@ -226,18 +225,27 @@ def _limits_of_scores(models: Sequence[Model]) -> list[str]:
             "learnt and nothing of other footage.",
             chance,
         ]
-    return [
+    found = [
         "Other data: all scores are of the held-out shards named above and say nothing of other footage.",
         chance,
-        "A fresh test set: a model's checkpoint was chosen by validation, so these scores are slightly kind to it.",
     ]
+    if any(model.chosen_on for model in models):
+        found.append(
+            "A fresh test set: a model's checkpoint was chosen by validation, so these scores are slightly kind to it."
+        )
+    return found
 
 
-def _why_not_measured(run: Run) -> str:
-    held_out = _held_out(run)
-    if missing := find_missing(held_out):
+def _why_not_measured(where: Sequence[str], given: bool, tried: Sequence[Model]) -> str:
+    """`given`: whether the shards are not those that the run names; `tried`: models that looked at them, in vain."""
+    if not given and (missing := find_missing(where)):
         return f"Accuracy: {say_missing('data.validation', missing)}"
-    if held_out:
+    if tried:
+        return (
+            f"Accuracy: no frame in {', '.join(where)} has both a visible landmark and a length to divide its error by "
+            f"({tried[0].found.errors.normalizer}). `tsal evaluate --normalizer` divides by another one."
+        )
+    if where:
         return "Accuracy: nothing was saved yet that could be measured."
     return (
         "Accuracy: the run names no validation shards (data.validation), and none were given with --shards."

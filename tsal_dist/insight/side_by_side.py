@@ -18,7 +18,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def side_by_side(models: Sequence[Model]) -> NDArray[np.uint8] | None:
-    """RGB; the report's first run is the last row, what it is compared with stands above. None without a comparison.
+    """RGB; the report's first run is the last row, what it is compared with stands above. None without a comparison
+    or a frame.
 
     The frames are spread evenly over the set: nobody has chosen them.
     """
@@ -26,6 +27,8 @@ def side_by_side(models: Sequence[Model]) -> NDArray[np.uint8] | None:
     if len(students) < 2:
         return None
     refs = [one.ref for one in some_frames(students[0], COLUMNS)]
+    if not refs:
+        return None
     frames = show_frames({model.name: model.judge for model in students}, refs)
     return np.vstack([_row(model, frames) for model in reversed(students)])
 

@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from tsal_dist.errors import ExchangeError
+from tsal_dist.errors import ExchangeError, ExitCode
 from tsal_dist.exchange.beat import DONE
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.insight.bottleneck import LabelSupply, find_alarms, give_verdict
@@ -119,7 +119,7 @@ class Status:
             "step": snapshot.step,
             "total_steps": snapshot.total_steps,
             "steps_per_s": snapshot.steps_per_s,
-            "left_s": snapshot.left_s(snapshot.step),
+            "left_s": snapshot.left_s(snapshot.step) if self.going else None,
             "ranks": [
                 {**asdict(one.beat), "state": one.state, "silent_s": one.silent_s} for one in self.ranks
             ],
@@ -162,9 +162,11 @@ class Watcher:
     def look(self) -> Status:
         """One look. A first one cannot know who is alive."""
         snapshot = read_snapshot(self._run_dir)
-        ranks = tuple(
-            self._judge(beat, snapshot) for state in snapshot.roles.values() for beat in state.beats
-        )
+        beats = [beat for state in snapshot.roles.values() for beat in state.beats]
+        moving = {(beat.role, beat.rank) for beat in beats if self._moves(beat, snapshot)}
+        alive = {role for role, rank in moving if rank == 0}
+        snapshot = _without_old_notes(snapshot, alive)
+        ranks = _without_old_ranks([self._judge(beat, snapshot) for beat in beats], alive)
         queue, usage = read_queue(self._run_dir), read_label_supply(self._run_dir)
         free = shutil.disk_usage(self._run_dir.root)
         alarms = find_alarms(
@@ -178,24 +180,56 @@ class Watcher:
         verdict = _ended(snapshot, ranks) or give_verdict(snapshot, usage)
         return Status(snapshot, ranks, queue, usage, free.free / 1e9, tuple(alarms), verdict)
 
-    def _judge(self, beat: Beat, snapshot: Snapshot) -> RankState:
+    def _moves(self, beat: Beat, snapshot: Snapshot) -> bool:
+        """Take in a heartbeat; whether its rank is alive."""
         now, key = self._clock(), (beat.role, beat.rank)
         before = self._seen.get(key)
-        moved = before is not None and before[0] != beat
-        if before is None or moved:
-            self._seen[key] = beat, now, moved
+        if before is None or before[0] != beat:
+            self._seen[key] = beat, now, before is not None
         _, since, lives = self._seen[key]
+        limit_s = _silent_s(snapshot)
+        return beat.phase != DONE and lives and now - since < min(limit_s, max(limit_s / 4, 2 * LOOK_S))
+
+    def _judge(self, beat: Beat, snapshot: Snapshot) -> RankState:
+        """What to call a rank whose heartbeat was taken in."""
+        _, since, lives = self._seen[beat.role, beat.rank]
+        still_s = self._clock() - since
+        ending = snapshot.teachers.get(beat.role, snapshot.student).ending
         if beat.phase == DONE:
-            return RankState(beat, "finished", 0.0)
-        limit_s = float(snapshot.config["runtime"]["deadlines"]["silent_s"])
-        if lives and now - since < min(limit_s, max(limit_s / 4, 2 * LOOK_S)):
-            return RankState(beat, "alive", now - since)
-        state = snapshot.teachers.get(beat.role, snapshot.student)
-        if state.ending:
+            return RankState(beat, "stopped" if ending and ending.code != ExitCode.DONE else "finished", 0.0)
+        if self._moves(beat, snapshot):
+            return RankState(beat, "alive", still_s)
+        if ending and still_s >= LOOK_S:  # it may be an earlier attempt's: one look cannot know
             return RankState(beat, "stopped", 0.0)
         file = self._run_dir.beat(beat.role, beat.rank)
-        silent_s = now - since if lives else max(now - since, time.time() - file.stat().st_mtime)
-        return RankState(beat, "silent" if silent_s > limit_s else "quiet", silent_s)
+        silent_s = still_s if lives else max(still_s, time.time() - file.stat().st_mtime)
+        return RankState(beat, "silent" if silent_s > _silent_s(snapshot) else "quiet", silent_s)
+
+
+def _silent_s(snapshot: Snapshot) -> float:
+    return float(snapshot.config["runtime"]["deadlines"]["silent_s"])
+
+
+def _without_old_notes(snapshot: Snapshot, alive: set[str]) -> Snapshot:
+    """A note is rank 0's last act: where that one is `alive`, it is of an earlier attempt."""
+    student = replace(snapshot.student, ending=None) if alive & {"student", "inline"} else snapshot.student
+    teachers = {
+        name: replace(state, ending=None) if name in alive else state
+        for name, state in snapshot.teachers.items()
+    }
+    return replace(snapshot, student=student, teachers=teachers)
+
+
+def _without_old_ranks(ranks: list[RankState], alive: set[str]) -> tuple[RankState, ...]:
+    """A run may go on with fewer processes, or spread otherwise. The ranks of a role meet all the time: where its rank 0 is
+    `alive`, one that is not is of an earlier attempt. So is every role beside processes that are both, and they beside it."""
+
+    def is_old(rank: RankState) -> bool:
+        role = rank.beat.role
+        replaced = role in alive or "inline" in alive or (role == "inline" and "student" in alive)
+        return replaced and rank.state not in ("alive", "quiet")
+
+    return tuple(rank for rank in ranks if not is_old(rank))
 
 
 def _ended(snapshot: Snapshot, ranks: tuple[RankState, ...]) -> str:

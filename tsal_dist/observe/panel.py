@@ -64,7 +64,7 @@ def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
         found.append(Row(name, ", ".join(_teacher(snapshot, crew, step))))
         work = _known(
             crew.numbers,
-            ("speed/labels_per_s", "{:.0f} labels/s"),
+            ("speed/labels_per_s", "{:.0f} labels/s by rank 0"),
             ("speed/label_share", "labels {:.0%}"),
             ("speed/absorb_share", "learns {:.0%}"),
             ("speed/parked_share", "parked {:.0%}"),

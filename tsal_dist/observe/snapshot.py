@@ -67,7 +67,7 @@ class RoleState:
 
     def last_step(self, name: str) -> int | None:
         """The step at which a number was last written."""
-        return next((line["step"] for line in reversed(self.lines) if name in line), None)
+        return next((line["step"] for line in reversed(self.lines) if line.get(name) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Snapshot:
     @property
     def step(self) -> int:
         """The student's, as it was last told."""
-        steps = [beat.step for beat in self.student.beats if beat.phase != "done"]
+        # Rank 0's: the others beat seldom, and may be left of an earlier attempt that had more of them and was further.
+        steps = [beat.step for beat in self.student.beats if beat.rank == 0 and beat.phase != "done"]
         lines = [line["step"] for line in self.student.lines[-1:]]
         return int(max([*steps, *lines, 0]))
 

@@ -45,11 +45,6 @@ def measure_costs(
 ) -> Costs:
     """Run `config`, which the command line `overrides` describe, synchronously; what a clip costs. `seconds` each: all
     processes together, and one alone."""
-    if not config.has_teacher:
-        raise ConfigError(
-            f"method.name={config.method.name} has no teacher here, so there is nothing to split. Plan for tsal or "
-            f"mean_teacher."
-        )
     probe = [*overrides, *STEADY, "runtime.topology=inline", f"runtime.weights.publish_every={PUBLISH_EVERY}"]
     clips = config.train.unlabelled_batch // config.data.clip_frames
 

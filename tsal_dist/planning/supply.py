@@ -102,8 +102,8 @@ def find_supplies(
     uses = queue.max_reuse if queue.on_starvation == "reuse" else 1
     wanted_per_s = min(1 / rates.label_s, steps_per_s * labels * students / teachers / uses)
     found.append(_frames(config, "teacher", "frames to label", rates, wanted_per_s))
-    if tracks and rates.flow_s:
-        pairs_share = 1 - 1 / config.data.clip_frames
+    pairs_share = 1 - 1 / config.data.clip_frames  # a lone frame has no neighbour
+    if tracks and rates.flow_s and pairs_share:
         threads = max(1, config.model.tracker.threads)
         found.append(
             Supply(

@@ -1,0 +1,145 @@
+"""Reports and tables of what is seldom there: runs of one name or of two normalizers, frames that cannot be measured, shards
+that nobody was validated on, a lone landmark."""
+
+import html
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.insight.test_report_words import begin
+from tests.pack.packing import pack_all
+from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.evaluate import main as evaluate
+from tsal_dist.insight.charts import Axes, Series, draw_lines
+from tsal_dist.insight.frames_page import _one_per_video
+from tsal_dist.insight.gallery import mean_shape
+from tsal_dist.insight.measured import blind_error, measure, names_of, upright
+from tsal_dist.insight.report import build_report
+from tsal_dist.insight.side_by_side import side_by_side
+from tsal_dist.models.detectors import build_detector
+from tsal_dist.run import load_run
+
+LABELLED = 2
+"""Frames that have points and no eyes."""
+
+
+@pytest.fixture(scope="module")
+def eyeless(faces, tmp_path_factory):
+    """Frames of 68 points whose eyes were never visible: no distance between them to divide by."""
+    folder = tmp_path_factory.mktemp("eyeless")
+    shutil.copy(faces.videos / "0001" / "vid.avi", folder / "clip.avi")
+    head = ["path,frame,x1,y1,x2,y2", *(f"p{k}x,p{k}y,p{k}v" for k in range(68))]
+    points = [f"{20 + k % 9},{20 + k // 9},{int(not 36 <= k < 48)}" for k in range(68)]
+    rows = [f"clip.avi,{frame},10,10,60,60,{','.join(points)}" for frame in range(1, LABELLED + 1)]
+    (folder / "labels.csv").write_text("\n".join([",".join(head), *rows]) + "\n")
+    pack_all(folder, lists=[folder / "labels.csv"], split="val")
+    return str(folder / "val")
+
+
+def saved(faces, folder, *words):
+    """A run that has a checkpoint and was never trained."""
+    run = begin(faces, folder, "method.name=supervised", *words)
+    weights = build_detector("lite", 68).state_dict()
+    Checkpoints(run.dir.checkpoints("student"), None, keep=1).save(8, {"engine": {"weights": weights}}, {})
+    return folder
+
+
+def test_runs_of_one_name_are_told_apart(faces, tmp_path, capsys):
+    runs = [saved(faces, tmp_path / place / "demo") for place in ("one", "two")]
+    assert names_of(runs) == ["one/demo", "two/demo"]
+    assert names_of([tmp_path / "a" / "x" / "demo", tmp_path / "b" / "x" / "demo"]) == [
+        "a/x/demo",
+        "b/x/demo",
+    ]
+    assert names_of([runs[0], runs[0]]) == ["demo", "demo"], "one run is no two"
+    assert evaluate(["--run", *map(str, runs)]) == 0
+    said = capsys.readouterr().out
+    assert "one/demo student step 8" in said
+    assert "two/demo student step 8" in said
+
+
+def test_a_table_divides_all_errors_by_one_length(faces, tmp_path):
+    """The same weights, and so the same errors, whatever each run was validated by."""
+    eyes, box = tmp_path / "eyes", tmp_path / "box"
+    saved(faces, eyes)
+    shutil.copytree(eyes, box)
+    text = (box / "run.json").read_text()
+    (box / "run.json").write_text(text.replace('"inter_ocular"', '"box_diagonal"'))
+    page = build_report([eyes, box])
+    rows = re.findall(r"<tr><td>(eyes|box) student</td><td>([\d.]+)</td>", page)
+    assert [name for name, _ in rows] == ["eyes", "box"]
+    assert rows[0][1] == rows[1][1]
+    assert "(inter_ocular)" in page
+
+
+def test_frames_that_cannot_be_measured_are_said_to_be_so(faces, eyeless, tmp_path):
+    run = saved(faces, tmp_path / "run")
+    text = html.unescape(build_report([run], [eyeless]))
+    assert f"no frame in {eyeless} has both a visible landmark and a length to divide its error by" in text
+    assert 'id="accuracy"' not in text
+    assert "nan %" not in text
+
+
+def test_a_sample_without_an_error_has_no_shape_and_no_blind_guess(faces, tmp_path, monkeypatch):
+    """Of many frames a few are drawn, and these may be the ones that cannot be measured."""
+    run = load_run(saved(faces, tmp_path / "run"))
+    (model,) = measure("run", run, held_out(run))
+    monkeypatch.setattr("tsal_dist.insight.measured.some_frames", lambda model, count: [])
+    monkeypatch.setattr("tsal_dist.insight.side_by_side.some_frames", lambda model, count: [])
+    assert upright(model) is None
+    assert blind_error(model) is None
+    assert side_by_side([model, model]) is None
+
+
+def test_other_shards_than_the_validations_have_not_chosen_the_checkpoint(faces, tmp_path):
+    """Nor did their error begin where the validation's did."""
+    run = saved(faces, tmp_path / "run")
+    lines = [f'{{"step": {step}, "time": {step}.0, "validation/nme": 0.5}}\n' for step in (4, 8)]
+    load_run(run).dir.metrics("student").parent.mkdir()
+    load_run(run).dir.metrics("student").write_text("".join(lines))
+    kind, began = "slightly kind to it", "it began at 50.0 %"
+    own = build_report([run])
+    assert kind in own
+    assert began in own
+    other = build_report([run], [str(faces.train)])
+    assert kind not in other
+    assert began not in other
+
+
+def test_shards_that_were_given_are_not_said_to_be_missing(faces, tmp_path):
+    begin(faces, tmp_path / "run", "data.validation=")
+    text = build_report([tmp_path / "run"], [faces.held_out])
+    assert "nothing was saved yet that could be measured" in text
+    assert "none were given" not in text
+
+
+def test_a_lone_landmark_has_no_shape(rng):
+    assert mean_shape(rng.normal(size=(3, 1, 2)), np.ones((3, 1), bool)) is None
+    faces_NK2 = rng.normal(size=(3, 4, 2))
+    faces_NK2[0] = 7.0
+    assert np.isfinite(mean_shape(faces_NK2, np.ones((3, 4), bool))).all(), "one frame's points in one place"
+
+
+def test_videos_may_have_frame_in_their_names():
+    class Judged:
+        def __init__(self, name):
+            self.name = self.ref = name
+
+    names = ["clip frame 1.avi frame 3", "clip frame 1.avi frame 4", "clip frame 2.avi frame 9"]
+    assert _one_per_video([Judged(name) for name in names]) == [names[0], names[2]]
+
+
+@pytest.mark.parametrize(("ended", "anchor"), [(10.0, "start"), (90.0, "end")])
+def test_the_word_at_a_mark_stays_within_the_chart(ended, anchor):
+    """A young run has just passed the end of burn-in, which lies at the right edge."""
+    steps = np.array([0.0, 50.0, 100.0])
+    text = draw_lines([Series("loss", steps, steps)], Axes("step", "", "t", ((ended, "burn-in ends"),)))
+    assert re.search(rf'text-anchor="{anchor}">burn-in ends<', text)
+
+
+def held_out(run):
+    from tsal_dist.data.shard_set import open_shards
+
+    return open_shards(list(run.config.data.validation))
