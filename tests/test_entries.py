@@ -124,6 +124,11 @@ def test_train_answers_a_mistake_in_one_line(tmp_path, argv, answer):
         (
             "predict",
             ["--weights", "w", "--video", "0", "--table", "t.csv"],
+            "There is no file w. Name one of weights",
+        ),
+        (
+            "predict",
+            ["--weights", "setup.py", "--video", "0", "--table", "t.csv"],
             "does not say which detector and landmarks it belongs to. Name the config (--config)",
         ),
     ],

@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--videos",
         nargs="+",
+        action="extend",
         type=Path,
         default=[],
         metavar="PATH",
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--labels",
         nargs="+",
+        action="extend",
         type=Path,
         required=True,
         metavar="FILE",

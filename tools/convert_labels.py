@@ -1,6 +1,6 @@
 """Labels of one tool into the format of another: csv, coco, deeplabcut, label-studio, cvat, sleap.
 
-python tools/convert_labels.py CollectedData.csv labels.json --to coco
+tsal convert CollectedData.csv labels.json --to coco
 
 Paths are written from the new file's folder, where they start when it is read.
 """
@@ -17,7 +17,7 @@ def main(argv: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "source", type=Path, metavar="FILE", help="labels in any format of tools/shard_videos.py --lists"
+        "source", type=Path, metavar="FILE", help="labels in any format of `tsal pack --lists`"
     )
     parser.add_argument(
         "target", type=Path, metavar="FILE", help="the file to write; one that exists is refused"

@@ -1,7 +1,7 @@
 """Label frames by hand, on a page that this machine serves to itself; the model's guesses are already there.
 
-python tools/label.py runs/mine
-python tools/label.py --shards shards/mine/train --names nose left_ear right_ear --out labels.csv
+tsal label runs/mine
+tsal label --shards shards/mine/train --names nose left_ear right_ear --out labels.csv
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     finally:
         server.server_close()
     print(f"{len(desk.book.entries)} frames are labelled. Pack them with their videos:")
-    print(f"  python tools/shard_videos.py --videos VIDEOS --labels {desk.book.path} --out shards/more")
+    print(f"  tsal pack --videos VIDEOS --labels {desk.book.path} --out shards/more")
     return 0
 
 
@@ -51,10 +51,24 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         metavar="RUN",
-        help="a run's folder: what tools/suggest.py suggested, or its choice now",
+        help="a run's folder: what `tsal suggest` suggested, or its choice now",
     )
-    add("--shards", nargs="+", default=[], metavar="DIR", help="footage (the run's unlabelled shards)")
-    add("--names", nargs="+", default=[], metavar="NAME", help="without a run: what the points are called")
+    add(
+        "--shards",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DIR",
+        help="footage (the run's unlabelled shards)",
+    )
+    add(
+        "--names",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="without a run: what the points are called",
+    )
     add(
         "--frames",
         type=int,

@@ -84,7 +84,8 @@ def main(argv: list[str]) -> int:
             _pack(args, held_out, replace(options, split=VALIDATION, labelled=1.0))
         else:
             print(
-                "Nothing is held out to measure on: that takes labels in two videos, and --validation above 0."
+                "Nothing is held out to measure on: that takes labels in two videos, and --validation above 0. Train with "
+                "data.validation=[] until there are."
             )
     return 0
 

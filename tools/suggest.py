@@ -1,6 +1,6 @@
 """Which frames to label next: with the model's guesses and the reasons, as JSON and as a contact sheet.
 
-python tools/suggest.py runs/mine --frames 20
+tsal suggest runs/mine --frames 20
 """
 
 import argparse
@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--shards",
         nargs="+",
+        action="extend",
         default=[],
         metavar="DIR",
         help="footage to choose from (the run's unlabelled shards)",
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     cv2.imwrite(str(out / "suggested.jpg"), sheet)
     for number, one in enumerate(found, 1):
         print(f"{number:3}  {one.guess.video} frame {one.guess.frame + 1}: {one.reason}")
-    print(f"{kept}, {out / 'suggested.jpg'}; label them with: python tools/label.py {args.run}")
+    print(f"{kept}, {out / 'suggested.jpg'}; label them with: tsal label {args.run}")
     return 0
 
 

@@ -34,10 +34,19 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--run", required=True, nargs="+", metavar="DIR", help="folders of runs, such as runs/demo"
+        "--run",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="DIR",
+        help="folders of runs, such as runs/demo",
     )
     parser.add_argument(
-        "--shards", nargs="+", metavar="DIR", help="labelled shards (default: the first run's validation)"
+        "--shards",
+        nargs="+",
+        action="extend",
+        metavar="DIR",
+        help="labelled shards (default: the first run's validation)",
     )
     parser.add_argument(
         "--role", choices=["student", "teacher", "both"], default="both", help="whose weights (both)"
@@ -67,6 +76,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.inference.trained import pick_device
     from tsal_dist.inference.views import choose_views
     from tsal_dist.insight.lean import lean_in_words
+    from tsal_dist.insight.measured import names_of
     from tsal_dist.run import load_run
     from tsal_dist.runs.labelled_points import learn_fitting
     from tsal_dist.runs.open_data import open_named
@@ -83,7 +93,8 @@ def main(argv: list[str]) -> int:
     normalizer = args.normalizer or first.data.normalizer
     configs = {run: override(load_run(run).config, f"data.normalizer={normalizer}") for run in args.run}
     _refuse_misfits(configs, shards, urls[0])
-    for run, config in configs.items():
+    names = names_of([Path(run) for run in configs])
+    for (run, config), name in zip(configs.items(), names, strict=True):
         asked = decoding.of(config.model)
         if asked.companions:
             asked = replace(asked, fitting=learn_fitting(config))
@@ -91,8 +102,9 @@ def main(argv: list[str]) -> int:
         for trained in _load(run, args.role, args.step, config):
             trained.model.to(device)
             evaluation = evaluator.run(trained.model, keep=KEPT_WORST if args.plots else 0)
-            found[trained.name] = evaluation
-            leans[trained.name] = lean_in_words(evaluation, config.mirrors_to_the_end)
+            whose = name + trained.name.removeprefix(Path(run).resolve().name)
+            found[whose] = evaluation
+            leans[whose] = lean_in_words(evaluation, config.mirrors_to_the_end)
 
     _print_table(found, " ".join(urls), leans)
     if args.json:

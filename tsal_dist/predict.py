@@ -6,7 +6,7 @@ python -m tsal_dist.predict --run runs/demo --video 0 --out camera.mp4
 python -m tsal_dist.predict --run runs/demo --video two.mp4 --subjects many --face-model blazeface --out overlay.mp4
 python -m tsal_dist.predict --model demo.onnx --video clip.mp4 --table landmarks.csv
 
-The table is a label table too: `tools/shard_videos.py --lists landmarks.csv` packs it. Many machines predict with --machine 1/N
+The table is a label table too: `tsal pack --lists landmarks.csv` packs it. Many machines predict with --machine 1/N
 to N/N and then the same command without it, or with --ray, or as ranks of one torchrun: what they find is kept in
 <table>.parts/, and a command that was cut short goes on from there.
 """
@@ -57,9 +57,7 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     detector = group.add_mutually_exclusive_group(required=True)
     detector.add_argument("--run", metavar="DIR", help="a run's folder: its best weights are used")
-    detector.add_argument(
-        "--weights", metavar="FILE", help="a file of weights, such as tools/export_weights.py writes"
-    )
+    detector.add_argument("--weights", metavar="FILE", help="a file of weights, such as `tsal export` writes")
     detector.add_argument(
         "--model", metavar="FILE", help="an .onnx file of `tsal export --whole`: run without torch"
     )
@@ -80,6 +78,7 @@ def _add_footage(parser: argparse.ArgumentParser) -> None:
         "--video",
         required=True,
         nargs="+",
+        action="extend",
         metavar="PATH",
         help="videos, images, folders of them, the number of a camera, the address of a stream",
     )

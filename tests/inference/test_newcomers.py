@@ -27,10 +27,9 @@ class Mirror:
 class Says:
     """Log-odds in the order in which they are asked for."""
 
-    tells_presence = True
-
     def __init__(self, *log_odds):
         self.left = list(log_odds)
+        self.presence = self
 
     def log_odds(self, evidence_E):
         return self.left.pop(0)

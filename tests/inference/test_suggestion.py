@@ -98,6 +98,7 @@ def test_from_a_run_to_a_sheet(run, tmp_path):
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert f"tsal label {folder}" in done.stdout, "what to do next, wherever the package is installed"
     shards = open_shards([faces.train])
     kept = read_suggestions(tmp_path, shards.fingerprint)
     assert len(kept) == 5

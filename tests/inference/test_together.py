@@ -304,3 +304,7 @@ def test_without_ray_it_says_what_to_install(ask, clips, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"Predicting on a Ray cluster needs .*tsal_dist\[ray\]"):
         main(ask("many.csv", "--ray", "local"))
+
+
+def test_inputs_of_two_flags_are_all_looked_at():
+    assert build_parser().parse_args("--run r --video a b --video c".split()).video == ["a", "b", "c"]

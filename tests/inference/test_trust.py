@@ -140,7 +140,7 @@ def of_one_frame(finder, tmp_path_factory):
 
 
 def test_a_single_frame_tells_how_far_off_points_are_and_no_subject_from_none(finder, of_one_frame):
-    assert not of_one_frame.tells_presence
+    assert of_one_frame.presence is None
     pictures = [Picture("one", None, 0.0, draw_flag((80, 80), SIDE))]
     (one,) = found_in(finder, of_one_frame, pictures)
     np.testing.assert_allclose(one.expected_px_K, OFF_PX, rtol=0.35)

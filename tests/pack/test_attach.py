@@ -36,7 +36,10 @@ def gathered(folder, table, **more):
     return {Path(one.path).relative_to(folder).as_posix(): one for one in found}
 
 
-@pytest.mark.parametrize("spelling", ["videos/a.avi", "a.avi", "a", "somewhere/else/a.avi"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["videos/a.avi", "a.avi", "a", "somewhere/else/a.avi", r"videos\a.avi", r"D:\lab\videos\a.avi"],
+)
 def test_a_label_finds_its_video_however_it_is_spelt(desk, spelling):
     found = gathered(desk, labels(desk, f"{spelling},3"))
     one = found["videos/a.avi"]
@@ -171,6 +174,18 @@ def test_the_only_labelled_video_is_not_held_out(desk):
     assert hold_out(found, 0.0, seed=0) == (found, [])
     with pytest.raises(ConfigError, match="--validation is 1"):
         hold_out(found, 1.0, seed=0)
+
+
+def test_the_last_video_without_labels_everywhere_stays_in_training(desk):
+    """Labelled frames of the only footage, beside labelled pictures: held out, nothing would be left to learn from unlabelled."""
+    for number in range(4):
+        make_image(desk / f"{number}.png", seed=number)
+    table = labels(desk, "a.avi,1", *(f"{number}.png," for number in range(4)))
+    found = gather_inputs(videos=[desk / "videos/a.avi"], labels=[table])
+    for seed in range(9):
+        train, held_out = hold_out(found, 0.4, seed)
+        assert any(one.whole for one in train), seed
+        assert len(held_out) == 2
 
 
 def test_pictures_of_one_folder_stay_together(tmp_path):

@@ -11,6 +11,7 @@ from footage import make_300vw
 from packing import pack_all
 
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.pack import preview
 from tsal_dist.pack.compare import compare_folders
 from tsal_dist.pack.foreign import index_folder
 from tsal_dist.pack.lint import lint_folder
@@ -109,6 +110,13 @@ def test_a_sheet_shows_landmarks_where_they_are(folders):
     blue, green, red = sheet[round(float(y)), round(float(x))].astype(int)
     assert green > blue + 60
     assert green > red + 60
+
+
+def test_a_sheet_counts_frames_as_labels_do(folders, monkeypatch):
+    table, written = read_frames(folders["base"].parquet_url(0)), []
+    monkeypatch.setattr(preview.cv2, "putText", lambda tile, text, *_: written.append(text))
+    draw_sheet(folders["base"], 1, 1, 64)
+    assert written == [f"{table.videos[table.video_N[0]]} {table.frame_N[0] + 1}"]
 
 
 def test_a_sheet_of_one_frame(folders):

@@ -53,7 +53,7 @@ def test_a_wflw_row_keeps_its_attributes(tmp_path):
         ("a b.jpg None 1 2 30 40 5", "8 fields"),
         ("a.jpg None 10 20 5 5", "not x y width height"),
         ("a.jpg None 1 2 nan 5", "not x y width height"),
-        ("a.jpg None 1 2 x 5", "could not convert"),
+        ("a.jpg None 1 2 x 5", "'x' is not a number such as"),
         ("v.avi#000000 None 1 2 3 4", "counted from 1"),
         ("v.avi#9999999999 None 1 2 3 4", "counted from 1"),
         ("v.avi#\u00b2 None 1 2 3 4", "counted from 1"),

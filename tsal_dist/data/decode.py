@@ -33,10 +33,14 @@ def reduction(to_crop_23: affine.Matrix) -> int:
 
 def decode_crop(data: bytes | memoryview, to_crop_23: affine.Matrix, crop_px: int) -> NDArray[np.uint8]:
     """RGB crop_HWC of an encoded image under a source-to-crop matrix."""
-    source_hwc, from_decoded_23 = _decode_small(data, to_crop_23)
+    return warp_crop(*_decode_small(data, to_crop_23), crop_px)
+
+
+def warp_crop(source_hwc: NDArray[np.uint8], to_crop_23: affine.Matrix, crop_px: int) -> NDArray[np.uint8]:
+    """RGB crop_HWC of a decoded BGR image: the same for whoever learns from it and whoever predicts."""
     crop_hwc = cv2.warpAffine(
         source_hwc,
-        from_decoded_23,
+        to_crop_23,
         (crop_px, crop_px),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,

@@ -96,7 +96,7 @@ class _Crowd:
 
     def __init__(self, eyes: Eyes, seeker: Seeker, trust: Trusted | None, threshold: float) -> None:
         self._eyes, self._seeker, self._trust, self._threshold = eyes, seeker, trust, threshold
-        self._judge = trust if trust and trust.tells_presence else None
+        self._judge = trust.presence if trust else None
         self._tracker = BoxTracker()
         self._followed: dict[int, Followed] = {}
         """By their numbers."""

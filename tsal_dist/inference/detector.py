@@ -174,7 +174,7 @@ class Detector:
     def _seeker(self, options: Options) -> Seeker:
         if options.subject_model:
             return Seeker(find_subjects(options.subject_model), every=1, detects=True)
-        if self.trust is None or not self.trust.tells_presence:
+        if self.trust is None or self.trust.presence is None:
             raise ConfigError(
                 f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames, or on "
                 "a single one. Train with data.validation, or name what finds subjects (--face-model, --box-model)."

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 
+from tsal_dist.data.decode import warp_crop
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.center import agreement
 from tsal_dist.inference.decoding import PLAIN, Decoding
@@ -55,13 +55,7 @@ class Finder:
         """Landmarks within boxes of landmarks, grown to what was trained on."""
         settings, size_px = self._config.model, self._config.model.crop_px
         matrices = [affine.crop(box_4, size_px, expand=self._expand) for box_4 in boxes]
-        crops = [
-            cv2.cvtColor(
-                cv2.warpAffine(image_HWC, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR),
-                cv2.COLOR_BGR2RGB,
-            )
-            for matrix in matrices
-        ]
+        crops = [warp_crop(image_HWC, matrix, size_px) for matrix in matrices]
         image_C3HW = normalize(torch.from_numpy(np.stack(crops)).to(self._device))
         points_CK2, score_CK, output = find_points(
             self._model, image_C3HW, self._stride, settings.decode_radius, decoding

@@ -23,6 +23,8 @@ LOOKS = 4
 """How often a box that was guessed is looked at again, each time closer."""
 SEARCH = ((0.9, 1), (0.65, 2), (0.45, 3))
 """A search's first boxes: their side as a share of the picture's shorter one, and how many stand along each side."""
+LONG = 1.1
+"""A picture with sides of a larger ratio has a box of its own shape in every search."""
 MOST_FOUND = 8
 """Subjects that one search finds at most."""
 SAME = 0.5
@@ -126,9 +128,13 @@ def gather_evidence(eyes: Eyes, image_HWC: Image, box_4: Box) -> Floats:
 
 
 def spread_boxes(image_HWC: Image, even: bool = False) -> Iterator[Box]:
-    """Squares of several sizes all over the picture: where a search begins. `even`: on a longer side stand more."""
+    """Boxes of several sizes all over the picture: where a search begins. They are squares, and beside them, where none holds
+    enough of the longer side, most of the picture: a subject may fill it. `even`: on a longer side stand more."""
     height, width = image_HWC.shape[:2]
     shorter = min(height, width)
+    if max(height, width) > LONG * shorter:
+        middle_2 = np.array([width, height]) / 2
+        yield np.concatenate([middle_2 - SEARCH[0][0] * middle_2, middle_2 + SEARCH[0][0] * middle_2])
     for share, places in SEARCH:
         half = share * shorter / 2
         rows, columns = (math.ceil(places * side / shorter) if even else places for side in (height, width))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tsal_dist.inference.ahead import Ahead
 from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
 from tsal_dist.inference.pictures import Image, Picture
-from tsal_dist.inference.presence import Belief
+from tsal_dist.inference.presence import Belief, Presence
 from tsal_dist.records import UNNAMED, Layout
 
 Floats = NDArray[np.float64]
@@ -42,16 +42,12 @@ class Trusted(Protocol):
     """What was measured of a detector."""
 
     @property
-    def tells_presence(self) -> bool:
-        """Whether it tells a subject from none: that takes more frames than how far off points are."""
+    def presence(self) -> Presence | None:
+        """What tells a subject from none, where it was learnt: that takes more frames than how far off points are."""
         ...
 
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK of a look are expected to be off, in pixels of the picture."""
-        ...
-
-    def log_odds(self, evidence_E: Floats) -> float:
-        """Above 0: there is a subject. Only where it `tells_presence`."""
         ...
 
 
@@ -95,7 +91,7 @@ class Judged:
     frames: int = 0
 
     def judge(
-        self, trust: Trusted, eyes: Eyes, image_HWC: Image, own_4: Box, score: float, anew: bool = False
+        self, judge: Presence, eyes: Eyes, image_HWC: Image, own_4: Box, score: float, anew: bool = False
     ) -> float | None:
         """What this frame alone says, in log-odds; None where it was not asked, as the subject is sure to be there and looks
         as before. `anew`: it was not followed here."""
@@ -103,7 +99,7 @@ class Judged:
         if self.presence >= SURE and as_before and not anew:
             return None
         self.judged_score = score
-        log_odds = trust.log_odds(gather_evidence(eyes, image_HWC, own_4))
+        log_odds = judge.log_odds(gather_evidence(eyes, image_HWC, own_4))
         self.presence = self.belief.observe(log_odds)
         return log_odds
 
@@ -197,8 +193,8 @@ def _look(
     found = promising = given or score >= LOST_SCORE
     if how.trust:
         expected_px_K = how.trust.expected_px(look)[0]
-    if how.trust and how.trust.tells_presence:
-        log_odds = track.judge(how.trust, how.eyes, picture.image_HWC, own_4, score, anew=searched)
+    if how.trust and how.trust.presence:
+        log_odds = track.judge(how.trust.presence, how.eyes, picture.image_HWC, own_4, score, anew=searched)
         if log_odds is not None:
             promising = log_odds > 0
         found = given or track.presence >= how.threshold

@@ -79,6 +79,8 @@ def detector_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def load_weights(path: str | Path, config: RunConfig | None = None) -> Trained:
     """The detector of a file of weights. A file that was exported says itself which config it belongs to."""
+    if not Path(path).is_file():
+        raise ConfigError(f"There is no file {path}. Name one of weights, such as `tsal export` writes.")
     config = config or _noted_config(Path(path))
     model = build_detector(config.model.detector, config.model.num_points)
     report = load_pretrained(model, path, trunk=())
@@ -101,7 +103,7 @@ def pick_device() -> torch.device:
 
 def _noted_config(path: Path) -> RunConfig:
     note: dict[str, str] | None = None
-    if path.suffix == ".safetensors" and path.is_file():
+    if path.suffix == ".safetensors":
         try:
             with safe_open(path, "pt") as file:
                 note = file.metadata()

@@ -43,19 +43,10 @@ class Trust:
     presence: Presence | None
     """None where there was but one frame to learn it from."""
 
-    @property
-    def tells_presence(self) -> bool:
-        return self.presence is not None
-
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK are expected to be off, in pixels of the picture."""
         stated_CK = self.calibration.expected_px(torch.from_numpy(look.score_CK))
         return np.asarray(stated_CK.numpy() / look.zoom_C[:, None], np.float64)
-
-    def log_odds(self, evidence_E: Floats) -> float:
-        """Above 0: there is a subject."""
-        assert self.presence is not None, "asked of nobody who does not tell"
-        return self.presence.log_odds(evidence_E)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """What there is, by names that can lie beside a detector's own."""

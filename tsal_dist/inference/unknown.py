@@ -20,4 +20,4 @@ def say_unknown(trust: Trusted | None, why: str) -> str:
     """What is not known, for a user to read; "" where all is. `why` nothing was measured, if nothing was."""
     if trust is None:
         return why
-    return "" if trust.tells_presence else ONE_FRAME
+    return "" if trust.presence else ONE_FRAME

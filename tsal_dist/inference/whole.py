@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tsal_dist.data.decode import FILL
 from tsal_dist.geometry.center import agreement
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.inference.trained import Trained
@@ -20,6 +21,7 @@ from tsal_dist.models.input import MEAN_RGB, STD_RGB
 class WholeDetector(nn.Module):
     """RGB image_HW3 in bytes and box_N4 to points_NK2 and expected_px_NK in the image's pixels, score_NK and agreement_N."""
 
+    fill_3: Tensor
     mean_3: Tensor
     std_3: Tensor
     knot_G: Tensor
@@ -34,6 +36,7 @@ class WholeDetector(nn.Module):
         self.size_px, self.radius = trained.config.model.crop_px, trained.config.model.decode_radius
         self.sigma_px = trained.config.train.loss.sigma_px
         self.grown = 1 + 2 * trained.expand
+        self.register_buffer("fill_3", torch.tensor(FILL, dtype=torch.float32))
         self.register_buffer("mean_3", 255 * torch.tensor(MEAN_RGB))
         self.register_buffer("std_3", 255 * torch.tensor(STD_RGB))
         knot_G, table_KG = _known(calibration, trained.config.model.num_points)
@@ -55,7 +58,7 @@ class WholeDetector(nn.Module):
         return (points_NK2 - middle) * step_N11 + center_N12, expected_NK, score_NK, agreement_N
 
     def _crop(self, image_HW3: Tensor, center_N12: Tensor, step_N11: Tensor, middle: float) -> Tensor:
-        """Bilinear, black beyond the image's edge."""
+        """Bilinear, and beyond the image's edge the colour that a net learns with: zeros are filled in, and are moved there."""
         axis = torch.arange(self.size_px, device=image_HW3.device, dtype=torch.float32) - middle
         at_P2 = torch.stack([axis.repeat(self.size_px), axis.repeat_interleave(self.size_px)], dim=-1)
         from_NP2 = at_P2 * step_N11 + center_N12
@@ -67,9 +70,10 @@ class WholeDetector(nn.Module):
         )
         # One grid, with the crops one below the other: a picture per crop would be a large one copied many times.
         grid_1Rw2 = (2 * from_NP2 / last_2 - 1).reshape(1, -1, self.size_px, 2)
-        image_13HW = image_HW3.float().permute(2, 0, 1).unsqueeze(0)
+        image_13HW = (image_HW3.float() - self.fill_3).permute(2, 0, 1).unsqueeze(0)
         crop_3Rw = F.grid_sample(image_13HW, grid_1Rw2, padding_mode="zeros", align_corners=True)[0]
-        return crop_3Rw.reshape(3, -1, self.size_px, self.size_px).transpose(0, 1)
+        crop_N3hw = crop_3Rw.reshape(3, -1, self.size_px, self.size_px).transpose(0, 1)
+        return crop_N3hw + self.fill_3[:, None, None]
 
     def _expected(self, score_NK: Tensor) -> Tensor:
         """The calibration's straight pieces, added up as far as the score reaches: in pixels of the crop."""

@@ -29,19 +29,10 @@ class Stated:
 
     presence: Presence | None
 
-    @property
-    def tells_presence(self) -> bool:
-        return self.presence is not None
-
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK are expected to be off, in pixels of the picture."""
         assert look.expected_px_CK is not None, "the file's own look"
         return look.expected_px_CK
-
-    def log_odds(self, evidence_E: Floats) -> float:
-        """Above 0: there is a subject."""
-        assert self.presence is not None, "asked of nobody who does not tell"
-        return self.presence.log_odds(evidence_E)
 
 
 class WholeFile:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,9 +75,12 @@ def build_face(
 
 def parse_number(word: str) -> float:
     """A number as data sets write it. Python also reads `1_0` and other alphabets' digits, and those are damage."""
-    if "_" in word or not word.isascii():
-        raise DataError(f"{word!r} is not a number")
-    return float(word)
+    try:
+        if "_" not in word and word.isascii():
+            return float(word)
+    except ValueError:
+        pass
+    raise DataError(f"{word[:30]!r} is not a number such as 10.5")
 
 
 def parse_frame(word: str) -> int:
@@ -124,6 +128,15 @@ def check_path(path: str) -> str:
     if not path or "\0" in path:
         raise DataError(f"{path!r} is no path of a file")
     return path
+
+
+def place_file(root: Path, name: str) -> str:
+    """The file that a table calls `name`, from the folder `root`. Tables written on Windows have backslashes in their paths,
+    and are read as such unless a file has that very name."""
+    file = root / check_path(name)
+    if "\\" in name and not file.exists():
+        file = root / name.replace("\\", "/")
+    return str(file)
 
 
 def tight_box(face: Face) -> Box | None:

@@ -23,6 +23,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "--lists",
         nargs="+",
+        action="extend",
         type=Path,
         default=[],
         metavar="FILE",
@@ -31,6 +32,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "--videos",
         nargs="+",
+        action="extend",
         type=Path,
         default=[],
         metavar="PATH",
@@ -39,6 +41,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "--labels",
         nargs="+",
+        action="extend",
         type=Path,
         default=[],
         metavar="FILE",
@@ -91,6 +94,7 @@ def _add_annotations(parser: argparse.ArgumentParser) -> None:
     add(
         "--skeleton",
         nargs="+",
+        action="extend",
         default=[],
         metavar="A:B",
         help="lines between landmarks of these names, for pictures (default: as the labels say)",
@@ -158,6 +162,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add(
         "--apart-from",
         nargs="+",
+        action="extend",
         default=[],
         metavar="URL",
         help="further folders that must share no input with this one (default: the other splits of --out)",

@@ -29,7 +29,7 @@ def split_by_video(
     inputs: Sequence[Input], share: float, seed: int, counts: Callable[[Label], bool]
 ) -> tuple[list[Input], list[Input]]:
     """Inputs to train on, and inputs held out: a seeded share of what has labels that count, one group at least; with a
-    single group nothing can be."""
+    single group nothing can be, and the last whole video is not."""
     if not 0 <= share < 1:
         raise ConfigError(f"--validation is {share:g}; it must be from 0 to below 1.")
     by_folder = len({os.path.dirname(one.name) for one in inputs if one.kind == "still"}) > 1
@@ -39,11 +39,20 @@ def split_by_video(
         key=lambda name: _rank(seed, name),
     )
     count = min(max(1, round(share * len(names))), len(names) - 1) if share and names else 0
-    held = set(names[:count])
+    held = _draw(names, count, {group for one, group in zip(inputs, groups, strict=True) if one.whole})
     parts: tuple[list[Input], list[Input]] = ([], [])
     for one, group in zip(inputs, groups, strict=True):
         parts[group in held].append(one)
     return parts
+
+
+def _draw(names: Sequence[str], count: int, footage: set[str]) -> set[str]:
+    """The first `count` of them, but never the last video whose unlabelled frames teach: the pictures beside it measure too."""
+    held: set[str] = set()
+    for name in names:
+        if len(held) < count and footage - held != {name}:
+            held.add(name)
+    return held
 
 
 def _is_labelled(one: Input, counts: Callable[[Label], bool]) -> bool:

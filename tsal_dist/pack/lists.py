@@ -22,6 +22,7 @@ from tsal_dist.pack.face import (
     check_path,
     parse_number,
     parse_size,
+    place_file,
     split_frame,
 )
 from tsal_dist.pack.formats.formats import format_of
@@ -36,6 +37,8 @@ def read_list(path: Path, root: Path | None = None, points: int = AFLW_POINTS) -
 
     A broken annotation becomes the problem of its entry; a list that is none of the known formats is refused.
     """
+    if path.is_dir():
+        raise ConfigError(f"The list {path} is a folder. Name the file of labels in it.")
     if not path.is_file():
         raise ConfigError(f"The list {path} does not exist. Check the path.")
     root = root or path.parent
@@ -52,7 +55,11 @@ def _read_lines(path: Path, root: Path, points: int) -> Iterator[Entry]:
     seen = set()
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The list {path} cannot be read as text: it is not UTF-8. Save it so, or, if it is a video, name it with --videos."
+        ) from error
+    except OSError as error:
         raise ConfigError(f"The list {path} cannot be read as text: {error}.") from error
     for number, line in enumerate(lines, 1):
         words = line.split()
@@ -75,7 +82,7 @@ def _tsal_entry(words: list[str], root: Path, points: int) -> Entry:
             f"WFLW with {_WFLW_FIELDS}; paths must not hold spaces"
         )
     name, frame = split_frame(words[0])
-    file = str(root / check_path(name))
+    file = place_file(root, name)
     x1, y1, x2, y2 = (parse_number(word) for word in words[2:6])
     box = check_box((x1, y1, x2, y2))
     face_px = parse_size(words[6]) if len(words) == 7 else None
@@ -97,4 +104,4 @@ def _wflw_entry(words: list[str], root: Path) -> Entry:
     attributes = tuple(name for name, mark in zip(WFLW_ATTRIBUTES, marks, strict=True) if mark == "1")
     points_K2 = numbers[:196].reshape(98, 2)
     face = build_face(points_K2, np.ones(98, np.uint8), check_box((x1, y1, x2, y2)), None, attributes)
-    return Entry(str(root / check_path(words[206])), None, face)
+    return Entry(place_file(root, words[206]), None, face)

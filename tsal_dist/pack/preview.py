@@ -61,6 +61,7 @@ def _draw_tile(
     for (x, y), seen in zip(table.points_NK2[position].tolist(), table.visible_NK[position], strict=True):
         if seen:
             cv2.circle(tile, at(x, y), 1, _HIDDEN if seen == _HIDDEN_MARK else _LABELLED, -1, cv2.LINE_AA)
-    name = f"{table.videos[table.video_N[position]]} {table.frame_N[position]}"
+    # As label tables count, from 1: whoever sees a wrong label here looks it up there.
+    name = f"{table.videos[table.video_N[position]]} {table.frame_N[position] + 1}"
     cv2.putText(tile, name[-40:], (4, tile_px - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.35, _TEXT, 1, cv2.LINE_AA)
     return tile

@@ -13,7 +13,7 @@ import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
-from tsal_dist.pack.face import HIDDEN, Entry, Face, build_face, check_path, split_frame
+from tsal_dist.pack.face import HIDDEN, Entry, Face, build_face, place_file, split_frame
 from tsal_dist.pack.formats.table import box_from_xywh
 from tsal_dist.records import Layout
 
@@ -25,7 +25,7 @@ def read_coco(path: Path, root: Path) -> list[Entry]:
     those of the others: they are things beside the subjects."""
     try:
         page = read_object(path.read_bytes())
-        files = {image["id"]: image["file_name"] for image in page["images"]}
+        files = _files(page["images"])
         layouts = {one["id"]: _layout(one) for one in page.get("categories", ()) if one.get("keypoints")}
         things = {one["id"] for one in page.get("categories", ())} - set(layouts) if layouts else set()
         used = [
@@ -34,7 +34,7 @@ def read_coco(path: Path, root: Path) -> list[Entry]:
             if not one.get("iscrowd") and one.get("category_id") not in things
         ]
         entries = [
-            _entry(one, root, files[one["image_id"]], layouts.get(one.get("category_id"), Layout()))
+            _entry(one, root, _file_of(one, files), layouts.get(one.get("category_id"), Layout()))
             for one in used
         ]
     except (OSError, ValueError, OverflowError, LookupError, TypeError, AttributeError, DataError) as error:
@@ -47,8 +47,26 @@ def read_coco(path: Path, root: Path) -> list[Entry]:
     return entries
 
 
+def _files(images: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
+    """The file of each id. Where two have one, as in files that were put together, nobody knows whose labels are whose."""
+    files: dict[Any, str] = {}
+    for image in images:
+        if files.setdefault(image["id"], image["file_name"]) != image["file_name"]:
+            raise DataError(f"two images have the id {image['id']}. Number them anew, and their annotations")
+    return files
+
+
+def _file_of(annotation: Mapping[str, Any], files: Mapping[Any, str]) -> str:
+    if annotation["image_id"] not in files:
+        raise DataError(f"an annotation is of image {annotation['image_id']}, which is not among the images")
+    return files[annotation["image_id"]]
+
+
 def _layout(category: Mapping[str, Any]) -> Layout:
     names = tuple(str(name) for name in category["keypoints"])
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"two keypoints are called {twice!r}. Give each a name of its own")
     pairs = tuple((int(a) - 1, int(b) - 1) for a, b in category.get("skeleton") or ())
     if any(not 0 <= end < len(names) for pair in pairs for end in pair):
         raise DataError(f"a line of the skeleton ends at none of the {len(names)} keypoints, counted from 1")
@@ -57,7 +75,7 @@ def _layout(category: Mapping[str, Any]) -> Layout:
 
 def _entry(annotation: Mapping[str, Any], root: Path, file: str, layout: Layout) -> Entry:
     name, frame = split_frame(file)
-    where = str(root / check_path(name))
+    where = place_file(root, name)
     try:
         box = box_from_xywh(*annotation["bbox"]) if annotation.get("bbox") else None
     except DataError as error:
@@ -65,6 +83,10 @@ def _entry(annotation: Mapping[str, Any], root: Path, file: str, layout: Layout)
     triples_K3 = np.array(annotation.get("keypoints", ()), np.float64).reshape(-1, 3)
     if not np.isin(triples_K3[:, 2], (0, 1, 2)).all():
         raise DataError("a visibility is none of 0 (not labelled), 1 (hidden) and 2 (visible)")
+    if layout.names and len(triples_K3) not in (0, len(layout.names)):
+        raise DataError(
+            f"an annotation of {file} has {len(triples_K3)} keypoints, and its category {len(layout.names)}"
+        )
     visible_K = _TO_OURS[triples_K3[:, 2].astype(int)]
     if not visible_K.any():
         return Entry(where, frame, Face(box=box), layout=layout)

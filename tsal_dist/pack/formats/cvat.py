@@ -20,8 +20,8 @@ from tsal_dist.pack.face import (
     Face,
     build_face,
     check_box,
-    check_path,
     parse_number,
+    place_file,
     split_frame,
 )
 from tsal_dist.records import Layout
@@ -54,8 +54,8 @@ def read_cvat(path: Path, root: Path) -> list[Entry]:
 
 
 def _entries(image: ElementTree.Element, root: Path, layout: Layout) -> list[Entry]:
-    name, frame = split_frame(check_path(image.get("name", "")))
-    file = str(root / name)
+    name, frame = split_frame(image.get("name", ""))
+    file = place_file(root, name)
     boxes = [_box(one) for one in image.iterfind(_BOX)]
     skeletons = list(image.iterfind(_SKELETON))
     if not skeletons:

@@ -5,6 +5,7 @@ cell is a landmark without a place; hidden landmarks are not known to the format
 """
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Entry, Face, build_face, check_path, parse_number, spell_subject
+from tsal_dist.pack.face import Entry, Face, build_face, parse_number, place_file, spell_subject
+from tsal_dist.pack.formats.table import separator
 from tsal_dist.records import Layout
 
 SCORER = "tsal_dist"
@@ -25,7 +27,8 @@ _PICTURES = "labeled-data"
 
 
 def is_deeplabcut(first_line: str) -> bool:
-    return first_line.lstrip("\ufeff").split(",")[0].strip().lower() == "scorer"
+    first = first_line.lstrip("\ufeff")
+    return first.split(separator(first))[0].strip().lower() == "scorer"
 
 
 def read_deeplabcut(path: Path, root: Path) -> list[Entry]:
@@ -35,7 +38,8 @@ def read_deeplabcut(path: Path, root: Path) -> list[Entry]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, strict=True))
+            text = file.read()
+        rows = list(csv.reader(io.StringIO(text), strict=True, delimiter=separator(text.partition("\n")[0])))
         heads = {row[0].strip().lower(): row for row in rows[:4] if row and row[0].strip().lower() in _HEADS}
         if not {"bodyparts", "coords"} <= set(heads):
             raise DataError("below the line `scorer` there is no `bodyparts` and `coords`")
@@ -59,9 +63,13 @@ def read_deeplabcut(path: Path, root: Path) -> list[Entry]:
 def _columns(heads: dict[str, list[str]]) -> dict[tuple[str, str], dict[str, int]]:
     """For each individual and body part, the columns of x and y."""
     found: dict[tuple[str, str], dict[str, int]] = {}
+    if len({len(row) for row in heads.values()}) > 1:
+        raise DataError("the rows of its header have not the same number of columns")
     people = heads.get("individuals", [""] * len(heads["bodyparts"]))
     for place, (who, part, axis) in enumerate(zip(people, heads["bodyparts"], heads["coords"], strict=True)):
         if axis in ("x", "y"):
+            if axis in found.get((who, part), {}):
+                raise DataError(f"the body part {part!r} has two columns {axis}")
             found.setdefault((who, part), {})[axis] = place
     if not found or any(set(axes) != {"x", "y"} for axes in found.values()):
         raise DataError("the row `coords` does not give every body part an x and a y")
@@ -78,8 +86,11 @@ def _entries(
 ) -> list[Entry]:
     first = min(place for axes in columns.values() for place in axes.values())
     words = [word for word in row[:first] if word]
+    last = max(place for axes in columns.values() for place in axes.values())
     try:
-        file = _find(root, check_path("/".join(words)))
+        if len(row) <= last:
+            raise DataError(f"it has {len(row)} cells, and the header {last + 1}")
+        file = _find(root, "/".join(words))
         found = []
         for who in dict.fromkeys(who for who, _ in columns):
             points_K2, visible_K = np.zeros((len(layout.names), 2)), np.zeros(len(layout.names), np.uint8)
@@ -99,15 +110,15 @@ def _entries(
                         subject="" if who == _NAMELESS else spell_subject(who),
                     )
                 )
-    except (ValueError, IndexError, DataError) as error:
+    except (ValueError, DataError) as error:
         raise ConfigError(f"{path}, line {number}: {error}.") from error
     return found or [Entry(file, None, Face(), layout=layout)]
 
 
 def _find(root: Path, name: str) -> str:
     """The picture below the table's folder, or, where the table lies in `labeled-data/<video>`, below the project's."""
-    above = root.parent.parent / name
-    return str(above if not (root / name).exists() and above.exists() else root / name)
+    here, above = place_file(root, name), place_file(root.parent.parent, name)
+    return above if not os.path.exists(here) and os.path.exists(above) else here
 
 
 def frame_of(picture: str) -> tuple[str, int] | None:
@@ -142,7 +153,7 @@ def write_deeplabcut(path: Path, entries: Sequence[Entry], points: int, layout: 
             for k in np.flatnonzero(entry.face.visible_K).tolist():
                 place = [f"{value:.3f}" for value in entry.face.points_K2[k].tolist()]
                 cells[first + 2 * k : first + 2 * k + 2] = place
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([*head, *lines.values()])
 
 

@@ -1,6 +1,7 @@
 """Which format a file of labels has, told by its name and first line, and what reads and writes it."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,8 +81,7 @@ def _path_from(folder: Path, file: str) -> str:
 def _is_list_of_tasks(path: Path) -> bool:
     """Label Studio writes a list, COCO an object."""
     with open(path, "rb") as file:
-        start = file.read(1 << 20).lstrip(b"\xef\xbb\xbf \r\n\t")
-    return start[:1] == b"[" and b'"annotations"' in start
+        return bool(re.match(rb"(\xef\xbb\xbf)?\s*\[\s*\{", file.read(1 << 10)))
 
 
 def _first_line(path: Path) -> str:

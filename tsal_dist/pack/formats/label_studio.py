@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Entry, Face, build_face, check_box, check_path
+from tsal_dist.pack.face import Entry, Face, build_face, check_box, place_file
 from tsal_dist.records import Layout
 
 
@@ -39,7 +39,9 @@ def read_label_studio(path: Path, root: Path) -> list[Entry]:
             f"{path} is not a JSON export of Label Studio: {type(error).__name__}: {error}."
         ) from error
     if not entries:
-        raise ConfigError(f"{path} holds no annotated task.")
+        raise ConfigError(
+            f"{path} holds no annotated task. Export `JSON`, not `JSON-MIN`, with annotated tasks."
+        )
     return entries
 
 
@@ -67,7 +69,7 @@ def _of(result: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 def _entry(task: dict[str, Any], result: Sequence[dict[str, Any]], root: Path, layout: Layout) -> Entry:
-    file = str(root / check_path(_file_name(task["data"])))
+    file = place_file(root, _file_name(task["data"]))
     place = {name: k for k, name in enumerate(layout.names)}
     points_K2, visible_K = np.zeros((len(place), 2)), np.zeros(len(place), np.uint8)
     for one in _of(result, "keypoint"):

@@ -23,11 +23,11 @@ from tsal_dist.pack.face import (
     Face,
     build_face,
     check_box,
-    check_path,
     check_subject,
     parse_frame,
     parse_number,
     parse_size,
+    place_file,
 )
 from tsal_dist.records import Layout
 
@@ -43,7 +43,7 @@ def read_csv(path: Path, root: Path) -> list[Entry]:
         header = tuple(reader.fieldnames or ())
         names, columns = landmark_columns(header)
         _check_columns(path, header, bool(columns))
-        rows = ((reader.line_num, row) for row in reader)
+        rows = ((reader.line_num, row) for row in reader if any(row.values()))
         return _entries(path, rows, root, columns, Layout(names))
 
 
@@ -61,11 +61,21 @@ def _open_csv(path: Path) -> Iterator["csv.DictReader[str]"]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             text = file.read()
-        first = text.partition("\n")[0]
-        mark = ";" if ";" in first and "," not in first else ","  # spreadsheets of half of Europe
-        yield csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=mark)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        mark = separator(text.partition("\n")[0])
+        reader = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True, delimiter=mark)
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        yield reader
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} cannot be read as CSV: byte {error.start + 1} is not UTF-8. Save it as CSV in UTF-8."
+        ) from error
+    except (OSError, csv.Error) as error:
         raise ConfigError(f"{path} cannot be read as CSV: {error}.") from error
+
+
+def separator(first_line: str) -> str:
+    """What stands between two cells."""
+    return ";" if ";" in first_line and "," not in first_line else ","  # spreadsheets of half of Europe
 
 
 def read_parquet(path: Path, root: Path) -> list[Entry]:
@@ -107,7 +117,7 @@ def landmark_columns(header: Sequence[str]) -> tuple[tuple[str, ...], Columns]:
 
 def write_csv(path: Path, entries: Sequence[Entry], points: int, layout: Layout) -> None:
     """What `read_csv` reads: paths as they are, places to a thousandth of a pixel."""
-    path.write_text(csv_text(entries, points, layout), newline="")
+    path.write_text(csv_text(entries, points, layout), newline="", encoding="utf-8")
 
 
 def csv_text(entries: Sequence[Entry], points: int, layout: Layout) -> str:
@@ -150,6 +160,11 @@ def _check_columns(path: Path, columns: tuple[str, ...], has_points: bool) -> No
     has_box = {"x1", "y1", "x2", "y2"} <= set(columns) or {"x", "y", "w", "h"} <= set(columns)
     if len(set(columns)) < len(columns):
         raise ConfigError(f"{path} names a column twice in {', '.join(columns)}. Leave one of them out.")
+    alone = _without_partner(columns)
+    if alone:
+        raise ConfigError(
+            f"{path} has the column {alone[0]!r} and no {alone[1]!r}, and a landmark needs both. Correct their names."
+        )
     if "path" not in columns or not (has_box or has_points):
         shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
         raise ConfigError(
@@ -158,13 +173,23 @@ def _check_columns(path: Path, columns: tuple[str, ...], has_points: bool) -> No
         )
 
 
+def _without_partner(columns: Sequence[str]) -> tuple[str, str] | None:
+    """A column of a named landmark's x or y and the one that is missing; the landmark would be left out in silence."""
+    known, other = set(columns), {"_x": "_y", "_y": "_x"}
+    names, read = landmark_columns(columns)
+    if read and not names:
+        return None
+    wanted = [(name, name[:-2] + other[name[-2:]]) for name in columns if name[-2:] in other]
+    return next(((name, partner) for name, partner in wanted if partner not in known), None)
+
+
 def _entry(
     path: Path, line: int, row: Mapping[str, str], root: Path, columns: Columns, layout: Layout
 ) -> Entry:
     try:
         if None in row or None in row.values():
             raise DataError("it has not as many fields as the first line")
-        file = str(root / check_path(row["path"]))
+        file = place_file(root, row["path"])
         frame = parse_frame(row["frame"]) if row.get("frame") else None
         subject = check_subject(row["subject"]) if row.get("subject") else ""
         box = _box(row)
@@ -183,9 +208,16 @@ def _entry(
 
 def _place(row: Mapping[str, str], x: str, y: str, v: str) -> tuple[float, float, int]:
     """x, y and visibility of one landmark."""
-    if not (row[x] or row[y]):
+    if bool(row[x]) != bool(row[y]):
+        raise DataError(
+            f"{x} is {row[x]!r} and {y} is {row[y]!r}: give both, or neither where there is no place"
+        )
+    if not row[x]:
         return 0.0, 0.0, 0
-    return parse_number(row[x]), parse_number(row[y]), int(row.get(v) or 1)
+    place = parse_number(row[x]), parse_number(row[y])
+    if np.isnan(place).all():  # what pandas calls an empty cell
+        return 0.0, 0.0, 0
+    return *place, int(row.get(v) or 1)
 
 
 def _box(row: Mapping[str, str]) -> Box | None:
