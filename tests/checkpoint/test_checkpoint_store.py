@@ -69,6 +69,15 @@ def test_saving_where_one_resumed_changes_nothing(tmp_path):
     assert (tmp_path / "step_10" / "COMMIT").stat() == before
 
 
+def test_who_has_nothing_to_go_back_to_saves_the_same_step_again(tmp_path):
+    """As a teacher does whose student went back to before its first checkpoint, and comes to that step once more."""
+    store = open_store(tmp_path)
+    store.save(10, state_of(10), {})
+    assert store.load_latest(5) is None
+    store.save(10, state_of(20), {})
+    assert equal(open_store(tmp_path).load(10).state, state_of(20))
+
+
 def save_and_die(folder, point):
     """Save step 20, and be killed at the `point`-th time that a file or folder is about to change."""
     store = open_store(folder)

@@ -56,6 +56,13 @@ def test_what_has_the_wrong_digest_is_never_seen(folder):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["", "cache"])
+def test_a_folder_that_cannot_be_is_named_with_its_setting(tmp_path, below):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"shard cache .*file.*data\.cache_dir"):
+        ShardCache(tmp_path / "file" / below, 100).fetch(*put("e.tar", b"e"))
+
+
 def test_the_folder_stays_within_its_bound_and_keeps_what_was_used_last(folder):
     files = [put(f"{n}.tar", bytes([n]) * 1000) for n in range(5)]
     cache = ShardCache(folder, 3000)

@@ -20,7 +20,7 @@ def share(rank, world):
     found["max"] = collectives.reduce_scalars(numbers, "max")
     found["total"] = collectives.reduce_scalars(numbers, "sum")
     found["small"] = collectives.broadcast_json({"stop": False, "rows": [1, 2]} if rank == 0 else None)
-    found["large"] = collectives.broadcast_json("x" * 50_000 + "é" if rank == 1 else None, source=1)
+    found["large"] = collectives.broadcast_json("x" * 50_000 + "é" if rank == 0 else None)
     found["edge"] = [collectives.broadcast_json("y" * size) for size in (4093, 4094, 4095)]
     found["json"] = collectives.gather_json({"rank": rank, "long": "z" * 10 * rank})
     found["rows"] = collectives.gather_rows(torch.full((2 * rank, 3), rank))

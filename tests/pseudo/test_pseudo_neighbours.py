@@ -5,11 +5,17 @@ import shutil
 import pytest
 
 from tests.fakes_rows import Scene, make_batch, planned_rows
-from tests.fakes_store import Wrapped
+from tests.fakes_store import Killed, Wrapped
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.pseudo.collect import collect_garbage, collect_orphans, load_watermark, try_to_collect
+from tsal_dist.pseudo.collect import (
+    collect_garbage,
+    collect_orphans,
+    list_segments,
+    load_watermark,
+    try_to_collect,
+)
 from tsal_dist.pseudo.log import log_name
 from tsal_dist.pseudo.survey import lint_topic, living_segments, survey_producers
 from tsal_dist.pseudo.topic import meta_name, segment_name
@@ -110,6 +116,31 @@ def test_what_is_broken_on_a_disk_is_passed_over_by_everybody(tmp_path, damage):
     assert good in {name for name, _ in living_segments(scene.topic)}
     assert collect_orphans(scene.store) == 0
     assert collect_garbage(scene.store) == 0
+
+
+def test_what_a_crash_left_of_a_collection_goes_with_the_orphans(monkeypatch):
+    """The watermark is raised first, so no later collection comes back to what lies below it."""
+    scene = Scene(store := MemoryStore())
+    (name,) = publish(scene, 1)
+    planner = scene.planner()
+    planner.tick()
+    planner.plan(2, 8, 1)
+    planner.trained(2)
+    planner.commit([planner.state_dict()])
+
+    def die(name):
+        raise Killed
+
+    with monkeypatch.context() as crash:
+        crash.setattr(store, "delete", die)
+        with pytest.raises(Killed):
+            collect_garbage(store)
+    assert load_watermark(store) == {name: 1}
+    assert (collect_garbage(store), list_segments(store, name)) == (0, [0])
+    assert collect_orphans(store, dry_run=True) == 1
+    assert collect_orphans(store) == 1
+    assert not list(lint_topic(scene.topic))
+    assert list_segments(store, name) == []
 
 
 def test_who_may_not_read_is_told_about_reading(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
-"""A line of the plan log that a disk, an editor or a stranger has changed is refused, not trained by."""
+"""A line of the plan log that a disk, an editor or a stranger has changed is refused, not trained by; none is lost."""
 
+import errno
 import json
 
 import pytest
 
+from tests.fakes_rows import Scene
 from tsal_dist.errors import DataError
+from tsal_dist.exchange import lines
+from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange, load_plans
 
 
@@ -68,3 +72,17 @@ def test_no_flipped_bit_changes_what_is_replayed(tmp_path):
                 continue
             # Half a line at the end is a torn one, and what it says was never trained on.
             assert found == truth[: len(found)]
+
+
+def test_plans_that_waited_for_room_are_written_at_the_end(tmp_path, monkeypatch):
+    def refuse(handle, data):
+        raise OSError(errno.ENOSPC, "full")
+
+    path = tmp_path / "plan.jsonl"
+    planner = Scene(MemoryStore()).planner(plan_log=PlanLog(path))
+    with monkeypatch.context() as full:
+        full.setattr(lines.os, "write", refuse)
+        planner.plan(7, 4, 1)
+    assert load_plans(path) == []
+    planner.close()
+    assert [plan.step for plan in load_plans(path)] == [7]

@@ -131,7 +131,7 @@ def test_stale_rows_are_dropped_and_counted_by_video():
     for step in (0, 10, 20):
         producer.publish(make_batch(range(step, step + 8)), step)
     planner = ready(scene, staleness=Staleness(0.99, max_lag_steps=15))
-    plan = planner.plan(0, 8, 2, now_step=25)
+    plan = planner.plan(25, 8, 2)
     assert {part.teacher_step for part in plan.ranges()} == {10, 20}
     assert plan.reasons == {"stale": 8}
     assert planner.intake.dropped_by_video == {"video-0": 8}
@@ -140,8 +140,8 @@ def test_stale_rows_are_dropped_and_counted_by_video():
 
 def test_rows_that_grow_stale_while_they_wait_are_not_reused_nor_handed_out():
     planner = ready(filled(), staleness=Staleness(0.99, max_lag_steps=3), max_reuse=5)
-    planner.plan(0, 4, 1, now_step=3)
-    plan = planner.plan(1, 4, 1, now_step=4)
+    planner.plan(3, 4, 1)
+    plan = planner.plan(4, 4, 1)
     assert plan.rows_per_rank == 0
     assert planner.counts()[NAME]["trimmed"] == 20
 
@@ -158,7 +158,7 @@ def test_rho_and_its_bound_in_steps_agree(alpha, rho):
 
 def test_the_bound_is_asserted_where_rows_are_consumed():
     scene = filled()
-    plan = ready(scene).plan(0, 4, 1, now_step=100)
+    plan = ready(scene).plan(100, 4, 1)
     consumer = scene.consumer()
     consumer._staleness = Staleness(0.99, max_lag_steps=50)
     with pytest.raises(ExchangeError, match="100 steps stale, the bound is 50"):

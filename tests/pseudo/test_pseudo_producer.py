@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes_rows import Scene, make_batch, make_feedback, planned_rows
-from tests.fakes_store import CountingStore
+from tests.fakes_store import CountingStore, FaultyStore
 from tsal_dist.config.runtime import DeadlinesConfig
 from tsal_dist.errors import ConfigError, DataError, DiskFull, ExchangeError, PeerLost, QueueFull, StaleRun
 from tsal_dist.exchange import posix
@@ -129,6 +129,29 @@ def test_a_full_disk_while_publishing(posix_scene, monkeypatch):
     assert readable_rows(posix_scene) == 8
     producer.tick()
     assert readable_rows(posix_scene) == 16
+
+
+@pytest.mark.parametrize(
+    ("waiting", "coming"), [(range(0), range(20)), (range(4), range(100, 108)), (range(8), range(100, 120))]
+)
+def test_no_row_that_was_taken_is_lost_to_a_disk_that_refuses_once(waiting, coming):
+    """Neither the rest of a batch that fills several segments, nor the rows that came when those before were due."""
+    store = FaultyStore(MemoryStore(), error=ExchangeError)
+    scene = Scene(store)
+    producer = scene.producer()
+    producer.publish(make_batch(waiting), 0)
+    store.at = store.count + 1
+    with pytest.raises(ExchangeError):
+        producer.publish(make_batch(coming), 1)
+    producer.tick()
+    producer.flush()
+    assert producer.committed_rows == len(waiting) + len(coming)
+    planner, consumer = scene.planner(), scene.consumer()
+    planner.tick()
+    rows = consumer.fetch(planner.plan(0, producer.committed_rows, 1)).columns
+    consumer.close()
+    assert rows["sample_id"].tolist() == [*waiting, *coming]
+    assert rows["teacher_step"].tolist() == [0] * len(waiting) + [1] * len(coming)
 
 
 @pytest.mark.parametrize("left", [0, 63, 64])

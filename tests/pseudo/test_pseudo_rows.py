@@ -123,7 +123,7 @@ def test_every_flipped_byte_is_seen_before_it_is_decoded():
 
 
 def test_additive_columns_are_read_both_ways():
-    old, new = small_schema(), small_schema(sources=(*SOURCES, "rgb"), minor=1)
+    old, new = small_schema(), small_schema(sources=(*SOURCES, "rgb"))
     rows = make_batch(range(4), sources=(*SOURCES, "rgb"))
     read_by_old = decode_segment(encode_segment(new, stamped(rows), {}), old, "x")
     assert same_columns(read_by_old, make_batch(range(4)).columns())

@@ -10,12 +10,13 @@ import torch
 from tests.roles.painted import unlabelled
 from tsal_dist.errors import ConfigError
 from tsal_dist.models.output import DetectorOutput
-from tsal_dist.recipes.api import Lesson, Task
+from tsal_dist.recipes import terms
+from tsal_dist.recipes.api import Lesson, NetOutput, Seen, Task
 from tsal_dist.recipes.conformance.trial import Trial
 from tsal_dist.recipes.labellers import Plain
 from tsal_dist.recipes.steps import make_targets, student_terms
 from tsal_dist.recipes.target import Target, truth_first
-from tsal_dist.recipes.terms import target_maps
+from tsal_dist.recipes.terms import EmbeddingDirection, TargetCoordinates, target_maps
 
 FRAMES, POINTS, CROP_PX, CELLS = 8, 68, 32, 8
 TASK = Task(POINTS, CROP_PX, CROP_PX // CELLS, radius=4, sigma_px=3.0, clip_frames=4)
@@ -120,3 +121,39 @@ def test_a_part_of_a_target_of_another_shape_is_one_sentence(part, shape, words)
 )
 def test_what_is_no_target_is_said(given, words):
     assert words in told_by(given)
+
+
+def one_place():
+    """Of three points one counts nothing and one is absent; either may be anything."""
+    return Target(
+        torch.tensor([[[16.0, 16.0], [torch.nan] * 2, [torch.nan] * 2]]),
+        torch.tensor([[1.0, 0.0, 1.0]]),
+        absent_NK=torch.tensor([[False, False, True]]),
+        more={"embedding": torch.rand(1, 3, 7)},
+    )
+
+
+def test_coordinates_are_learnt_of_points_that_are_somewhere():
+    heat = torch.rand(1, 1, 4, CELLS, CELLS, requires_grad=True)
+    output = DetectorOutput(heat, torch.zeros(1, 1, CELLS, CELLS), torch.zeros(1, 6, CELLS, CELLS))
+    TargetCoordinates()(
+        Seen([NetOutput(output)], Lesson(None, {"teacher": one_place()}), TASK)
+    ).total.backward()
+    assert heat.grad[0, 0, 0].any()
+    assert not heat.grad[0, 0, 1:].any()
+
+
+def test_embeddings_are_read_where_a_point_is_somewhere(monkeypatch):
+    """Asked of a place that is no number, torch ends the process in the way back."""
+
+    def sample_at(features, points, size_px):
+        assert points.isfinite().all()
+        return torch.rand(1, 3, 7, requires_grad=True)
+
+    monkeypatch.setattr(terms, "sample_at", sample_at)
+    wanted = one_place()
+    found = EmbeddingDirection()(
+        Seen([NetOutput(None, {"embedding": None})], Lesson(None, {"teacher": wanted}), TASK)
+    )
+    assert found.total.isfinite()
+    assert wanted.more_weight_NK.tolist() == [[1.0, 0.0, 0.0]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.ranks import run_ranks
 from tests.roles.short_runs import metrics, short_config, train
 from tsal_dist.data.clips import build_clips
 from tsal_dist.data.order import EpochOrder
@@ -53,6 +54,12 @@ def test_disagreement_is_the_weighted_distance_in_sigmas():
     assert math.isnan(found[1]), "nor does a clip without any"
 
 
+def test_a_point_that_counts_nothing_may_be_anything():
+    target, weight = torch.tensor([[[3.0, 4.0], [torch.nan, torch.inf]]]), torch.tensor([[1.0, 0.0]])
+    found = disagreement(torch.zeros(1, 2, 2), Target(target, weight), Task(2, 96, 4, 4, 2.0, 1))
+    assert found == pytest.approx(5 / 2)
+
+
 def test_the_highest_notes_are_granted_first_and_once():
     wishes = Wishes(None, None, rank=0, world=1)
     wishes.hear([(2, 4, 0.5), (2, 7, 2.0), (2, 1, 0.5)], 2)
@@ -89,6 +96,12 @@ class Usual:
     def __next__(self):
         self.next += 1
         return [SimpleNamespace(sample_id=(self.next - 1) % self.count)]
+
+    def state_dict(self):
+        return {"epoch": 0, "position": self.next}
+
+    def load_state_dict(self, state):
+        self.next = state["position"]
 
 
 class Pool:
@@ -130,6 +143,29 @@ def test_where_all_clips_are_wished_for_the_batch_is_full_all_the_same():
     wishes = Wishes(None, None, rank=0, world=1)
     wishes.hear([(0, 0, 8.0)], 0)
     assert next_of(WishedClips(Usual(count=1), Pool(), wishes, batch=3, most=1)) == [0, 0, 0]
+
+
+def go_on(rank, world, states):
+    """What a rank's stream comes to next, begun anew and taken up from what rank 0 has saved; and its state then."""
+    made = WishedClips(Usual(), Pool(), Wishes(None, None, rank, world), batch=4, most=2)
+    if states is None:
+        made.wishes.hear([(0, 90, 8.0), (0, 92, 7.0)], 0)  # both of them rank 0's
+        next(made)
+    else:
+        made.load_state_dict(states)
+    state = made.state_dict()
+    return state, next_of(made)
+
+
+@pytest.mark.ranks
+def test_every_rank_goes_on_in_its_own_order():
+    """One that is asked for less walks faster through the usual order: what it has yet to label is not where rank 0 is."""
+    before = run_ranks(go_on, 2, None)
+    assert [clips for _, clips in before] == [[2, 3, 4, 5], [4, 5, 6, 7]]
+    saved = before[0][0]
+    assert [clips for _, clips in run_ranks(go_on, 2, saved)] == [clips for _, clips in before]
+    alone = run_ranks(go_on, 3, saved)
+    assert [clips for _, clips in alone] == [[2, 3, 4, 5]] * 3, "of other ranks, from where all had come"
 
 
 def labelled_clips(folder, clip_frames=4):

@@ -10,10 +10,12 @@ from tests.roles.short_runs import plans, saved, student_of, train, words
 from tests.runs.jobs import log_text
 from tests.runs.other_runs import rerun
 from tests.runs.test_offline import listing
+from tsal_dist.config.load import override
 from tsal_dist.errors import ConfigError, StaleRun
 from tsal_dist.recipes.averaging import STEPS
 from tsal_dist.run import load_run
-from tsal_dist.runs.fork import read_origin
+from tsal_dist.runs.build import build_recipe, build_task
+from tsal_dist.runs.fork import describe_fork, read_origin
 from tsal_dist.weights.format import list_versions, load_version
 
 pytestmark = pytest.mark.ranks
@@ -250,6 +252,16 @@ def test_a_dry_run_shows_it(faces, original, tmp_path, capsys):
     assert shown["took"] == ["weights", "average", "what tsal remembers"]
     assert shown["left"] == ["the optimiser (adamw there, sgd here)"]
     assert not (tmp_path / "run").exists()
+
+
+def test_it_is_told_that_no_average_can_be_kept(original, tmp_path):
+    """Where weights lie in pieces: what was averaged is all that there is of it."""
+    there = (f"runtime.fork={original}", f"run.dir={tmp_path}", "runtime.topology=split")
+    zero = ("runtime.student.kind=deepspeed", "runtime.student.zero_stage=3")
+    config = override(load_run(original).config, *there, *zero)
+    found = describe_fork(config, build_recipe(config, build_task(config)))
+    assert found["took"][:2] == ["averaged weights", "optimiser"]
+    assert "its average (none is kept here)" in found["left"]
 
 
 def test_no_package_of_weights_is_needed(faces, tmp_path, monkeypatch):

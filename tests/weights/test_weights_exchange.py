@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 
+from tsal_dist.config.runtime import DeadlinesConfig
 from tsal_dist.errors import ExchangeError, StaleRun
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.tenure import begin_tenure
@@ -71,6 +72,21 @@ def test_a_full_disk_costs_a_version_and_not_the_run(tmp_path, monkeypatch, capl
         publisher.offer(2, weights(2))
         publisher.flush(10)
     assert (publisher.published, publisher.failed) == (1, 1)
+
+
+def test_a_folder_is_made_when_there_is_room(tmp_path, monkeypatch):
+    full = [True, False]
+
+    def make(folder, really=publish.make_folder):
+        if full.pop(0):
+            raise OSError(28, "No space left on device")
+        really(folder)
+
+    monkeypatch.setattr(publish, "make_folder", make)
+    limits = DeadlinesConfig(poll_s=0.01)
+    with WeightPublisher(tmp_path / "weights", "tsal", keep=2, limits=limits) as publisher:
+        publish_all(publisher, 1)
+    assert WeightReader(tmp_path / "weights").versions_since(0) == [1]
 
 
 def test_a_restart_removes_the_history_that_did_not_happen(tmp_path):
@@ -147,6 +163,22 @@ def test_a_version_that_cannot_be_removed_costs_only_room(tmp_path, monkeypatch,
         assert WeightReader(tmp_path).versions_since(10) == [20]
         publish_all(publisher, 30)
     assert WeightReader(tmp_path).versions_since(0) == [30]
+
+
+def test_a_folder_that_cannot_be_listed_for_a_moment_costs_only_room(tmp_path, monkeypatch, caplog):
+    """The version is published by then, and further ones are to be."""
+
+    def refuse(*about):
+        raise ExchangeError("Cannot list: the disk or the network behind it failed.")
+
+    with WeightPublisher(tmp_path, "tsal", keep=1) as publisher:
+        with monkeypatch.context() as patch:
+            patch.setattr(publish, "outlived", refuse)
+            publish_all(publisher, 10)
+        assert "old versions stay" in caplog.text
+        publish_all(publisher, 20)
+    assert WeightReader(tmp_path).versions_since(0) == [20]
+    assert (publisher.published, publisher.failed) == (2, 0)
 
 
 def test_a_version_that_is_listed_and_cannot_be_read_ends_in_an_error(tmp_path, monkeypatch):

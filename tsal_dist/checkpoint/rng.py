@@ -1,6 +1,7 @@
 """The random number generators of one process: captured, put back, or begun afresh."""
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,15 @@ def capture_rng() -> dict[str, Any]:
     }
 
 
-def restore_rng(state: dict[str, Any]) -> None:
+def resume_rng(kept: Mapping[str, Any] | None, seed: int, step: int, rank: int) -> None:
+    """Go on as at a checkpoint of `step`: with what it kept of this rank, or afresh where it kept nothing of it."""
+    if kept is None:
+        seed_rng(seed, step, rank)
+    else:
+        restore_rng(kept["rng"])
+
+
+def restore_rng(state: Mapping[str, Any]) -> None:
     """Continue the sequences that `capture_rng` interrupted."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():

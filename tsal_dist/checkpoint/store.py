@@ -88,7 +88,7 @@ class Checkpoints:
         self._limits = limits
         self._incarnation = tenure.incarnation if tenure else 0
         self.at: int | None = None
-        """The step that was loaded or saved last; the same on every rank."""
+        """The step that was loaded or saved last, None before the first; the same on every rank."""
 
     @classmethod
     def to_read(cls, folder: Path) -> "Checkpoints":
@@ -139,6 +139,7 @@ class Checkpoints:
         Rank 0 alone says which: a listing may be stale, and ranks that went on from different steps would average the
         gradients of different weights. A damaged one is set aside, and the one before it is taken.
         """
+        self.at = None  # where there is none, what was saved before is of another history
         found = self.committed() if self._rank == 0 else []
         steps = broadcast_json([step for step in found if most is None or step <= most])
         for step in reversed(steps):

@@ -56,7 +56,8 @@ class DataConfig(Section):
     """Folders or URLs of shards whose labelled frames both roles learn from; also folders of WebDataset tars of others."""
 
     unlabelled: Urls = ()
-    """Folders or URLs of shards whose clips the teacher labels; annotations in them are never read."""
+    """Folders or URLs of shards whose clips the teacher labels. Annotations in them are read only where `labelled` names the
+    same shards."""
 
     validation: Urls = ()
     """Held-out shards for periodic evaluation, the readiness gate and the best checkpoint."""

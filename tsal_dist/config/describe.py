@@ -54,7 +54,7 @@ def _tables(section: type[BaseModel], prefix: str) -> Iterator[str]:
 def _rows(fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]) -> Iterator[str]:
     for name, field in fields.items():
         meaning = " ".join((field.description or "").split())
-        yield f"| `{name}` | {_values(field)} | `{_show(defaults[name])}` | {meaning} |\n"
+        yield f"| `{name}` | {_values(field)} | `{json.dumps(defaults[name])}` | {meaning} |\n"
 
 
 def _defaults(prefix: str) -> dict[str, Any]:
@@ -81,7 +81,3 @@ def _values(field: FieldInfo) -> str:
         if hasattr(rule, name)
     ]
     return " ".join([kind.__name__, ", ".join(bounds)]).strip()
-
-
-def _show(value: Any) -> str:
-    return json.dumps(value)

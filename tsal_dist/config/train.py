@@ -27,10 +27,10 @@ class OptimConfig(Section):
     so norms of some hundreds are usual."""
 
     warmup_steps: int = Field(100, ge=0)
-    """Steps over which the rate rises linearly from zero."""
+    """Steps over which the rate rises linearly."""
 
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """What the rate does after its warm-up; `step` halves it at `milestones`."""
+    """What the rate does after its warm-up."""
 
     milestones: tuple[float, ...] = (0.6, 0.75, 0.9)
     """Shares of the run at which `step` multiplies the rate by `gamma`."""

@@ -39,12 +39,8 @@ class ShardCache:
     def fetch(self, url: str, sha256: str) -> Path:
         """The local copy of the file at `url`, whose digest must be `sha256`."""
         place = self._folder / f"{sha256}{Path(url).suffix}"
-        try:
-            os.utime(place)  # the mark by which the oldest is found
+        if self._holds(place):
             return place
-        except FileNotFoundError:
-            pass
-        self._folder.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
             if self._fetch_once(url, sha256, place):
                 break
@@ -55,6 +51,19 @@ class ShardCache:
                 )
         self._evict(keep=place)
         return place
+
+    def _holds(self, place: Path) -> bool:
+        """Whether that file is here; if not, there is a folder to fetch it into now."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            os.utime(place)  # the mark by which the oldest is found
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DataError(
+                f"The shard cache cannot be kept in {self._folder}: {error.strerror}. Choose another folder (data.cache_dir)."
+            ) from error
+        return True
 
     def _fetch_once(self, url: str, sha256: str, place: Path) -> bool:
         digest = hashlib.sha256()

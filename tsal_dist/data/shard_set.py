@@ -133,9 +133,9 @@ class ShardSet:
 class FetchAhead:
     """Fetches remote shards in the background, in the order in which they will be read."""
 
-    def __init__(self, shards: ShardSet, threads: int = 4) -> None:
+    def __init__(self, shards: ShardSet) -> None:
         self._shards = shards
-        self._pool = ThreadPoolExecutor(threads, "fetch-shards") if shards.remote else None
+        self._pool = ThreadPoolExecutor(4, "fetch-shards") if shards.remote else None
         self._coming: dict[int, Future[ShardFiles]] = {}
 
     def start(self, wanted: Sequence[int]) -> None:

@@ -61,22 +61,22 @@ def any_rank(flag: bool) -> bool:
     return bool(flags.item())
 
 
-def broadcast_json(value: Any, source: int = 0) -> Any:
-    """`value` of rank `source`, on every rank. Others may pass None."""
+def broadcast_json(value: Any) -> Any:
+    """`value` of rank 0, on every rank. Others may pass None."""
     if world_size() == 1:
         return value
     buffer = torch.zeros(_INLINE_BYTES + _HEADER_BYTES, dtype=torch.uint8)
     payload = b""
-    if dist.get_rank() == source:
+    if dist.get_rank() == 0:
         payload = json.dumps(value).encode()
         head = len(payload).to_bytes(_HEADER_BYTES, "little") + payload[:_INLINE_BYTES]
         buffer[: len(head)] = _to_tensor(head)
-    dist.broadcast(buffer, source)
+    dist.broadcast(buffer, 0)
     head = buffer.numpy().tobytes()
     size = int.from_bytes(head[:_HEADER_BYTES], "little")
     if size > _INLINE_BYTES:
         rest = _to_tensor(payload[_INLINE_BYTES:]) if payload else torch.empty(size - _INLINE_BYTES).byte()
-        dist.broadcast(rest, source)
+        dist.broadcast(rest, 0)
         head += rest.numpy().tobytes()
     return json.loads(head[_HEADER_BYTES : _HEADER_BYTES + size])
 

@@ -23,7 +23,7 @@ from tsal_dist.dist.environment import Environment, present_role
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat
 from tsal_dist.dist.waiting import wait_for_keys
-from tsal_dist.errors import PeerLost, TopologyError
+from tsal_dist.errors import PeerLost
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +44,14 @@ def join_role(
     store: Store,
     timeout_s: float,
     stop: StopFlag,
-    use_gpu: bool | None = None,
+    use_gpu: bool = True,
 ) -> RoleGroup:
     """Make the role of `seat` the default process group. Call once, before anything else communicates.
 
-    `use_gpu=None` takes GPUs where there are any. Every collective fails after `timeout_s`. Raises AskedToLeave on every rank
+    GPUs are used where there are any, unless `use_gpu` is False. Every collective fails after `timeout_s`. Raises AskedToLeave on every rank
     of the role where one of them was asked to stop before all were there.
     """
-    gpus = torch.cuda.device_count() if use_gpu in (None, True) else 0
-    if use_gpu and not gpus:
-        raise TopologyError("A GPU was asked for and torch sees none. Check the driver, or train on the CPU.")
+    gpus = torch.cuda.device_count() if use_gpu else 0
     device = torch.device("cuda", environment.local_rank % gpus) if gpus else torch.device("cpu")
     if gpus:
         torch.cuda.set_device(device)

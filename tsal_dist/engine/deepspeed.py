@@ -8,8 +8,9 @@ reads instead; for detectors of well under a gigabyte that costs little.
 The float32 parameters of a rank sit in flat partitions, which are all that the inner torch optimiser sees;
 DeepSpeed's `safe_get` and `safe_set` functions reach one parameter's share of them. Two of their gaps (0.19)
 are bridged here: with two parameter groups ZeRO 1 and 2 link only the first group's optimiser state, unless
-the state is there before the first step; and ZeRO-3 cannot set a parameter that does not divide evenly. On CPUs DeepSpeed compiles one small operator at first use (about half a minute, once per
-machine), which takes ninja and a C++ compiler.
+the state is there before the first step; and ZeRO-3 cannot set a parameter that does not divide evenly. On CPUs
+DeepSpeed compiles one small operator at first use (about half a minute, once per machine), which takes ninja and a
+C++ compiler.
 """
 
 import json

@@ -14,12 +14,15 @@ from tsal_dist.exchange.store import NameAbsent, NameTaken, Store, ensure
 
 FOLDER = "doctor"
 RECORD_BYTES = 64
+SEGMENT_BYTES = 1 << 19
+"""What a segment of labels weighs."""
+POLL_S = 0.001
 
 
-def measure_operations(store: Store, rounds: int = 50, size: int = 1 << 19) -> dict[str, float]:
-    """Median milliseconds of each operation; `size` bytes are what a segment of labels weighs."""
+def measure_operations(store: Store, rounds: int = 50) -> dict[str, float]:
+    """Median milliseconds of each operation."""
     folder = f"{FOLDER}/{uuid.uuid4().hex}"
-    data = bytes(size)
+    data = bytes(SEGMENT_BYTES)
     for number in range(rounds):
         ensure(store, f"{folder}/there/{number:06d}")
     store.put_new(f"{folder}/log", b"")
@@ -66,7 +69,7 @@ def check_promises(store: Store) -> list[str]:
     return broken
 
 
-def answer(store: Store, idle_s: float, poll_s: float = 0.001) -> int:
+def answer(store: Store, idle_s: float) -> int:
     """The far side of `measure_latency`: repeat what appears until nothing has for `idle_s`. Returns how often."""
     ensure(store, f"{FOLDER}/ping")
     ensure(store, f"{FOLDER}/pong")
@@ -79,11 +82,11 @@ def answer(store: Store, idle_s: float, poll_s: float = 0.001) -> int:
         if seen != last and seen:
             store.replace(f"{FOLDER}/pong", seen)
             last, count, since = seen, count + 1, time.monotonic()
-        time.sleep(poll_s)
+        time.sleep(POLL_S)
     return count
 
 
-def measure_latency(store: Store, rounds: int, timeout_s: float, poll_s: float = 0.001) -> list[float]:
+def measure_latency(store: Store, rounds: int, timeout_s: float) -> list[float]:
     """Milliseconds from commit to visible, one way, against a process that runs `answer`."""
     ensure(store, f"{FOLDER}/ping")
     ensure(store, f"{FOLDER}/pong")
@@ -98,7 +101,7 @@ def measure_latency(store: Store, rounds: int, timeout_s: float, poll_s: float =
                     f"Nobody answered in {store.where(FOLDER)} within {timeout_s:g} s. "
                     f"Start `label_queue.py doctor --answer` on the other host first."
                 )
-            time.sleep(poll_s)
+            time.sleep(POLL_S)
         found.append((time.monotonic() - start) * 500)
     return found
 

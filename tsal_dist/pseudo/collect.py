@@ -12,7 +12,7 @@ from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent, Store
 from tsal_dist.json_object import write_sealed
 from tsal_dist.pseudo.cursor import load_cursors, read_counts
-from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
+from tsal_dist.pseudo.log import Kind, LogReader, Record, read_log
 from tsal_dist.pseudo.topic import list_producers, parse_json, segment_name, split_producer
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,7 @@ def collect_garbage(store: Store, *, keep_bytes: int = 0, dry_run: bool = False)
 
     Of those, `keep_bytes` stay: the ones with the newest labels.
     """
-    try:
-        before = load_watermark(store)
-    except ExchangeError as error:
-        log.warning("collecting from the beginning again: %s", error)
-        before = {}
+    before = _known_watermark(store)
     floors = [cursor.floor for cursor in load_cursors(store).values()]
     if not floors:
         return 0
@@ -55,6 +51,15 @@ def collect_garbage(store: Store, *, keep_bytes: int = 0, dry_run: bool = False)
         for name in gone:
             store.delete(name)
     return len(gone)
+
+
+def _known_watermark(store: Store) -> dict[str, int]:
+    """The watermark; nothing where it cannot be read, so that all of it is collected again."""
+    try:
+        return load_watermark(store)
+    except ExchangeError as error:
+        log.warning("collecting from the beginning again: %s", error)
+        return {}
 
 
 def _spare(store: Store, before: dict[str, int], floors: dict[str, int], keep_bytes: int) -> dict[str, int]:
@@ -93,11 +98,13 @@ def try_to_collect(store: Store, *, keep_bytes: int = 0) -> None:
 
 
 def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
-    """Delete segments that a crash left without a record; returns how many. Lists folders, so it is not for a run.
+    """Delete segments that a crash left: collected by record alone, or without a record. Returns how many. Lists folders,
+    so it is not for a run.
 
-    Only producers that are gone for good are looked at, sealed or succeeded by a later incarnation: what a living one
+    The latter only of producers that are gone for good, sealed or succeeded by a later incarnation: what a living one
     has written without a record may be committed in the next moment, and an age would need a clock that hosts share.
     """
+    watermark = _known_watermark(store)
     names = list_producers(store)
     newest: dict[tuple[str, int], int] = {}
     for name in names:
@@ -111,9 +118,12 @@ def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
         except ExchangeError as error:
             log.warning("%s cannot be read, so nothing of it is an orphan: %s", name, error)
             continue
-        if sealed or incarnation < newest[role, rank]:
-            on_disk = list_segments(store, name)
-            orphans += [segment_name(name, seq) for seq in on_disk if seq not in committed]
+        gone = sealed or incarnation < newest[role, rank]
+        orphans += [
+            segment_name(name, seq)
+            for seq in list_segments(store, name)
+            if seq < watermark.get(name, 0) or (gone and seq not in committed)
+        ]
     if not dry_run:
         for name in orphans:
             store.delete(name)
@@ -122,18 +132,10 @@ def collect_orphans(store: Store, *, dry_run: bool = False) -> int:
 
 def read_commits(store: Store, producer: str) -> tuple[set[int], bool]:
     """The committed segments of a producer, and whether it sealed its log."""
-    reader = LogReader(store, producer)
-    committed: set[int] = set()
-    sealed = False
-    while found := reader.read():
-        for record in found:
-            if isinstance(record, Hole):
-                committed.add(record.seq)  # it was a commit once; never delete what it named
-            elif record.kind is Kind.SEAL:
-                sealed = True
-            else:
-                committed.add(record.seq)
-    return committed, sealed
+    records = list(read_log(store, producer))
+    seals = {record.seq for record in records if isinstance(record, Record) and record.kind is Kind.SEAL}
+    # A hole was a commit once: never delete what it named.
+    return {record.seq for record in records} - seals, bool(seals)
 
 
 def list_segments(store: Store, producer: str) -> list[int]:

@@ -55,7 +55,7 @@ class Consumer:
         verified: Callable[[str, int], bytes | None] | None = None,
     ) -> None:
         """With `threads` 0 nothing is read ahead. `verified` may hand over what this process has read and verified
-        already: on the planner's rank, `planner.intake.take_verified`."""
+        already: on the planner's rank, `PlanSource.take_verified`."""
         self.damaged: dict[Segment, str] = {}
         """Segments that failed here, with the reason; for the planner's `condemn`."""
         self._topic = topic

@@ -5,7 +5,7 @@ the collector reads `floor`. Both only ever err on the side of keeping: an old c
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tsal_dist.errors import ExchangeError
@@ -32,13 +32,7 @@ def cursor_name(group: str) -> str:
 
 
 def save_cursor(store: Store, group: str, cursor: Cursor) -> None:
-    text = {
-        "beat": cursor.beat,
-        "step": cursor.step,
-        "trained": dict(cursor.trained),
-        "floor": dict(cursor.floor),
-    }
-    store.replace(cursor_name(group), write_sealed(text))
+    store.replace(cursor_name(group), write_sealed(asdict(cursor)))
 
 
 def load_cursor(store: Store, group: str) -> Cursor | None:

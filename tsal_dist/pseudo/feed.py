@@ -7,7 +7,7 @@ from the log are known by the gap they leave in the running count, and belong to
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tsal_dist.exchange.store import Store
@@ -116,18 +116,8 @@ class Feed:
         following = self.queue[0].seq if self.queue else self.reader.next
         head = None
         if self.head is not None:
-            record = self.head.record
-            head = {
-                "seq": record.seq,
-                "first_row": record.first_row,
-                "rows": record.rows,
-                "size": record.size,
-                "digest": record.digest,
-                "step": record.step,
-                "t_ns": record.t_ns,
-                "schema": record.schema,
-                "runs": [list(run) for run in self.head.runs],
-            }
+            head = asdict(self.head.record) | {"runs": [list(run) for run in self.head.runs]}
+            del head["kind"]  # always DATA
         quarantined, committed = Counter(self.quarantined), self.committed
         if self.queue:  # what is still queued is read from the log again
             committed = self.queue[0].first_row

@@ -241,8 +241,7 @@ class Intake:
     def _take(self, feed: Feed, rows: int) -> RowRange:
         """Up to `rows` rows from the open segment of `feed`."""
         head = feed.head
-        if head is None:
-            raise AssertionError(f"{feed.name} was chosen without an open segment")
+        assert head is not None, "it was chosen for its open segment"
         start, stop = head.runs.pop(0)
         if stop - start > rows:
             head.runs.insert(0, (start + rows, stop))

@@ -7,6 +7,7 @@ is an object of its own, put after the data and never overwritten; a reader list
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -150,3 +151,10 @@ class LogReader:
                 break  # records are put in order, so a gap is a listing that lags
             found.append(decode_record(self._store.get(record_name(self._producer, seq)), seq))
         return found
+
+
+def read_log(store: Store, producer: str) -> Iterator[Record | Hole]:
+    """All that one producer has committed."""
+    reader = LogReader(store, producer)
+    while found := reader.read():
+        yield from found

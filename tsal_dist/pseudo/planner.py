@@ -83,13 +83,11 @@ class Planner:
             self._show_cursor()
         return self.intake.poll()
 
-    def plan(
-        self, step: int, rows_per_rank: int, world: int, now_step: int | None = None, *, reuse: bool = True
-    ) -> Plan:
+    def plan(self, step: int, rows_per_rank: int, world: int, *, reuse: bool = True) -> Plan:
         """The rows of `step`: fresh ones first, then some again, equally many for each of `world` ranks.
 
-        `now_step` is the student's step when these rows will be trained on, by which they are judged stale; it is
-        `step` unless given. Asking again for a step that is not trained yet gives the same plan again.
+        They are judged stale by that step, at which they will be trained on. Asking again for a step that is not trained
+        yet gives the same plan again.
         """
         if rows_per_rank < self._unit or rows_per_rank % self._unit or world < 1:
             raise ConfigError(
@@ -99,11 +97,10 @@ class Planner:
         if again and len(again.ranks) == world and again.rows_per_rank + again.short_rows == rows_per_rank:
             return again
         self._dissolve(step)
-        now = step if now_step is None else now_step
         lost_before = self.intake.lost_rows()
-        parts = self.intake.draw(rows_per_rank * world, now)
+        parts = self.intake.draw(rows_per_rank * world, step)
         if reuse:
-            self._pool.drop(lambda part: self._staleness.admits(now, part.teacher_step))
+            self._pool.drop(lambda part: self._staleness.admits(step, part.teacher_step))
         have = _rows(parts) + (len(self._pool) if reuse else 0)
         share = min(rows_per_rank, have // (world * self._unit) * self._unit)
         parts, surplus = _cut_after(parts, share * world)
@@ -113,7 +110,7 @@ class Planner:
         self._pool.add([part for part in parts if part.use == 1])
         plan = Plan(
             step,
-            now,
+            step,
             split_ranges(merge_ranges(parts + reused), share, world),
             rows_per_rank - share,
             dict(self.intake.lost_rows() - lost_before),
@@ -235,7 +232,10 @@ class Planner:
         self._show_cursor()
 
     def close(self) -> None:
+        """The log of plans with it: lines may wait for room."""
         self.intake.close()
+        if self._log:
+            self._log.close()
 
     def _show_cursor(self) -> None:
         """Publish it if the store lets us: without it producers park and nothing is collected, and training goes on."""

@@ -10,8 +10,9 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,17 @@ class Batch(Protocol):
     def __len__(self) -> int: ...
 
     def columns(self) -> Columns: ...
+
+
+@dataclass
+class _Gathered:
+    """The rows of a segment to be."""
+
+    step: int
+    since: float
+    """When the first of them came."""
+    pieces: list[Columns] = field(default_factory=list)
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,8 @@ class Producer:
         self._max_age_s = max_age_s
         self._credits = credits
         self._clock = clock
-        self._rows: list[Columns] = []
-        self._waiting_rows = 0
-        self._since = 0.0
-        self._step = 0
+        self._gathered: deque[_Gathered] = deque()
+        """The last one is not full yet; there are others only while the store refuses them."""
         self._parcel: _Parcel | None = None
         self._enter(role, incarnation)
 
@@ -82,42 +92,34 @@ class Producer:
     def publish(self, batch: Batch, teacher_step: int) -> None:
         """Take the rows of `batch`, made by weights at `teacher_step`; flush what is due.
 
-        Raises QueueFull, without taking them, while parked. After any other ExchangeError the rows are kept and the
-        next call tries again what failed.
+        Raises QueueFull while parked, and what keeps earlier rows from being published, without taking these. Where it is
+        these that cannot be published they are kept, and the next call tries again.
         """
         if len(batch) % self.topic.schema.unit:
             raise DataError(
                 f"{len(batch)} rows are no whole number of clips of {self.topic.schema.unit} frames."
             )
-        self._send()
+        self._send_full()
         if not self.ready():
             raise QueueFull(
                 f"{self.name} is ahead of its readers by more than high water. Ask ready() before labelling more."
             )
-        if self._rows and (teacher_step != self._step or self._waiting_rows + len(batch) > self._max_rows):
-            self.flush()
         columns = self._stamped(batch, teacher_step)
         check_columns(self.topic.schema, columns)
         for start in range(0, len(batch), self._max_rows):
-            piece = slice_columns(columns, slice(start, start + self._max_rows))
-            if not self._rows:
-                self._since = self._clock()
-            self._rows.append(piece)
-            self._step = teacher_step
-            self._waiting_rows += len(piece["frame"])
-            if self._waiting_rows >= self._max_rows:
-                self.flush()
+            self._gather(slice_columns(columns, slice(start, start + self._max_rows)), teacher_step)
+        self._send_full()
 
     def tick(self) -> None:
         """Flush rows that have waited long enough; call it from every loop."""
-        self._send()
-        if self._rows and self._clock() - self._since >= self._max_age_s:
+        self._send_full()
+        if self._gathered and self._clock() - self._gathered[0].since >= self._max_age_s:
             self.flush()
 
     def flush(self) -> None:
         """Publish what was gathered, however little."""
         self._send()
-        if self._rows:
+        while self._gathered:
             self._pack()
             self._send()
 
@@ -160,17 +162,34 @@ class Producer:
             "t_ns": np.full(rows, time.time_ns(), np.int64),
         }
 
+    def _gather(self, piece: Columns, step: int) -> None:
+        rows = len(piece["frame"])
+        last = self._gathered[-1] if self._gathered else None
+        if last is None or last.step != step or last.rows + rows > self._max_rows:
+            last = _Gathered(step, self._clock())
+            self._gathered.append(last)
+        last.pieces.append(piece)
+        last.rows += rows
+
+    def _send_full(self) -> None:
+        self._send()
+        while self._gathered and (len(self._gathered) > 1 or self._gathered[0].rows >= self._max_rows):
+            self._pack()
+            self._send()
+
     def _pack(self) -> None:
-        columns = self._rows[0] if len(self._rows) == 1 else join_columns(self._rows)
+        gathered = self._gathered[0]
+        pieces = gathered.pieces
+        columns = pieces[0] if len(pieces) == 1 else join_columns(pieces)
         about = {
             "queue": self.topic.uuid,
             "producer": self.name,
             "seq": self.committed_segments,
-            "teacher_step": self._step,
+            "teacher_step": gathered.step,
         }
         data = encode_segment(self.topic.schema, columns, about)
-        self._parcel = _Parcel(data, self._record(Kind.DATA, self._waiting_rows, data, self._step))
-        self._rows, self._waiting_rows = [], 0
+        self._parcel = _Parcel(data, self._record(Kind.DATA, gathered.rows, data, gathered.step))
+        self._gathered.popleft()
 
     def _record(self, kind: Kind, rows: int, data: memoryview | bytes, step: int) -> Record:
         return Record(

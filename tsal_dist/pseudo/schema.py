@@ -193,7 +193,6 @@ def labels_schema(
     sources: Sequence[str | SourceColumns] = SOURCES,
     dtype: str = "float32",
     unit: int = 1,
-    minor: int = 0,
 ) -> Schema:
     """teacher → student: where each source of the teacher sees each point, in source pixels.
 
@@ -218,12 +217,12 @@ def labels_schema(
         fields.append(Field("cell", "float32", (2, 2)))
     more = any(source.adds or source.states_error for source in declared)
     names = tuple(source.name for source in declared)
-    return Schema("labels", tuple(fields), unit, max(minor, int(more)), points=points, sources=names)
+    return Schema("labels", tuple(fields), unit, int(more), points=points, sources=names)
 
 
-def feedback_schema(minor: int = 0) -> Schema:
+def feedback_schema() -> Schema:
     """student → teacher: how much a frame or its video deserves to be labelled next."""
-    return Schema("feedback", (Field("score", "float32"),), minor=minor)
+    return Schema("feedback", (Field("score", "float32"),))
 
 
 @dataclass(frozen=True)

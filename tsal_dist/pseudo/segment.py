@@ -98,8 +98,7 @@ def _to_arrow(field: Field, column: Column) -> Any:
     if isinstance(column, Strings):
         return pa.DictionaryArray.from_arrays(column.codes, pa.array(column.names, pa.string()))
     if field.dtype == BITS:
-        column = np.packbits(column, axis=1, bitorder="little")
-        return _packed(column)
+        return _packed(np.packbits(column, axis=1, bitorder="little"))
     dtype = np.dtype(field.dtype).newbyteorder("<")
     if (
         dtype.kind == "f"

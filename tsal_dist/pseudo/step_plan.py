@@ -194,7 +194,7 @@ class LoggedPlans:
     def __init__(self, path: Path) -> None:
         self._plans = {plan.step: plan for plan in load_plans(path)}
 
-    def plan(self, step: int, rows_per_rank: int, world: int, now_step: int | None = None) -> Plan:
+    def plan(self, step: int, rows_per_rank: int, world: int) -> Plan:
         plan = self._plans.get(step)
         if plan is None or len(plan.ranks) != world or plan.rows_per_rank + plan.short_rows != rows_per_rank:
             raise DataError(

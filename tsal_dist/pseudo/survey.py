@@ -10,7 +10,7 @@ from tsal_dist.exchange.store import NameAbsent
 from tsal_dist.pseudo.admission import inspect_segment
 from tsal_dist.pseudo.collect import list_segments, load_watermark
 from tsal_dist.pseudo.cursor import load_cursors
-from tsal_dist.pseudo.log import Hole, Kind, LogReader, Record
+from tsal_dist.pseudo.log import Hole, Kind, Record, read_log
 from tsal_dist.pseudo.topic import Topic, list_producers, read_meta
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def survey_producers(topic: Topic) -> list[ProducerSurvey]:
     found = []
     for name in list_producers(topic.store):
         try:
-            meta, records = read_meta(topic, name), list(read_log(topic, name))
+            meta, records = read_meta(topic, name), list(read_log(topic.store, name))
         except ExchangeError as error:
             found.append(ProducerSurvey(name, collected=watermark.get(name, 0), fault=str(error)))
             continue
@@ -89,12 +89,6 @@ def survey_groups(topic: Topic) -> dict[str, dict[str, Any]]:
     }
 
 
-def read_log(topic: Topic, producer: str) -> Iterator[Record | Hole]:
-    reader = LogReader(topic.store, producer)
-    while found := reader.read():
-        yield from found
-
-
 def lint_topic(topic: Topic) -> Iterator[Finding]:
     """Read everything and check it: schemas, logs, segments, orphans. Slow by design."""
     watermark = load_watermark(topic.store)
@@ -119,7 +113,7 @@ def lint_topic(topic: Topic) -> Iterator[Finding]:
 def _lint_producer(topic: Topic, name: str, first_live: int) -> Iterator[Finding]:
     committed = set()
     rows = 0
-    for record in read_log(topic, name):
+    for record in read_log(topic.store, name):
         if isinstance(record, Hole):
             yield Finding(f"{name} record {record.seq}", "the log record is damaged", True)
             continue
@@ -144,7 +138,7 @@ def living_segments(topic: Topic) -> Iterator[tuple[str, Record]]:
     for name in list_producers(topic.store):
         try:
             read_meta(topic, name)  # a stranger is refused
-            records = list(read_log(topic, name))
+            records = list(read_log(topic.store, name))
         except ExchangeError as error:
             log.warning("%s is left out, it is not read: %s", name, error)
             continue

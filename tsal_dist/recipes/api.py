@@ -26,7 +26,6 @@ from tsal_dist.recipes.study import Study
 from tsal_dist.recipes.target import Evidence, Target, Targets
 
 Weights = Mapping[str, Tensor]
-Forward = Callable[[Tensor], DetectorOutput]
 Terms = dict[str, Term]
 BuildNet = Callable[[], nn.Module]
 """Gives the run's detector; each call draws other first weights, the same ones in every process."""
@@ -298,9 +297,9 @@ def as_it_is(lesson: Lesson, rng: np.random.Generator) -> Sequence[Lesson]:
 
 def disagreement(points_NK2: Tensor, target: Target, task: Task) -> NDArray[np.float32]:
     """Per clip the weighted mean distance of points from a target that says where they are, in sigmas; nan without one."""
-    weight_NK = target.weight_NK if target.absent_NK is None else target.weight_NK * ~target.absent_NK
+    weight_NK = target.place_weight_NK
     per_clip = task.clip_frames * points_NK2.shape[1]
-    gap_NK = (points_NK2.detach() - target.points_NK2).norm(dim=-1) / task.sigma_px
+    gap_NK = (points_NK2.detach() - target.place_NK2).norm(dim=-1) / task.sigma_px
     total_B = (gap_NK * weight_NK).reshape(-1, per_clip).sum(1)
     found: NDArray[np.float32] = (total_B / weight_NK.reshape(-1, per_clip).sum(1)).cpu().numpy()
     return found.astype(np.float32)

@@ -10,7 +10,6 @@ freematch   all or nothing, from a threshold on that rises with what is usual, a
 """
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -21,6 +20,7 @@ from tsal_dist.config.section import Section
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
 from tsal_dist.recipes.beside import beside
 from tsal_dist.recipes.following import Newest
+from tsal_dist.recipes.labellers import ByUsual
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import TargetHeatmaps
 from tsal_dist.recipes.weighers import SoftScore
@@ -41,31 +41,22 @@ def likely_within(error_NK: Tensor, limit_px: float) -> Tensor:
     return (-torch.expm1(-math.pi / 4 * (limit_px / error_NK).square())).nan_to_num(0.0)
 
 
-class ErrorLabeller:
+class ErrorLabeller(ByUsual):
     """The heatmap's peak, weighed by the error that it states."""
 
     def __init__(self, settings: Settings, task: Task) -> None:
+        super().__init__(task.points, settings.warmup)
         self._how, self._limit_px = settings.weigh, settings.within * task.sigma_px
-        self._usual = SoftScore(task.points, warmup=settings.warmup)
 
     def moments(self, evidence: Evidence) -> Tensor:
         known_NK = evidence.told_N1 & evidence.error_NSK[:, 0].isfinite()  # type: ignore[index]
         return SoftScore.moments(self._likely(evidence), known_NK)
-
-    def observe(self, moments: Tensor) -> None:
-        self._usual.observe(moments)
 
     def __call__(self, evidence: Evidence) -> Target:
         likely_NK, fresh_N1 = self._likely(evidence), evidence.fresh_N.unsqueeze(-1)
         weight_NK = self._counts(likely_NK) * fresh_N1 * evidence.valid_NSK[:, 0] * (likely_NK > 0)
         notes = {"likely": likely_NK, "fresh": fresh_N1.expand_as(likely_NK)}
         return Target(evidence.points_NSK2[:, 0], weight_NK, notes)
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        return self._usual.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._usual.load_state_dict(dict(state))
 
     def _likely(self, evidence: Evidence) -> Tensor:
         assert evidence.error_NSK is not None, "its source states errors"

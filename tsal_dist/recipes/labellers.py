@@ -1,14 +1,15 @@
-"""Labellers that remember nothing: one function from what the sources say to targets."""
+"""What labellers have in common: those that remember nothing, and those that learn what is usual of a score."""
 
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
 from tsal_dist.recipes.target import Evidence, Target, Targets
+from tsal_dist.recipes.weighers import SoftScore
 
 
 class Plain:
-    """As the function says, frame by frame."""
+    """As the function says, frame by frame: from what the sources say to targets."""
 
     def __init__(self, label: Callable[[Evidence], Target | Targets]) -> None:
         self._label = label
@@ -28,6 +29,22 @@ class Plain:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Nothing is remembered."""
+
+
+class ByUsual:
+    """Weighs each landmark by what is usual of its score; of which score is what a method adds (`moments`, `__call__`)."""
+
+    def __init__(self, points: int, warmup: int) -> None:
+        self._usual = SoftScore(points, warmup)
+
+    def observe(self, moments: Tensor) -> None:
+        self._usual.observe(moments)
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        return self._usual.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._usual.load_state_dict(state)
 
 
 def peaks(evidence: Evidence) -> Target:

@@ -10,7 +10,7 @@ patch       peaks, and the map around each, in eight bits
 feature     peaks, and the net's embedding at each
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.models.companions import Fitting, agree
 from tsal_dist.models.embedding import EmbeddingTap, sample_at
 from tsal_dist.models.input import normalize
-from tsal_dist.models.output import DetectorOutput
+from tsal_dist.models.output import DetectorOutput, Forward
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, Pairs, neighbours
 from tsal_dist.recipes.patches import cut_patches
@@ -33,8 +33,6 @@ from tsal_dist.recipes.study import begin_flow
 from tsal_dist.recipes.views import Turn, turn_back, turn_image, turns
 from tsal_dist.trackers.carry import Carried, carry_points
 from tsal_dist.trackers.flow import Flow, Tracker
-
-Forward = Callable[[Tensor], DetectorOutput]
 
 
 class Limits(NamedTuple):

@@ -4,17 +4,16 @@ The average is kept beside the student at every step, exactly, and published; th
 source, the heatmap's peak; how much a point counts is its score against what is usual for that landmark.
 """
 
-from collections.abc import Mapping
-
 from pydantic import Field
 from torch import Tensor
 
 from tsal_dist.config.section import Section
-from tsal_dist.recipes import weighers
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
 from tsal_dist.recipes.following import Newest
+from tsal_dist.recipes.labellers import ByUsual
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import TargetCoordinates, TargetHeatmaps
+from tsal_dist.recipes.weighers import SoftScore
 
 
 class Settings(Section):
@@ -33,21 +32,15 @@ class Settings(Section):
     """Share of the decoded points."""
 
 
-class PeakLabeller:
+class PeakLabeller(ByUsual):
     """The heatmap's peak, weighed by its own landmark's usual score."""
 
-    def __init__(self, num_points: int, warmup: int) -> None:
-        self._score = weighers.SoftScore(num_points, warmup=warmup)
-
     def moments(self, evidence: Evidence) -> Tensor:
-        return weighers.SoftScore.moments(evidence.score_NSK[:, evidence.source("heatmap")], evidence.told_N1)
-
-    def observe(self, moments: Tensor) -> None:
-        self._score.observe(moments)
+        return SoftScore.moments(evidence.score_NSK[:, evidence.source("heatmap")], evidence.told_N1)
 
     def __call__(self, evidence: Evidence) -> Target:
         peak = evidence.source("heatmap")
-        score_NK = self._score(evidence.score_NSK[:, peak])
+        score_NK = self._usual(evidence.score_NSK[:, peak])
         fresh_N1 = evidence.fresh_N.unsqueeze(-1)
         weight_NK = score_NK * fresh_N1 * evidence.valid_NSK[:, peak]
         return Target(
@@ -55,12 +48,6 @@ class PeakLabeller:
             weight_NK,
             {"score": score_NK, "fresh": fresh_N1.expand_as(score_NK)},
         )
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        return self._score.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._score.load_state_dict(dict(state))
 
 
 def recipe(settings: Settings, task: Task) -> Recipe:

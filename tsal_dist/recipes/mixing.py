@@ -195,10 +195,7 @@ def _windows(
 
 def _taught(targets: Targets) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     first = next(iter(targets.values()))
-    counts_NK = first.weight_NK > 0
-    if first.absent_NK is not None:
-        counts_NK = counts_NK & ~first.absent_NK
-    return first.points_NK2.double().cpu().numpy(), counts_NK.cpu().numpy()
+    return first.place_NK2.double().cpu().numpy(), (first.place_weight_NK > 0).cpu().numpy()
 
 
 def _resample(map_NCHW: Tensor, turn_N22: Tensor, outside: str) -> Tensor:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
-from tsal_dist.models.output import DetectorOutput
+from tsal_dist.models.output import Forward
 from tsal_dist.recipes.frames import Frames, Pairs, neighbours
 from tsal_dist.trackers.flow import Flow, Tracker
 from tsal_dist.trackers.gray import GrayFlow
@@ -17,8 +16,8 @@ from tsal_dist.trackers.gray import GrayFlow
 class Study:
     """One lesson of the teacher's own. Flow is computed where somebody asks for it."""
 
-    forward: Callable[[Tensor], DetectorOutput]
-    without_gradient: Callable[[Tensor], DetectorOutput]
+    forward: Forward
+    without_gradient: Forward
     labelled: Frames
     unlabelled: Frames
     tracker: Tracker

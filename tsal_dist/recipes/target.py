@@ -51,6 +51,7 @@ class Target:
     """Where the student should find the points, and how much each counts."""
 
     points_NK2: Tensor
+    """Anything where a point counts nothing, or is absent; also what is not a number."""
     weight_NK: Tensor
     """In [0, 1]; 0 teaches nothing."""
     notes: Mapping[str, Tensor] = field(default_factory=dict)
@@ -66,9 +67,20 @@ class Target:
     """What else a term of the method compares with, by name: N x K x ..."""
 
     @property
+    def place_weight_NK(self) -> Tensor:
+        """How much each point counts as a place: nothing where it is said to be absent."""
+        return self.weight_NK if self.absent_NK is None else self.weight_NK * ~self.absent_NK
+
+    @property
+    def place_NK2(self) -> Tensor:
+        """The points that count as places, and zeros for the others: not a number times 0 is not a number."""
+        return torch.where(self.place_weight_NK.unsqueeze(-1) > 0, self.points_NK2.detach(), 0.0)
+
+    @property
     def more_weight_NK(self) -> Tensor:
-        """How much each of `more` counts: as its point does, and nothing where that is the truth."""
-        return self.weight_NK if self.truth_N is None else self.weight_NK * ~self.truth_N.unsqueeze(-1)
+        """How much each of `more` counts: as its point's place does, and nothing where that is the truth."""
+        weight_NK = self.place_weight_NK
+        return weight_NK if self.truth_N is None else weight_NK * ~self.truth_N.unsqueeze(-1)
 
     def weighed(self, factor_NK: Tensor) -> "Target":
         """The same target, each point counting so much of what it counted."""

@@ -92,7 +92,7 @@ class TargetCoordinates(TargetTerm):
             return coordinate_loss(
                 points_NK2,
                 target.points_NK2,
-                target.weight_NK,
+                target.place_weight_NK,
                 task.sigma_px,
                 self.reach,
                 task.radius * task.stride,
@@ -112,7 +112,8 @@ class EmbeddingDirection(TargetTerm):
 
     def __call__(self, seen: Seen) -> Term:
         target = seen.target(self.target)
-        mine_NKD = sample_at(seen.nets[0].more["embedding"], target.points_NK2, seen.task.crop_px)
+        # On a CPU torch writes beside the gradient for a point that is no number.
+        mine_NKD = sample_at(seen.nets[0].more["embedding"], target.place_NK2, seen.task.crop_px)
         apart_NK = 1 - F.cosine_similarity(mine_NKD, target.more["embedding"].float(), dim=-1)
         return Term((apart_NK * target.more_weight_NK).sum(), apart_NK.new_full((), len(apart_NK)))
 
@@ -139,16 +140,10 @@ def structure_term(output: DetectorOutput, frames: Frames, task: Task) -> Term:
 
 
 def target_maps(target: Target, maps: DetectorOutput, task: Task) -> Tensor:
-    """Heat_NKhw that a target asks for: its soft maps, and gaussians where it has none or knows the truth.
-
-    Where a weight is 0 a point may be anything, and not a number times 0 is not a number.
-    """
+    """Heat_NKhw that a target asks for: its soft maps, and gaussians where it has none or knows the truth."""
     size_hw = (maps.heat_SNKhw.shape[-2], maps.heat_SNKhw.shape[-1])
-    known_NK = target.weight_NK > 0
-    if target.absent_NK is not None:
-        known_NK = known_NK & ~target.absent_NK
-    points_NK2 = torch.where(known_NK.unsqueeze(-1), target.points_NK2.detach(), 0.0)
-    hard_NKhw = encode_heatmap(points_NK2, known_NK, size_hw, task.stride, task.sigma_px)
+    known_NK = target.place_weight_NK > 0
+    hard_NKhw = encode_heatmap(target.place_NK2, known_NK, size_hw, task.stride, task.sigma_px)
     if target.heat_NKhw is None:
         return hard_NKhw
     if target.heat_NKhw.shape[2:] != size_hw:

@@ -8,7 +8,6 @@ learns what several sources of the teacher agree on, and only where they do.
     weight  agreement(distance) * usual score * freshness
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -20,6 +19,7 @@ from tsal_dist.recipes import weighers
 from tsal_dist.recipes.api import Member, Recipe, Source, Task
 from tsal_dist.recipes.averaging import RecursiveAverage
 from tsal_dist.recipes.fusion import fuse_median, fuse_nearest
+from tsal_dist.recipes.labellers import ByUsual
 from tsal_dist.recipes.target import Evidence, Target
 from tsal_dist.recipes.terms import Structure, TargetCoordinates, TargetHeatmaps
 from tsal_dist.recipes.tracking import RebuiltFrames
@@ -84,25 +84,22 @@ class Settings(Section):
         return use
 
 
-class ConsistencyLabeller:
+class ConsistencyLabeller(ByUsual):
     """The fusion of the sources, weighed by how far they agree."""
 
     def __init__(self, settings: Settings, task: Task) -> None:
+        super().__init__(task.points, settings.score_warmup)
         self._settings = settings
         self._sigma_px = task.sigma_px
         self._max_fb_error_px = task.max_fb_error_px
-        self._score = weighers.SoftScore(task.points, warmup=settings.score_warmup)
 
     def moments(self, evidence: Evidence) -> Tensor:
         return weighers.SoftScore.moments(evidence.score_NSK[:, self._detection(evidence)], evidence.told_N1)
 
-    def observe(self, moments: Tensor) -> None:
-        self._score.observe(moments)
-
     def __call__(self, evidence: Evidence) -> Target:
         points_NK2, distance_NK = self._fuse(evidence)
         agreement_NK = weighers.agreement(distance_NK, self._sigma_px, self._settings.max_disagreement)
-        score_NK = self._score(evidence.score_NSK[:, self._detection(evidence)])
+        score_NK = self._usual(evidence.score_NSK[:, self._detection(evidence)])
         fresh_N1 = evidence.fresh_N.unsqueeze(-1)
         return Target(
             points_NK2,
@@ -133,12 +130,6 @@ class ConsistencyLabeller:
     def _detection(self, evidence: Evidence) -> int:
         """The source whose score says how sure the detector is of each point."""
         return evidence.source("heatmap" if "heatmap" in evidence.sources else "center")
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        return self._score.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._score.load_state_dict(dict(state))
 
 
 def recipe(settings: Settings, task: Task) -> Recipe:

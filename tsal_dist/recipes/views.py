@@ -23,22 +23,24 @@ class Turn(NamedTuple):
     """Landmark order of the mirrored face; empty for a view that is not mirrored."""
 
 
-_LIST = ((0.0, 1.0, True), (8.0, 0.95, False), (-8.0, 1.05, True), (-8.0, 0.95, False), (8.0, 1.05, True))
-_MORE = ((15.0, 1.0, False), (-15.0, 1.0, True))
+_VIEWS = (
+    *((0.0, 1.0, True), (8.0, 0.95, False), (-8.0, 1.05, True), (-8.0, 0.95, False)),
+    *((8.0, 1.05, True), (15.0, 1.0, False), (-15.0, 1.0, True)),
+)
+"""Degrees, zoom, and whether it is mirrored."""
 
 
 def turns(count: int, mirror_K: tuple[int, ...]) -> list[Turn]:
     """The first `count` other views. A layout whose mirror nobody knows gets the same views unmirrored."""
-    views = (*_LIST, *_MORE)
-    if count > len(views):
+    if count > len(_VIEWS):
         raise ConfigError(
-            f"method.views is {count + 1}; there are {len(views) + 1} different views. Use at most that many."
+            f"method.views is {count + 1}; there are {len(_VIEWS) + 1} different views. Use at most that many."
         )
-    if not mirror_K:
-        return [
-            Turn(degrees + (4.0 if mirrored else 0.0), zoom, ()) for degrees, zoom, mirrored in views[:count]
-        ]
-    return [Turn(degrees, zoom, mirror_K if mirrored else ()) for degrees, zoom, mirrored in views[:count]]
+    aside = 0.0 if mirror_K else 4.0  # degrees that tell a view from the one it is a mirror image of
+    return [
+        Turn(degrees + aside, zoom, mirror_K) if mirrored else Turn(degrees, zoom, ())
+        for degrees, zoom, mirrored in _VIEWS[:count]
+    ]
 
 
 def turn_image(image_NHWC: Tensor, turn: Turn) -> Tensor:

@@ -8,10 +8,15 @@ SoftScore   1 at or above a landmark's mean score, a gaussian's flank below it. 
 fb_error    e^(-(e / limit)^2 / 2): trust in a track falls as its two flows fail to undo each other.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from tsal_dist.recipes.beside import beside
+
+KEPT = 0.99
+"""Of what was usual before, with each batch."""
 
 
 def agreement(distance_NK: Tensor, sigma_px: float, cutoff: float) -> Tensor:
@@ -31,8 +36,7 @@ class SoftScore:
     The moments come from all ranks (the caller sums `moments` over them), so every rank weighs alike.
     """
 
-    def __init__(self, num_points: int, momentum: float = 0.99, warmup: int = 50) -> None:
-        self._momentum = momentum
+    def __init__(self, num_points: int, warmup: int = 50) -> None:
         self._warmup = warmup
         self._batches = 0
         self._mean_K = torch.zeros(num_points, dtype=torch.float64)
@@ -52,7 +56,7 @@ class SoftScore:
         if not count_K.any():
             return
         # The first batches are averaged evenly: a zero start would drag the mean for a hundred batches.
-        keep = min(self._momentum, self._batches / (self._batches + 1))
+        keep = min(KEPT, self._batches / (self._batches + 1))
         mean_K = torch.where(count_K > 0, sum_K / count_K, self._mean_K)
         square_K = torch.where(count_K > 0, square_K / count_K, self._square_K)
         self._mean_K = keep * self._mean_K + (1 - keep) * mean_K
@@ -78,7 +82,7 @@ class SoftScore:
         """Everything a resumed run needs to weigh alike."""
         return {"mean": self._mean_K, "square": self._square_K, "batches": torch.tensor(self._batches)}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of `state_dict`."""
         self._mean_K, self._square_K = state["mean"].clone(), state["square"].clone()
         self._batches = int(state["batches"])

@@ -104,8 +104,8 @@ class Wishes:
         self._choose = choose
         self._reader = reader
         self._consumer = consumer
-        self._rank = rank
-        self._world = world
+        self.rank = rank
+        self.world = world
         self._score: dict[int, float] = {}
         self._early: list[Note] = []
         """Notes of a step that the teacher has not come to, such as those that an attempt left which was cut short."""
@@ -133,7 +133,7 @@ class Wishes:
         """Remember the notes about this rank's clips, whichever rank labelled them before. They count from the version
         on that the student sent with them, so that it does not matter how early they are read."""
         self._early += [
-            (step, sample, score) for step, sample, score in notes if sample % self._world == self._rank
+            (step, sample, score) for step, sample, score in notes if sample % self.world == self.rank
         ]
         self._score |= {sample: score for step, sample, score in self._early if step <= version}
         self._early = [note for note in self._early if note[0] > version]
@@ -209,10 +209,16 @@ class WishedClips:
         return clips
 
     def state_dict(self) -> dict[str, Any]:
-        return {"usual": self._usual.state_dict(), "wishes": self.wishes.state_dict()}
+        """Where each rank is in the usual order: who is asked for less comes through it faster. Collective."""
+        return {"usual": gather_json(self._usual.state_dict()), "wishes": self.wishes.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._usual.load_state_dict(state["usual"])
+        """The inverse; other ranks begin where all had come to, and label some clips again rather than miss any."""
+        # In checkpoints of earlier versions it is rank 0's alone.
+        places = state["usual"] if isinstance(state["usual"], list) else [state["usual"]]
+        first = min(places, key=lambda place: (place["epoch"], place["position"]))
+        mine = places[self.wishes.rank] if len(places) == self.wishes.world else first
+        self._usual.load_state_dict(mine)
         self.wishes.load_state_dict(state["wishes"])
 
     def close(self) -> None:

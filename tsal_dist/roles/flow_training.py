@@ -21,7 +21,8 @@ from tsal_dist.geometry.warp import warp
 from tsal_dist.losses.term import Term
 from tsal_dist.losses.tracking import census_loss, smoothness_loss
 from tsal_dist.models.input import normalize
-from tsal_dist.recipes.api import Forward, Terms
+from tsal_dist.models.output import Forward
+from tsal_dist.recipes.api import Terms
 from tsal_dist.recipes.frames import Frames, Pairs
 from tsal_dist.recipes.steps import add_terms, total_loss
 from tsal_dist.recipes.study import find_flow

@@ -14,7 +14,8 @@ from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.metrics.calibration import Calibration, Tally, fit_tally
 from tsal_dist.models.input import normalize
-from tsal_dist.recipes.api import Forward, Task
+from tsal_dist.models.output import Forward
+from tsal_dist.recipes.api import Task
 from tsal_dist.recipes.frames import Frames
 
 KEPT = 0.9

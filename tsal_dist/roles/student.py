@@ -128,9 +128,10 @@ class Student:
         with self.pace.phase("data"):
             labelled = stack_frames(next(self.stream), device)
             delivered = self.feed.take(plan) if self.feed and plan else None
-        targets = self._targets(delivered, plan)
+        targets: Targets = {}
         lessons: Sequence[Lesson] = ()
-        if delivered and targets:
+        if delivered:
+            targets = make_targets(self.recipe.label, delivered.pseudo.evidence, delivered.pseudo.frames)
             rng = generator_for(self.config.train.seed, MIX_WORD, step, self.rank)
             lessons = self.recipe.mix(Lesson(delivered.pseudo.frames, targets), rng)
         weights = term_weights(self.recipe.terms, self.progress, self.config.train.loss)
@@ -140,7 +141,7 @@ class Student:
             self.average.update(self.engine.model)
         self.pace.count("steps")
         self.pace.count("frames", len(labelled) + sum(len(lesson.frames) for lesson in lessons))
-        first = next(iter(targets.values())) if targets else None
+        first = next(iter(targets.values()), None)
         taught = next(iter(lessons[0].targets.values())) if lessons else None
         self._measure(found, losses, norm, seen, first, taught, delivered)
 
@@ -269,12 +270,6 @@ class Student:
             self.feed.close()
         if self.planner:
             self.planner.close()
-
-    def _targets(self, delivered: Delivered | None, plan: Plan | None) -> Targets | None:
-        """Points and weights, by what was usual over all ranks up to the step before."""
-        if plan is None or plan.rows_per_rank == 0 or delivered is None:
-            return None
-        return make_targets(self.recipe.label, delivered.pseudo.evidence, delivered.pseudo.frames)
 
     def _late_numbers(self, seen: OwnPoints | None, delivered: Delivered | None) -> dict[str, Tensor]:
         """What is watched of a step, this rank's share of it; of all ranks, so that they agree on whether to go on."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
+from tsal_dist.checkpoint.rng import capture_rng, resume_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.dist.collectives import reduce_scalars
 from tsal_dist.engine.inference import Inference
@@ -145,10 +145,7 @@ class StudentUpkeep:
             return None
         step = loaded.step
         student.load_state_dict(loaded.state)
-        if loaded.rank_state is None:
-            seed_rng(student.config.train.seed, step, student.rank)
-        else:
-            restore_rng(loaded.rank_state["rng"])
+        resume_rng(loaded.rank_state, student.config.train.seed, step, student.rank)
         self._saved_step = step
         log.info("resumed from step %d", step)
         return step
@@ -187,10 +184,12 @@ class StudentUpkeep:
         self.sign_of_life("evaluate")
 
     def close(self) -> None:
-        if self.publisher:
-            self.publisher.close(self.student.config.runtime.deadlines.silent_s)
-        if self.sink:
-            self.sink.close()
+        try:
+            if self.publisher:
+                self.publisher.close(self.student.config.runtime.deadlines.silent_s)
+        finally:
+            if self.sink:
+                self.sink.close()
 
 
 def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tsal_dist.checkpoint.rng import capture_rng, restore_rng, seed_rng
+from tsal_dist.checkpoint.rng import capture_rng, resume_rng, seed_rng
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.clock import Clock
 from tsal_dist.dist.collectives import broadcast_json
@@ -106,17 +106,14 @@ class TeacherLinks:
 
     def resume(self, most: int | None) -> None:
         """Take up the newest checkpoint that is not ahead of the student's `most`. Collective."""
+        seed, rank = self.teacher.config.train.seed, self.teacher.rank
         loaded = self.checkpoints.load_latest(-1 if most is None else most)
         if loaded is None:
-            seed_rng(self.teacher.config.train.seed, 0, self.teacher.rank)
+            seed_rng(seed, 0, rank)
             return
-        step = loaded.step
         self.teacher.load_state_dict(loaded.state)
-        if loaded.rank_state is None:
-            seed_rng(self.teacher.config.train.seed, step, self.teacher.rank)
-        else:
-            restore_rng(loaded.rank_state["rng"])
-        log.info("resumed with the student's version of step %d", step)
+        resume_rng(loaded.rank_state, seed, loaded.step, rank)
+        log.info("resumed with the student's version of step %d", loaded.step)
 
     def tick(self, phase: str) -> None:
         """A sign of life, for the student and for whoever watches; answer a student that came back."""

@@ -20,7 +20,6 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
-from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -60,6 +59,7 @@ from tsal_dist.runs.build_streams import (
     RoleRank,
     clip_stream,
     labelled_stream,
+    mirror,
     training_view,
 )
 from tsal_dist.runs.first_weights import first_weights
@@ -69,8 +69,6 @@ from tsal_dist.runs.other_runs import open_offline, open_replay
 from tsal_dist.trackers.choose import build_tracker
 
 GROUP = "student"
-GATE_FRAMES = 64
-"""Held-out frames that teacher and student are compared on: enough to tell them apart, few enough to be free."""
 
 
 def settle_method(config: RunConfig) -> RunConfig:
@@ -105,7 +103,7 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
         average=config.train.average,
         teaches_absent=config.train.loss.absent,
         absent=tuple((1 - np.mean(placed_MK, 0)).tolist()) if len(placed_MK) else (),
-        mirror_K=mirror_order(model.layout.flip, model.layout.names, model.num_points),
+        mirror_K=mirror(config),
     )
 
 
@@ -166,10 +164,14 @@ def build_student(
     )
 
 
+def keeps_average(config: RunConfig) -> bool:
+    """Whether there is an average beside the student; in ZeRO stage 3, which keeps weights in pieces, there can be none."""
+    student = config.runtime.student
+    return config.train.average > 0 and not (student.kind == "deepspeed" and student.zero_stage == 3)
+
+
 def _average(config: RunConfig, recipe: Recipe, engine: Engine) -> StepAverage | None:
-    """The average beside the student; in ZeRO stage 3, which keeps weights in pieces, there can be none."""
-    whole = not (config.runtime.student.kind == "deepspeed" and config.runtime.student.zero_stage == 3)
-    if config.train.average and whole:
+    if keeps_average(config):
         return StepAverage(engine.model, config.train.average)
     if recipe.publishes == "average" and config.uses_clips:
         raise ConfigError(

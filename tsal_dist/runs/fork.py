@@ -20,7 +20,7 @@ from tsal_dist.recipes.api import Recipe
 from tsal_dist.recipes.averaging import STEPS
 from tsal_dist.roles.student import Student
 from tsal_dist.run import Origin, Run, load_run, run_folder
-from tsal_dist.runs.build import settle_method
+from tsal_dist.runs.build import keeps_average, settle_method
 from tsal_dist.runs.build_nets import build_student_net
 
 log = logging.getLogger(__name__)
@@ -73,21 +73,17 @@ def read_origin(origin: Origin) -> Mapping[str, Any]:
     return checkpoints.load(origin.step).state
 
 
-def take(
-    config: RunConfig, recipe: Recipe, own: Mapping[str, Tensor], keeps_average: bool, origin: Origin
-) -> Taken:
+def take(config: RunConfig, recipe: Recipe, own: Mapping[str, Tensor], origin: Origin) -> Taken:
     """What fits of `origin` into a student whose net has its `own` first weights."""
-    state, theirs = read_origin(origin), load_run(origin.run).config
-    taken = _take_weights(recipe, own, keeps_average, state, origin)
+    state, theirs, keeps = read_origin(origin), load_run(origin.run).config, keeps_average(config)
+    taken = _take_weights(recipe, own, keeps, state, origin)
     same_net = _fits(own, state["engine"]["weights"])
     _take_optimizer(taken, config, same_net, state["engine"])
-    if keeps_average and state["average"] and same_net:
+    if keeps and state["average"] and same_net:
         taken.average = state["average"]
         taken.took.append("average")
-    elif keeps_average or state["average"]:
-        taken.left.append(
-            "its average (none is kept here)" if not keeps_average else "an average (it begins anew)"
-        )
+    elif keeps or state["average"]:
+        taken.left.append("an average (it begins anew)" if keeps else "its average (none is kept here)")
     remembered = recipe.student_state()
     if any(remembered.values()) and _same_method(config, theirs):
         taken.method = state["method"]
@@ -105,7 +101,7 @@ def begin_at(origin: Origin | None, student: Student) -> bool:
     if origin is None:
         return False
     own = student.engine.full_weights()
-    taken = take(student.config, student.recipe, own, student.average is not None, origin)
+    taken = take(student.config, student.recipe, own, origin)
     student.engine.load_state_dict(
         {
             "weights": taken.weights,
@@ -130,7 +126,7 @@ def describe_fork(config: RunConfig, recipe: Recipe) -> dict[str, Any] | None:
     if origin is None:
         return None
     own = build_student_net(config, recipe).state_dict()
-    taken = take(config, recipe, own, config.train.average > 0, origin)
+    taken = take(config, recipe, own, origin)
     return {"run": origin.run, "id": origin.id, "step": origin.step, "took": taken.took, "left": taken.left}
 
 
@@ -156,11 +152,11 @@ def _refuse_misfit(config: RunConfig, source: Run) -> None:
 
 
 def _take_weights(
-    recipe: Recipe, own: Mapping[str, Tensor], keeps_average: bool, state: Mapping[str, Any], origin: Origin
+    recipe: Recipe, own: Mapping[str, Tensor], keeps: bool, state: Mapping[str, Any], origin: Origin
 ) -> Taken:
     whole = state["engine"]["weights"]
     if _fits(own, whole):
-        if state["average"] and not keeps_average:  # what was measured, published and is expected again
+        if state["average"] and not keeps:  # what was measured, published and is expected again
             whole = {name: value for name, value in state["average"].items() if name != STEPS}
             return Taken(dict(whole), took=["averaged weights"])
         return Taken(dict(whole), took=["weights"])

@@ -55,11 +55,7 @@ from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import role_in_files
-from tsal_dist.runs.build import (
-    build_student,
-    build_teacher,
-    settle_method,
-)
+from tsal_dist.runs.build import build_student, build_teacher, settle_method
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_nets import build_member, build_model
 from tsal_dist.runs.build_streams import RoleRank
@@ -189,11 +185,12 @@ def _be_teacher(context: ProcessContext, life: SignOfLife, stop: StopFlag, leavi
     handshake = context.greet() if context.leads else None
     if handshake:
         limits = context.config.runtime.deadlines
-        # Only a run that has ended has a reason to end, and then nobody may be there to be met.
-        meet(
-            *(handshake, STUDENT_PEER, limits.meet_s, limits, context.clock),
-            lambda: stop.requested or bool(end.reason()),
-        )
+
+        def give_up() -> bool:
+            # Only a run that has ended has a reason to end, and then nobody may be there to be met.
+            return stop.requested or bool(end.reason())
+
+        meet(handshake, STUDENT_PEER, limits.meet_s, limits, context.clock, give_up)
     else:
         await_meeting()
     links = _teacher_links(context, life, handshake, end if context.leads else None, leaving)

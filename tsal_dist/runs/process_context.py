@@ -18,9 +18,11 @@ from tsal_dist.inference.evaluation import build_evaluator
 from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.run import Run
 from tsal_dist.run_dir import role_in_files
-from tsal_dist.runs.build import GATE_FRAMES
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.open_data import Shards
+
+GATE_FRAMES = 64
+"""Held-out frames that teacher and student are compared on: enough to tell them apart, few enough to be free."""
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ class Sample:
     """Which video or folder each is of."""
 
 
-def refuse_same_footage(training: ShardSet | None, held_out: ShardSet, key: str) -> None:
+def refuse_same_footage(training: ShardSet, held_out: ShardSet, key: str) -> None:
     """ConfigError where held-out frames are trained on, whatever they are called."""
-    if training is None or training.remote or held_out.remote:
+    if training.remote or held_out.remote:
         return
     theirs = look_into(held_out, MOST_HELD_OUT, labelled=True)
     ours = look_into(training, MOST_TRAINING)

@@ -113,8 +113,8 @@ def list_steps(folder: Path) -> list[int]:
 
 def outlived(folder: Path, incarnation: int, keep: int) -> list[Path]:
     """Folders of versions that may go: beyond the `keep` newest, or of a history that ended; a successor's never."""
-    kept = set(list_steps(folder)[-keep:])
     newest = list_versions(folder)
+    kept = surviving(newest)[-keep:]
     return [
         version_folder(folder, step, owner)
         for step, owner in _list_all(folder)

@@ -13,7 +13,7 @@ from tsal_dist.config.runtime import DeadlinesConfig
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
-from tsal_dist.run_dir import make_folder
+from tsal_dist.run_dir import make_folder, plainly
 from tsal_dist.weights.format import (
     aside_folder,
     list_versions,
@@ -57,7 +57,7 @@ class WeightPublisher:
         """Versions that were never written because a newer one came first."""
         self.failed = 0
         """Versions that the filesystem refused. Training goes on: the readers keep what they have."""
-        make_folder(folder)
+        when_there_is_room(lambda: _make(folder), limits)
         # A daemon: a disk that hangs must not keep the process from leaving.
         self._thread = threading.Thread(target=self._run, name="weight-publisher", daemon=True)
         self._thread.start()
@@ -143,13 +143,21 @@ class WeightPublisher:
             logger.warning("could not publish the weights of step %d: %s", step, error)
             shutil.rmtree(aside_folder(self._folder, step, self._incarnation), ignore_errors=True)
             return error
-        for old in outlived(self._folder, self._incarnation, self._keep):
-            _remove(old)
+        try:
+            for old in outlived(self._folder, self._incarnation, self._keep):
+                _remove(old)
+        except ExchangeError as error:
+            logger.warning("old versions stay: %s", error)
         return None
 
     def _require_current(self) -> None:
         if self._tenure:
             self._tenure.require()
+
+
+def _make(folder: Path) -> None:
+    with plainly("create", folder):
+        make_folder(folder)
 
 
 def _remove(place: Path) -> None:
