@@ -2,7 +2,7 @@
 
 tsal adapt runs/mine --footage shards/night
 torchrun --nproc-per-node 2 -m tsal_dist.adapt runs/mine --footage shards/night --validation shards/night-val
-tsal adapt runs/mine --footage shards/night run.dir=runs/night method.name=companions
+tsal adapt runs/mine --footage shards/night shards/rain run.dir=runs/rain method.name=companions
 
 A new run begins with the weights of RUN (its best checkpoint), by its settings. The old labels are learnt on with, so that
 nothing is forgotten; frames of the footage that have labels are learnt too. RUN is only read.
@@ -16,7 +16,7 @@ from tsal_dist.config import RunConfig
 from tsal_dist.config.method import ALONE
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.run import load_run
-from tsal_dist.runs.second_run import follow
+from tsal_dist.runs.second_run import follow, split_settings
 from tsal_dist.runs.start import start
 from tsal_dist.train import add_start
 
@@ -32,13 +32,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("run", type=Path, metavar="RUN", help="the folder of a trained run")
     add(
         "--footage",
-        action="append",
+        nargs="+",
+        action="extend",
         required=True,
         metavar="DIR",
-        help="shards of the other footage; repeatable",
+        help="shards of the other footage",
     )
-    add("--validation", action="append", default=[], metavar="DIR",
-        help="held-out labelled shards of the other footage; repeatable (RUN's own, which say little of it)")  # fmt: skip
+    add("--validation", nargs="+", action="extend", default=[], metavar="DIR",
+        help="held-out labelled shards of the other footage (RUN's own, which say little of it)")  # fmt: skip
     add("--step", default="best", metavar="N", help="best by validation, last, or a step (best)")
     add_start(parser, parser.add_mutually_exclusive_group())
     return parser
@@ -57,19 +58,21 @@ def adapted(args: argparse.Namespace) -> RunConfig:
 
     trained = load_run(args.run)
     was = trained.config
-    labelled = [*was.data.labelled, *(url for url in args.footage if open_manifest(url).labelled)]
+    footage, settings_behind = split_settings("--footage", args.footage)
+    validation, more_behind = split_settings("--validation", args.validation)
+    labelled = [*was.data.labelled, *(url for url in footage if open_manifest(url).labelled)]
     settings = {
         "runtime.fork": str(args.run),
         "runtime.fork_step": args.step,
         "data.labelled": labelled,
-        "data.unlabelled": args.footage,
+        "data.unlabelled": footage,
         "train.burn_in_steps": 0,
     }
-    if args.validation:
-        settings["data.validation"] = args.validation
+    if validation:
+        settings["data.validation"] = validation
     if was.method.name == ALONE:
         settings["method.name"] = METHOD
-    return follow(trained, "adapted", settings, args.overrides)
+    return follow(trained, "adapted", settings, [*settings_behind, *more_behind, *args.overrides])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.run import load_run
-from tsal_dist.runs.second_run import follow
+from tsal_dist.runs.second_run import follow, split_settings
 from tsal_dist.runs.start import start
 from tsal_dist.train import add_start
 
@@ -32,10 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--footage",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="DIR",
-        help="shards to watch; repeatable (RUN's own)",
+        help="shards to watch (RUN's own)",
     )
     add_start(parser, parser.add_mutually_exclusive_group())
     return parser
@@ -52,15 +53,16 @@ def distilled(args: argparse.Namespace) -> RunConfig:
     """The new run's settings."""
     trained = load_run(args.run)
     data = trained.config.data
+    footage, settings_behind = split_settings("--footage", args.footage)
     settings = {
         "model.detector": args.detector,
         "model.weights": "",
-        "data.unlabelled": args.footage or list(data.unlabelled or data.labelled),
+        "data.unlabelled": footage or list(data.unlabelled or data.labelled),
         "train.burn_in_steps": 0,
         "method.name": METHOD,
         "method.teacher": str(args.run),
     }
-    return follow(trained, "small", settings, args.overrides)
+    return follow(trained, "small", settings, [*settings_behind, *args.overrides])
 
 
 if __name__ == "__main__":

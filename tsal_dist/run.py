@@ -94,25 +94,24 @@ def open_run(
 ) -> Run:
     """Make or take up the run directory. Safe for several processes at once: the first one writes run.json.
 
-    `find_origin` is asked before anything is made or deleted, unless there is a run to go on with. `leave_if_asked` is
-    called while a run that is to be removed is watched, and raises where nothing shall be removed.
+    `find_origin` is asked before anything is made or deleted, in a place that may become a run, unless there is one to go
+    on with. `leave_if_asked` is called while a run that is to be removed is watched, and raises where nothing shall be
+    removed.
     """
     folder = run_folder(config)
     run_dir = RunDir(folder)
     _refuse_no_folder(folder)
-    with plainly("read", run_dir.run_json):
-        goes_on = run_dir.run_json.exists() and mode == "resume"
-    origin = None if goes_on else find_origin()
-    if mode == "clean" and folder.exists():
+    existed = _is_there(run_dir)
+    origin = None if existed and mode == "resume" else find_origin()
+    if mode == "clean" and existed:
         _clean(run_dir, config, leave_if_asked)
-    existed = run_dir.run_json.exists()
+    existed = _is_there(run_dir)  # once more: another process may have come meanwhile
     if existed and mode == "new":
         raise ConfigError(
             f"{folder} already holds a run. Go on with it (--resume), replace it (--clean), or choose another "
             f"place (run.dir=...)."
         )
     if not existed:
-        _refuse_foreign_folder(folder)
         _write_once(run_dir, config, origin)
     written = _read(run_dir)
     _compare(build_config(written["config"], str(run_dir.run_json)), config, run_dir)
@@ -164,13 +163,6 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
     if run_dir.root.is_symlink():
         raise ConfigError(
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
-        )
-    with plainly("read", run_dir.run_json):
-        is_a_run = run_dir.run_json.exists()
-    if not is_a_run and list_names(run_dir.root):
-        raise ConfigError(
-            f"--clean: {run_dir.root} holds files but no run.json, so it is not a run and will not be deleted. "
-            f"Empty it yourself or choose another place (run.dir=...)."
         )
     at_work = living(run_dir, config.runtime.deadlines.beat_s, leave_if_asked=leave_if_asked)
     if at_work:
@@ -245,8 +237,18 @@ def _refuse_no_folder(folder: Path) -> None:
             raise ConfigError(f"run.dir={folder} is a file. A run needs a folder: choose another place.")
 
 
+def _is_there(run_dir: RunDir) -> bool:
+    """Whether there is a run; ConfigError where something else is in its place."""
+    with plainly("read", run_dir.run_json):
+        existed = run_dir.run_json.exists()
+    if not existed:
+        _refuse_foreign_folder(run_dir.root)
+    return existed
+
+
 def _refuse_foreign_folder(folder: Path) -> None:
-    # Launchers write logs before the first process starts, and another process may be about to write run.json.
+    # Launchers write logs before the first process starts, a start that was refused leaves a note in ctl, and another
+    # process may be about to write run.json.
     names = sorted(list_names(folder))
     foreign = [
         name

@@ -52,6 +52,18 @@ def test_a_truth_outvotes_whatever_a_teacher_says():
         assert torch.equal(second.more_weight_NK, found.more_weight_NK[FRAMES // 2 :])
 
 
+def test_pseudo_labels_count_as_they_are_said_to_and_truths_in_full():
+    pseudo = Trial("mean_teacher", {}).pseudo()
+    frames = pseudo.frames
+    known_N = torch.arange(len(frames)) % 2 == 0
+    frames = replace(frames, labelled_N=known_N)
+    given = Target(frames.points_NK2, torch.full(frames.visible_NK.shape, 0.8))
+    found = make_targets(Plain(lambda evidence: given), pseudo.evidence, frames, counts=0.25)["teacher"]
+    read_NK = (pseudo.evidence.fresh_N > 0).float().unsqueeze(-1).expand_as(given.weight_NK)
+    torch.testing.assert_close(found.weight_NK[~known_N], 0.2 * read_NK[~known_N])
+    assert torch.equal(found.weight_NK[known_N], frames.visible_NK[known_N].float())
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_maps_of_a_frame_that_has_a_truth_are_gaussians_at_it(soft):
     heat_SNKhw = torch.zeros(1, FRAMES, POINTS + 1, CELLS, CELLS)

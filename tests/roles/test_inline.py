@@ -88,7 +88,7 @@ def train_until_killed(rank, world, argv, at):
 @pytest.mark.slow
 def test_a_killed_run_with_feedback_goes_on_to_the_bit(faces, tmp_path):
     """Every method without it: tests/recipes/test_conformance.py."""
-    settings = ("method.name=tsal", "train.priority=0.5", "train.steps=12")
+    settings = ("method.name=tsal", "train.priority=0.5", "train.loss.headroom=true", "train.steps=12")
     straight = train(faces, tmp_path / "straight", *settings)
     folder = tmp_path / "killed"
     with pytest.raises(RankFailed, match="exit code -9"):

@@ -22,7 +22,9 @@ def assert_same(first, second):
 
 @pytest.mark.ranks
 @pytest.mark.parametrize(
-    "settings", [(), GATED, ("train.priority=0.5",)], ids=["plain", "gated", "with feedback"]
+    "settings",
+    [(), GATED, ("train.priority=0.5",), ("train.loss.headroom=true", "runtime.log.evaluate_every=4")],
+    ids=["plain", "gated", "with feedback", "with headroom"],
 )
 def test_lockstep_equals_inline(faces, tmp_path, settings):
     inline = train(faces, tmp_path / "inline", *settings)

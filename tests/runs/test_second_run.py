@@ -71,6 +71,23 @@ def test_what_the_user_says_wins(faces, alone, tmp_path):
 
 
 @pytest.mark.ranks
+def test_a_flag_takes_several_folders_and_no_settings(faces, alone, tmp_path, monkeypatch):
+    both, behind = ["--footage", faces.train, faces.held_out], [f"run.dir={tmp_path}", "train.steps=3"]
+    config = adapted(alone, *both, *behind, "--validation", "v", "w=1", "train.optim.lr=0.5")
+    assert config.data.unlabelled == (faces.train, faces.held_out)
+    assert config.data.validation == ("v", "w=1"), "a setting has a section"
+    assert (config.run.dir, config.train.steps, config.train.optim.lr) == (str(tmp_path), 3, 0.5)
+    config = distilled(alone, "--footage", "a", "b", *behind, "--footage", "c")
+    assert config.data.unlabelled == ("a", "b", "c")
+    assert (config.run.dir, config.train.steps) == (str(tmp_path), 3)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "night.v2=dark").mkdir()
+    assert distilled(alone, "--footage", "night.v2=dark").data.unlabelled == ("night.v2=dark",), "it is there"
+    with pytest.raises(ConfigError, match=r"--footage names no folder, but the setting 'train\.steps=3'"):
+        adapted(alone, "--footage", "train.steps=3")
+
+
+@pytest.mark.ranks
 @pytest.mark.parametrize("world", [1, 2])
 def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tmp_path, world):
     before, out = listing(alone), tmp_path / "out"

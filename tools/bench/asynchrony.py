@@ -93,6 +93,7 @@ class Bench:
             f"train.unlabelled_batch={self.batch * PROCS // students}",
             f"method.views={views}",
             "train.gate.enabled=false",
+            "train.loss.headroom=false",
             f"runtime.topology={'split' if split else 'inline'}",
             f"runtime.teachers={split.teachers if split else 1}",
             f"runtime.weights.publish_every={PUBLISH_EVERY}",

@@ -45,6 +45,7 @@ SETTINGS = (
     "train.labelled_batch=4",
     "train.unlabelled_batch=8",
     "train.gate.enabled=false",
+    "train.loss.headroom=false",
     "runtime.queue.segment_rows=16",
     "runtime.queue.segment_age_s=1",
     "runtime.queue.high_water_rows=256",

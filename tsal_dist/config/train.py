@@ -61,6 +61,11 @@ class LossConfig(Section):
     unlabelled: float = Field(1.0, ge=0)
     """Final weight of what is learnt from unlabelled frames; at 0 every method is `supervised`, and no teacher is started."""
 
+    headroom: bool = True
+    """Whether they count by what the labels leave to be learnt: by 1 less the student's error on its labels as a share of that
+    on held-out frames, at the end of burn-in and at every validation. In full where none are held out, and where a teacher was
+    brought along."""
+
     ramp_up: float = Field(0.2, ge=0, le=1)
     """Share of the run after burn-in over which the weight of unlabelled frames rises."""
 

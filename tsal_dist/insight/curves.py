@@ -69,9 +69,10 @@ def _learning(time: Span, student: Lines, teachers: Crews) -> list[str]:
     any_crew = next((lines for lines in teachers.values() if lines), [])
     return [
         _chart(
-            "Error on held-out frames (NME), %",
+            "Error of the student on held-out frames and on labels that it learns (NME), %",
             time,
-            _series("student", student, "validation/nme", STUDENT, 100),
+            _series("held out", student, "validation/nme", STUDENT, 100),
+            _series("learnt", student, "validation/learnt_nme", 1, 100),
         ),
         _chart(
             "Teacher and student on the same few held-out frames (NME), %",

@@ -23,6 +23,7 @@ from tsal_dist.insight.measured import Model, measure, names_of, open_if_there
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
+from tsal_dist.insight.to_gain import say_what_helps
 from tsal_dist.json_object import flatten
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run import Run, load_run
@@ -50,7 +51,9 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     models = [model for model in tried if model.found.errors.faces]
     sections = []
     if models:
-        sections.append(page.Section("accuracy", "Accuracy", tell_accuracy(models, where)))
+        helps = say_what_helps(first.student)
+        told = (page.paragraph(helps) if helps else "") + tell_accuracy(models, where)
+        sections.append(page.Section("accuracy", "Accuracy", told))
         sections.append(page.Section("frames", "Frames", tell_frames(models)))
     unlabelled = _next(first)
     if unlabelled:

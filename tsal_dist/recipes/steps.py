@@ -45,12 +45,13 @@ class OwnPoints:
     peak_NK: Tensor
 
 
-def make_targets(label: Labeller, evidence: Evidence, frames: Frames) -> Targets:
-    """What a method's labels come to: nothing where a frame could not be read, and the truth where it has one."""
+def make_targets(label: Labeller, evidence: Evidence, frames: Frames, counts: float = 1.0) -> Targets:
+    """What a method's labels come to, and count: nothing where a frame could not be read; where it has the truth that comes
+    first, and in full."""
     # A frame that nobody could read is black, and its labels are of a picture that is not there.
     read_N1 = (evidence.fresh_N > 0).to(evidence.score_NSK.dtype).unsqueeze(-1)
     given = check_targets(named(label(evidence)), *frames.visible_NK.shape)
-    targets = {name: target.weighed(read_N1) for name, target in given.items()}
+    targets = {name: target.weighed(counts * read_N1) for name, target in given.items()}
     return truth_first(targets, frames.points_NK2, frames.visible_NK, frames.labelled_N)
 
 

@@ -84,6 +84,8 @@ class Student:
     profiler: StepProfiler = field(default_factory=StepProfiler)
     pace: Pace = field(default_factory=lambda: Pace(mark=mark_phase))
     """What its time goes into, between two lines of metrics."""
+    headroom: float = 1.0
+    """What pseudo-labels count, beside their ramp."""
     ahead: int = 0
     """Steps that are planned before they come, if there are labels for them, so that their pixels are read meanwhile."""
     coming: dict[int, Plan] = field(default_factory=dict)
@@ -131,9 +133,10 @@ class Student:
         targets: Targets = {}
         lessons: Sequence[Lesson] = ()
         if delivered:
-            targets = make_targets(self.recipe.label, delivered.pseudo.evidence, delivered.pseudo.frames)
+            pseudo = delivered.pseudo
+            targets = make_targets(self.recipe.label, pseudo.evidence, pseudo.frames, self.headroom)
             rng = generator_for(self.config.train.seed, MIX_WORD, step, self.rank)
-            lessons = self.recipe.mix(Lesson(delivered.pseudo.frames, targets), rng)
+            lessons = self.recipe.mix(Lesson(pseudo.frames, targets), rng)
         weights = term_weights(self.recipe.terms, self.progress, self.config.train.loss)
         found, losses, norm, seen = self._learn(labelled, lessons, weights, delivered)
         self.recipe.after(self.engine.model, self.step_number)
@@ -245,6 +248,7 @@ class Student:
             "method": self.recipe.student_state(),
             "detector": self.recipe.student.detector,
             "gauge": self.gauge.state_dict(),
+            "headroom": self.headroom,
             "stream": self.stream.state_dict(),
             "planner": self.planner.state_dict() if self.planner else None,
             "notes": self.notes.state_dict() if self.notes else [],
@@ -258,6 +262,7 @@ class Student:
             self.average.load_state_dict(state["average"])
         self.recipe.load_student_state(state["method"])
         self.gauge.load_state_dict(state["gauge"])
+        self.headroom = state.get("headroom", 1.0)  # a checkpoint of before it was measured has none
         self.stream.load_state_dict(state["stream"])
         if self.planner and state["planner"] is not None:
             self.planner.load_state_dict(state["planner"])

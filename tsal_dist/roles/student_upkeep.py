@@ -17,6 +17,7 @@ from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import TrainingError
 from tsal_dist.inference.evaluation import Evaluator, sum_over_ranks
 from tsal_dist.inference.kept_frames import KeptFrames
+from tsal_dist.metrics.headroom import headroom
 from tsal_dist.observe.display import Display
 from tsal_dist.observe.memory import read_memory
 from tsal_dist.observe.sinks import Sink
@@ -42,6 +43,10 @@ class StudentUpkeep:
     """All held-out frames."""
     gate_frames: KeptFrames
     """The few frames on which teacher and student are compared."""
+    learnt_frames: KeptFrames | None = None
+    """As few of the labels that it learns; None where none others are held out."""
+    by_headroom: bool = False
+    """Whether pseudo-labels count by what it makes of both."""
     newest_step: int | None = None
     """It goes on from this step at most, and from -1 at the beginning; None where any will do."""
     wait_for_disk: bool = False
@@ -61,6 +66,8 @@ class StudentUpkeep:
         student = self.student
         step, train = student.step_number, student.config.train
         if 0 < step == train.burn_in_steps and student.feed:  # who begins without it has no youth to forget
+            if self.validation and self.by_headroom and step % student.config.runtime.log.evaluate_every:
+                self.validate(self.validation)
             student.end_burn_in()
         if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
             if student.notes:
@@ -97,16 +104,24 @@ class StudentUpkeep:
 
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
-        student = self.student
+        student, step = self.student, self.student.step_number
         self.judged.load(student.trained_weights())
         mine = evaluator.run(self.judged, student.rank, student.world, between=self._show_life)
         found = sum_over_ranks(mine)
+        numbers = {
+            f"validation/{name}": value for name, value in found.summary().items() if isinstance(value, float)
+        }
+        log.info("step %d: validation NME %.4f", step, found.errors.nme)
+        if self.learnt_frames:
+            learnt = sum_over_ranks(self.learnt_frames.run(self.judged, between=self._show_life)).errors.nme
+            numbers["validation/learnt_nme"] = learnt
+            if self.by_headroom and step >= student.config.train.burn_in_steps:
+                student.headroom = numbers["unlabelled/headroom"] = headroom(learnt, found.errors.nme)
+                log.info(
+                    "NME %.4f on learnt labels: pseudo-labels count %.0f %%", learnt, 100 * student.headroom
+                )
         if self.sink:
-            numbers = {name: value for name, value in found.summary().items() if isinstance(value, float)}
-            self.sink.write(
-                self.student.step_number, {f"validation/{name}": v for name, v in numbers.items()}
-            )
-        log.info("step %d: validation NME %.4f", self.student.step_number, found.errors.nme)
+            self.sink.write(step, numbers)
         return found.errors.nme
 
     def checkpoint(self, nme: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How fast the labels of a run age."""
+"""How fast the labels of a run age, and whether they are the student's own."""
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.train import TrainConfig
@@ -17,9 +17,20 @@ def build_staleness(config: RunConfig, recipe: Recipe) -> Staleness:
     if planned_by(config).runtime.offline:
         return Staleness(alpha=1.0)  # no teacher moves on while the labels are read
     queue = config.runtime.queue
-    still = all(isinstance(member.follow, Frozen) for member in recipe.panel.values())
-    alpha = 1.0 if still else config.train.average or USUAL_AVERAGE
+    alpha = config.train.average or USUAL_AVERAGE if _teaches_itself(config, recipe) else 1.0
     return Staleness(alpha, queue.max_rho, queue.max_lag_steps)
+
+
+def goes_by_headroom(config: RunConfig, recipe: Recipe) -> bool:
+    """Whether pseudo-labels count by what labels leave to be learnt: who teaches itself knows no more than they say."""
+    held_out = bool(config.data.validation)
+    return held_out and config.train.loss.headroom and config.uses_clips and _teaches_itself(config, recipe)
+
+
+def _teaches_itself(config: RunConfig, recipe: Recipe) -> bool:
+    """Whether a student's labels are its own of a while ago, and not those of a net or a run that was there before."""
+    moving = any(not isinstance(member.follow, Frozen) for member in recipe.panel.values())
+    return moving and not planned_by(config).runtime.offline
 
 
 def require_young_labels(config: RunConfig, staleness: Staleness) -> None:

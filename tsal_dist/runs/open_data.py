@@ -45,7 +45,7 @@ def open_data(config: RunConfig) -> Shards:
     if not data.labelled:
         raise ConfigError(
             "data.labelled is empty: there is nothing to learn from. Name folders of shards, such as "
-            "data.labelled=shards/demo-train; tools/shard_videos.py makes them."
+            "data.labelled=shards/demo-train; `tsal pack` makes them."
         )
     needs_clips = config.uses_clips
     if needs_clips and not data.unlabelled:
@@ -131,7 +131,7 @@ def open_named(key: str, urls: Sequence[str], config: RunConfig) -> ShardSet:
         folder = local_path(url)
         if not folder.is_dir():
             raise ConfigError(
-                f"{key} names {url!r}, which is no folder. Pack shards there (tools/shard_videos.py), or name others."
+                f"{key} names {url!r}, which is no folder. Pack shards there (`tsal pack`), or name others."
             )
         if not (folder / MANIFEST).exists() and any(folder.glob("*.tar")):
             _index(key, folder)
@@ -144,7 +144,7 @@ def _index(key: str, folder: Path) -> None:
     except OSError as error:
         raise ConfigError(
             f"{key} names {str(folder)!r}, which holds tars without an index, and none can be written there ({error}). "
-            f"Copy the folder to where it can, or run tools/inspect_shards.py index on it."
+            f"Copy the folder to where it can, or run `tsal shards index` on it."
         ) from error
     log.info(
         "%s: indexed the tars of others in %s: %d frames, %d of them labelled",

@@ -55,15 +55,17 @@ from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import role_in_files
+from tsal_dist.runs.begin import begin
 from tsal_dist.runs.build import build_student, build_teacher, settle_method
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_nets import build_member, build_model
+from tsal_dist.runs.build_staleness import goes_by_headroom
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.follow_shards import follow_shards
-from tsal_dist.runs.fork import begin_at, find_origin
+from tsal_dist.runs.fork import begin_at
 from tsal_dist.runs.meeting import await_meeting, meet, tell_of_meeting
-from tsal_dist.runs.open_data import open_checked
+from tsal_dist.runs.open_data import open_data
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.runs.process_context import ProcessContext
 from tsal_dist.weights.fetch import WeightReader
@@ -98,7 +100,8 @@ def train(
     with in_turn(environment, store, limits.group_s, stop):
         # A restart by torchrun goes on with what the attempt before has saved.
         again = environment.restart_count > 0 or environment.rank > 0 or seat.role == "teacher"
-        run = open_run(config, "resume" if again else mode, partial(find_origin, config), stop.leave_if_asked)
+        mode = "resume" if again else mode
+        run = open_run(config, mode, partial(begin, config, environment, seat, mode), stop.leave_if_asked)
     code = ExitCode.FAILED
     reason = "a defect"
     tenures: dict[str, Tenure] = {}
@@ -132,8 +135,7 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup, first_here: bool) -> P
     """`first_here`: whether this is the first process of its launch on this machine."""
     limits = run.config.runtime.deadlines
     role_rank = RoleRank(group.rank, group.world, group.device, seat.crew)
-    first = role_rank.rank == 0 and seat.role != "teacher" and not run.resumed
-    shards = open_checked(run.config, first, run.origin)
+    shards = open_data(run.config)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
     tenures = {
@@ -292,6 +294,8 @@ def _student(context: ProcessContext, peers: Peers, leaving: ExitStack) -> tuple
         if context.shards.validation
         else None,
         gate_frames=context.gate_frames,
+        learnt_frames=context.learnt_frames,
+        by_headroom=goes_by_headroom(config, student.recipe),
         newest_step=_newest_step(context),
         wait_for_disk=config.takes_turns,
         display=leaving.enter_context(Display(run.dir)) if context.leads else None,

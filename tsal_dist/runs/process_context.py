@@ -21,8 +21,8 @@ from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build_streams import RoleRank
 from tsal_dist.runs.open_data import Shards
 
-GATE_FRAMES = 64
-"""Held-out frames that teacher and student are compared on: enough to tell them apart, few enough to be free."""
+FEW_FRAMES = 64
+"""On which nets are compared again and again: enough to tell them apart, few enough to be free."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,15 @@ class ProcessContext:
     @cached_property
     def gate_frames(self) -> KeptFrames:
         """A few held-out frames, or training labels where none are held out; inline, both roles' own."""
-        shards: ShardSet = self.shards.validation or self.shards.labelled
-        few = build_evaluator(self.config, shards, self.role_rank.device, GATE_FRAMES)
+        return self._few_of(self.shards.validation or self.shards.labelled)
+
+    @property
+    def learnt_frames(self) -> KeptFrames | None:
+        """As many training labels, to compare with those; None where those are none others."""
+        return self._few_of(self.shards.labelled) if self.shards.validation else None
+
+    def _few_of(self, shards: ShardSet) -> KeptFrames:
+        few = build_evaluator(self.config, shards, self.role_rank.device, FEW_FRAMES)
         return KeptFrames(few, self.role_rank.rank, self.role_rank.world)
 
     @property

@@ -1,13 +1,18 @@
-"""What every run has in common that follows from a trained one: its place beside it, and processes of its own."""
+"""What every run has in common that follows from a trained one: its place beside it, processes of its own, and words."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
 from tsal_dist.dist.environment import read_environment
+from tsal_dist.errors import ConfigError
 from tsal_dist.run import Run
+
+SETTING = re.compile(r"[a-z_]+(\.\w+)+=")
 
 
 def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
@@ -31,3 +36,14 @@ def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequ
     }
     words = [f"{key}={json.dumps(value)}" for key, value in changed.items()]
     return override(trained.config, *words, *overrides)
+
+
+def split_settings(flag: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Folders, and the settings that stood behind them: a flag that takes several words takes those, too."""
+    settings = [word for word in words if SETTING.match(word) and not Path(word).exists()]
+    folders = [word for word in words if word not in settings]
+    if words and not folders:
+        raise ConfigError(
+            f"{flag} names no folder, but the setting {words[0]!r}. Name folders of shards first."
+        )
+    return folders, settings

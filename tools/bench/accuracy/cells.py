@@ -123,7 +123,7 @@ def cell_words(
         f"train.seed={repeat}",
         f"data.labelled={fold.labelled[amount]}",
         f"data.unlabelled={fold.unlabelled}",
-        "data.validation=",
+        f"data.validation={fold.validation}",
         f"runtime.checkpoint.every={steps}",
     ]
 

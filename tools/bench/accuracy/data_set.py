@@ -12,6 +12,8 @@ class Fold:
     """Folder of shards by amount of labels; every smaller amount is part of the larger ones."""
     unlabelled: str
     test: str
+    validation: str = ""
+    """Held-out frames that methods may measure themselves on as they train; "" where they have none."""
 
 
 @dataclass(frozen=True)

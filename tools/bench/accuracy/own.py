@@ -1,10 +1,10 @@
-"""Shards that a user names, as a data set: `NAME labelled=FEW,MANY unlabelled=DIR test=DIR [video=DIR] [settings]`."""
+"""Shards that a user names, as a data set: `NAME labelled=FEW,MANY unlabelled=DIR test=DIR [...]`."""
 
 from tools.bench.accuracy.data_set import DataSet, Fold
 from tsal_dist.errors import ConfigError
 
-FORM = "NAME labelled=FEW,MANY unlabelled=DIR test=DIR [video=DIR] [section.key=value ...]"
-_NEEDED, _MORE = {"labelled", "unlabelled", "test"}, {"video"}
+FORM = "NAME labelled=FEW,MANY unlabelled=DIR test=DIR [validation=DIR] [video=DIR] [section.key=value ...]"
+_NEEDED, _MORE = {"labelled", "unlabelled", "test"}, {"validation", "video"}
 
 
 def parse_own(text: str, steps: int, repeats: int) -> DataSet:
@@ -26,7 +26,7 @@ def parse_own(text: str, steps: int, repeats: int) -> DataSet:
     return DataSet(
         name,
         tuple(labelled),
-        (Fold(labelled, given["unlabelled"], given["test"]),),
+        (Fold(labelled, given["unlabelled"], given["test"], given.get("validation", "")),),
         steps=steps,
         repeats=repeats,
         settings=tuple(settings),

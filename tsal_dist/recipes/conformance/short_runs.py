@@ -45,6 +45,7 @@ SETTINGS = (
     "train.loss.sigma_px=3.0",
     "train.optim.warmup_steps=2",
     "train.gate.enabled=false",
+    "train.loss.headroom=false",
     "runtime.topology=inline",
     "runtime.queue.segment_rows=8",
     "runtime.weights.publish_every=2",

@@ -1,0 +1,31 @@
+"""Where a new run begins, found out while it has no folder yet: what is refused here does not stand in the way of the same
+command with other settings."""
+
+from tsal_dist.config import RunConfig
+from tsal_dist.dist.environment import Environment
+from tsal_dist.dist.topology import Seat
+from tsal_dist.errors import TsalError
+from tsal_dist.run import Mode, Origin, Run, run_folder
+from tsal_dist.run_dir import RunDir
+from tsal_dist.runs.exit_note import leave_note
+from tsal_dist.runs.fork import find_origin
+from tsal_dist.runs.open_data import open_checked
+
+
+def begin(config: RunConfig, environment: Environment, seat: Seat, mode: Mode) -> Origin | None:
+    """What `open_run` asks before it makes or deletes anything. Raises where the origin or the data cannot be had.
+
+    Launchers read notes, and start again what left none: they get one, and so nothing but `ctl` is left behind.
+    """
+    place = RunDir(run_folder(config))
+    taken = place.run_json.exists()
+    try:
+        origin = find_origin(config)
+        if not (taken and mode == "new"):  # which is refused for that
+            open_checked(config, environment.rank == 0 and seat.role != "teacher", origin)
+        return origin
+    except TsalError as error:
+        if environment.launched and not taken:
+            run = Run(place, "", config, resumed=False)
+            leave_note(run, seat, (), error.exit_code, str(error), environment.restart_count)
+        raise
