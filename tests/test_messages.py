@@ -36,6 +36,7 @@ MISTAKES = [
     ),
     ((*RUN, "{clip}", "--table", "{here}"), "{here}", "must end in", ".parquet or .csv"),
     ((*RUN, "{clip}", "--table", "{here}/t.csv", "--threshold", "7"), "7", "must be", "between 0 and 1"),
+    ((*RUN, "{clip}", "--table", "{here}/t.csv", "--max-error", "15"), "15", "at most 1", "0.15 is 15 %"),
     (
         (*RUN, "{clip}", "--table", "{here}/t.csv", "--frames", "9"),
         "'9'",

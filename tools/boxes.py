@@ -1,6 +1,6 @@
 """Train a net that finds your subject in whole pictures, from the labels that its landmarks are learnt from.
 
-    python tools/boxes.py --videos my_videos --labels my_labels.csv --out boxes.safetensors
+    tsal boxes --videos my_videos --labels my_labels.csv --out boxes.safetensors
 
 The boxes are those around the labelled points; of a labelled frame all subjects must be labelled. A row without points and
 without a box says that a frame shows none. Then `tsal pack` and `tsal predict` take the file: --box-model boxes.safetensors.

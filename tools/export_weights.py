@@ -1,9 +1,9 @@
 """Write a trained detector as one file: .safetensors, .onnx or .pt2, checked against the detector itself.
 
-    python tools/export_weights.py --run runs/demo --out demo.safetensors
-    python tools/export_weights.py --run runs/demo --role teacher --out demo.onnx
-    python tools/export_weights.py --run runs/demo --whole --out whole.onnx
-    python tools/export_weights.py --run runs/demo --whole --int8 --out small.onnx
+    tsal export --run runs/demo --out demo.safetensors
+    tsal export --run runs/demo --role teacher --out demo.onnx
+    tsal export --run runs/demo --whole --out whole.onnx
+    tsal export --run runs/demo --whole --int8 --out small.onnx
 
 A .safetensors file holds its config: `python -m tsal_dist.predict --weights demo.safetensors --video ...`.
 """

@@ -1,10 +1,10 @@
 """Look into folders of shards: what is in them, whether they are whole, how they look, how two differ.
 
-    python tools/inspect_shards.py info shards/faces/train
-    python tools/inspect_shards.py lint shards/faces/train --json
-    python tools/inspect_shards.py preview shards/faces/train --to sheet.png
-    python tools/inspect_shards.py index foreign_tars/
-    python tools/inspect_shards.py diff shards/a/train shards/b/train
+    tsal shards info shards/faces/train
+    tsal shards lint shards/faces/train --json
+    tsal shards preview shards/faces/train --to sheet.png
+    tsal shards index foreign_tars/
+    tsal shards diff shards/a/train shards/b/train
 
 lint and diff leave with 1 when they find something.
 """

@@ -1,6 +1,6 @@
 """Render videos of synthetic faces with 68 landmarks per frame: data that anyone may have.
 
-    python tools/make_synthetic.py --out demo/synthetic --videos 40 --frames 48 --size 160 --seed 1
+    tsal demo-data --out demo/synthetic --videos 40 --frames 48 --size 160 --seed 1
 
 Writes videos/<id>/vid.avi with videos/<id>/annot/<frame>.pts (300VW's layout), train.lst and test.lst (SBR's
 list format), contact.png to look at, and synthetic.json. The same options write the same bytes.

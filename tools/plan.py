@@ -1,9 +1,9 @@
 """How many processes should teach? Measures what learning and labelling cost here, and says what a split would gain.
 
-    python tools/plan.py --config configs/demo.toml
-    python tools/plan.py --config configs/wflw.toml --procs 8 --run runs/wflw --cv .3 --slow 2
-    python tools/plan.py --config configs/wflw.toml --procs 64 --costs 12 30
-    python tools/plan.py --config configs/gpu8.toml --rates rates.json
+    tsal plan --config configs/demo.toml
+    tsal plan --config configs/wflw.toml --procs 8 --run runs/wflw --cv .3 --slow 2
+    tsal plan --config configs/wflw.toml --procs 64 --costs 12 30
+    tsal plan --config configs/gpu8.toml --rates rates.json
 
 Runs the config synchronously for some seconds, on as many processes as are planned for or as this machine has devices
 for and then on one, and divides each step into the teacher's part and the student's. Then it goes through every split of the processes,
@@ -147,9 +147,9 @@ def find_keep_rate(args: argparse.Namespace) -> tuple[float, str]:
     if args.run:
         from tsal_dist.observe.sinks import read_metrics
         from tsal_dist.planning.costs import keep_rate
-        from tsal_dist.run_dir import RunDir
+        from tsal_dist.run import load_run
 
-        return keep_rate(read_metrics(RunDir(args.run).metrics("student"))), f"of {args.run}"
+        return keep_rate(read_metrics(load_run(args.run).dir.metrics("student"))), f"of {args.run}"
     return (1.0, "assumed: nothing is dropped") if args.keep is None else (args.keep, "assumed")
 
 

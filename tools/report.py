@@ -1,7 +1,7 @@
 """One HTML page about a run: scores, curves, frames, where its labels came from. Needs no network to be read.
 
-python tools/report.py runs/demo
-python tools/report.py runs/demo runs/supervised --shards shards/demo-val --out report.html
+tsal report runs/demo
+tsal report runs/demo runs/supervised --shards shards/demo-val --out report.html
 """
 
 import argparse

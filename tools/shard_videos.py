@@ -1,8 +1,8 @@
 """Pack videos and images into a folder of shards. The format and every flag: shards/README.md.
 
-    python tools/shard_videos.py --videos clips/ --labels labels.csv --out shards/mine
-    python tools/shard_videos.py --videos clips/ --box full --out shards/faces --split train
-    python tools/shard_videos.py --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
+    tsal pack --videos clips/ --labels labels.csv --out shards/mine
+    tsal pack --videos clips/ --box full --out shards/faces --split train
+    tsal pack --lists 300W/train.txt --out shards/300w --split train --labelled 0.05
 
 Run the same command again after an interruption: what is packed is kept. Many machines pack with --machine 1/N to
 N/N, at the same time or not; `python -m launch.share` starts them on a cluster. --ray has a Ray cluster pack.

@@ -1,7 +1,7 @@
 """Every setting of a run, its values, its default and what it is for.
 
-python tools/show_settings.py
-python tools/show_settings.py optim warmup      those whose name or meaning holds all of these words
+tsal config
+tsal config optim warmup      those whose name or meaning holds all of these words
 """
 
 import argparse

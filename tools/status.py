@@ -1,12 +1,13 @@
 """How a run is: who is alive, how fast, what holds it up, what is wrong. Reads files only, during a run and after.
 
-python tools/status.py runs/demo
-python tools/status.py runs/demo --watch
-python tools/status.py runs/demo --json
+tsal status runs/demo
+tsal status runs/demo --watch
+tsal status runs/demo --json
 """
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,11 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder, such as runs/demo")
     parser.add_argument("--watch", action="store_true", help="go on looking until the run is over")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of text")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON document instead of text; with --watch, one in a line per look",
+    )
     args = parser.parse_args(argv)
 
     from rich.console import Console
@@ -34,8 +39,8 @@ def main(argv: list[str]) -> int:
     from tsal_dist.run_dir import RunDir
 
     watcher = Watcher(RunDir(args.run))
-    if args.watch and not args.json:
-        _watch(watcher)
+    if args.watch:
+        _tell(watcher) if args.json else _watch(watcher)
         return 0
     status = watcher.look_twice()
     if args.json:
@@ -47,20 +52,32 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _watch(watcher: "Watcher") -> None:
+def _looks(watcher: "Watcher") -> "Iterator[Status]":
+    """One look after the other, until the run is over."""
     import time
-
-    from rich.live import Live
 
     from tsal_dist.insight.status import LOOK_S
 
-    with Live(_draw(watcher.look()), auto_refresh=False) as live:
-        while True:
-            status = watcher.look()
+    while True:
+        status = watcher.look()
+        yield status
+        if status.over:
+            return
+        time.sleep(LOOK_S / 2)
+
+
+def _watch(watcher: "Watcher") -> None:
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        for status in _looks(watcher):
             live.update(_draw(status), refresh=True)
-            if status.over:
-                return
-            time.sleep(LOOK_S / 2)
+
+
+def _tell(watcher: "Watcher") -> None:
+    watcher.look_twice()  # a first look cannot know who is alive, and a program believes the first line
+    for status in _looks(watcher):
+        print(json.dumps(status.to_json()), flush=True)
 
 
 def _draw(status: "Status") -> "RenderableType":

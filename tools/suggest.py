@@ -50,7 +50,8 @@ def main(argv: list[str]) -> int:
     sheet = draw_suggestions(shards, found, trained.config.data.box_expand, layout)
     cv2.imwrite(str(out / "suggested.jpg"), sheet)
     for number, one in enumerate(found, 1):
-        print(f"{number:3}  {one.guess.video} frame {one.guess.frame + 1}: {one.reason}")
+        name = shards.frame_name(one.guess.ref, one.guess.video, one.guess.frame)
+        print(f"{number:3}  {name}: {one.reason}")
     print(f"{kept}, {out / 'suggested.jpg'}; label them with: tsal label {args.run}")
     return 0
 

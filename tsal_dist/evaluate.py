@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
     if args.plots:
         from tsal_dist.insight.plots import draw_evaluations
 
-        for path in draw_evaluations(found, Path(args.plots)):
+        for path in draw_evaluations(found, Path(args.plots), first.model.layout.names):
             sys.stdout.write(f"{path}\n")
     return 0
 

@@ -235,9 +235,10 @@ def _files(names: list[str]) -> list[str]:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
+    share = "above 0 and at most 1, a share of the subject's size: 0.15 is 15 %"
     rules = (
         ("--threshold", args.threshold, 0 < args.threshold < 1, "between 0 and 1"),
-        ("--max-error", args.max_error, args.max_error > 0, "above 0"),
+        ("--max-error", args.max_error, 0 < args.max_error <= 1, share),
         ("--threads", args.threads, args.threads >= 0, "0 or more"),
     )
     for flag, value, holds, rule in rules:

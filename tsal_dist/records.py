@@ -36,6 +36,11 @@ class FrameRef:
     """Position of the frame in its shard."""
 
 
+def frame_name(video: str, frame: int | None) -> str:
+    """What people call a frame, here counted from 0; a still, which has no number, is called by its file."""
+    return video if frame is None else f"{video} frame {frame + 1}"
+
+
 @dataclass(frozen=True)
 class Clip:
     """T frames of one video under one geometric transform; a still image is a clip of one frame."""

@@ -84,7 +84,7 @@ def add_start(parser: argparse.ArgumentParser, existing: argparse._ActionsContai
     parser.add_argument(
         "--rates",
         metavar="FILE",
-        help="with --dry-run: refuse a config that starves its devices, by these rates of tools/plan.py --rates",
+        help="with --dry-run: refuse a config that starves its devices, by these rates of `tsal plan --rates`",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="settings that win over the others"

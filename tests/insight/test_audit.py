@@ -152,6 +152,14 @@ def test_rows_that_the_student_knows_and_no_log_has_are_found(run_dir):
     assert "logged" in "\n".join(audit_run(run_dir).violations)
 
 
+def test_labels_alone_keep_no_books(tmp_path):
+    config = override(RunConfig(), f"run.dir={tmp_path}/run", "method.name=supervised")
+    run_dir = open_run(config, "new").dir
+    Checkpoints(run_dir.checkpoints("student"), None, keep=1).save(8, {"planner": None}, {})
+    with pytest.raises(CheckpointError, match=r"without pseudo-labels \(method\.name=supervised\), so there"):
+        audit_run(run_dir)
+
+
 def test_without_a_checkpoint_there_are_no_books(tmp_path):
     run_dir = open_run(override(RunConfig(), f"run.dir={tmp_path}/run"), "new").dir
     with pytest.raises(CheckpointError, match="no books to close"):

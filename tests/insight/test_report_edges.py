@@ -4,21 +4,34 @@ that nobody was validated on, a lone landmark."""
 import html
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from tests.data.made_shards import write_folder
 from tests.insight.test_report_words import begin
 from tests.pack.packing import pack_all
 from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.reader import FrameReader
+from tsal_dist.data.shard_set import open_shards
 from tsal_dist.evaluate import main as evaluate
-from tsal_dist.insight.charts import Axes, Series, draw_lines
-from tsal_dist.insight.frames_page import _one_per_video
-from tsal_dist.insight.gallery import mean_shape
+from tsal_dist.inference.evaluation import Evaluator
+from tsal_dist.inference.suggestion import Guess, Suggestion
+from tsal_dist.insight import suggestion_sheet
+from tsal_dist.insight.charts import Axes, Series, draw_lines, draw_rows
+from tsal_dist.insight.frames_page import _one_per_video, _suggested
+from tsal_dist.insight.gallery import Judge, mean_shape, show_frames
 from tsal_dist.insight.measured import blind_error, measure, names_of, upright
+from tsal_dist.insight.plots import draw_per_landmark
 from tsal_dist.insight.report import build_report
 from tsal_dist.insight.side_by_side import side_by_side
+from tsal_dist.insight.suggestion_sheet import draw_suggestions
+from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.models.detectors import build_detector
+from tsal_dist.records import FrameRef, Layout
 from tsal_dist.run import load_run
 
 LABELLED = 2
@@ -123,12 +136,50 @@ def test_a_lone_landmark_has_no_shape(rng):
 
 
 def test_videos_may_have_frame_in_their_names():
-    class Judged:
-        def __init__(self, name):
-            self.name = self.ref = name
+    frames = [("clip frame 1.avi", 3), ("clip frame 1.avi", 4), ("clip frame 2.avi", 9), ("a still.png", 0)]
+    judged = [SimpleNamespace(video=video, ref=(video, number)) for video, number in frames]
+    assert _one_per_video(judged) == [frames[0], frames[2], frames[3]]
 
-    names = ["clip frame 1.avi frame 3", "clip frame 1.avi frame 4", "clip frame 2.avi frame 9"]
-    assert _one_per_video([Judged(name) for name in names]) == [names[0], names[2]]
+
+def test_a_still_is_called_by_its_file_wherever_it_is_shown(tmp_path):
+    """A number would send people looking for a video."""
+    shards = open_shards([write_folder(tmp_path, [[(2, {0, 1}, "stills"), (2, {0}, "video")]])])
+    refs, device = [FrameRef(0, 1), FrameRef(0, 2)], torch.device("cpu")
+    evaluator = Evaluator(shards, 32, 0.2, 4, 2, "box_diagonal", device)
+    model = build_detector("lite", 68).eval()
+    names = ["still0-1", "video1 frame 1"]
+    assert [one.name for one in show_frames({"m": Judge(model, evaluator)}, refs)] == names
+    worst = {one.name: one.video for one in evaluator.run(model, keep=9).worst}
+    assert worst == {"still0-0": "still0-0", "still0-1": "still0-1", "video1 frame 1": "video1"}
+    guesses = [
+        Guess(ref, video, 0, np.zeros((68, 2)), np.ones(68), 0.1, np.zeros(3))
+        for ref, video in zip(refs, ["still0-1", "video1"], strict=True)
+    ]
+    reader = FrameReader(shards, ViewSettings(32, labels=False))
+    pages = [_suggested(reader, Suggestion(one, "why"), shards, ()) for one in guesses]
+    reader.close()
+    assert "frame" not in re.sub("<[^>]*>", "", pages[0])
+    assert "video1 frame 1" in pages[1]
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suggestion_sheet.cv2, "putText", lambda picture, word, *how: written.append(word))
+        draw_suggestions(shards, [Suggestion(one, "why") for one in guesses], 0.2, Layout())
+    assert written == ["1. still0-1", "why", "2. video1 frame 1", "why"]
+
+
+def test_a_long_name_beside_a_bar_keeps_both_its_ends():
+    name = "2021-04-07_left_camera_mouse_12.avi"
+    text = draw_rows([(name, 4.0, 9.0, name), ("nineteen_letters.av", 2.0, 2.0, "c")], "hard", "%")
+    assert re.findall('text-anchor="end">([^<]*)<', text) == ["2021-04-0…se_12.avi", "nineteen_letters.av"]
+    assert f"<title>{name}</title>" in text
+
+
+def test_landmarks_are_named_where_names_fit():
+    errors = {"m": FaceErrors(2, "box_diagonal"), "n": FaceErrors(2, "box_diagonal")}
+    (axes,) = draw_per_landmark(errors, ("left ear", "tail")).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["left ear", "tail"]
+    (axes,) = draw_per_landmark({"m": FaceErrors(31, "box_diagonal")}, [f"p{k}" for k in range(31)]).axes
+    assert "p0" not in [label.get_text() for label in axes.get_xticklabels()]
 
 
 @pytest.mark.parametrize(("ended", "anchor"), [(10.0, "start"), (90.0, "end")])
@@ -140,6 +191,4 @@ def test_the_word_at_a_mark_stays_within_the_chart(ended, anchor):
 
 
 def held_out(run):
-    from tsal_dist.data.shard_set import open_shards
-
     return open_shards(list(run.config.data.validation))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.observe.runs import STUDENT, TEACHER, beat, end, write_run
+from tools.status import main as status_tool
 from tsal_dist.errors import ConfigError
 from tsal_dist.insight.bottleneck import LabelSupply, give_verdict
 from tsal_dist.insight.status import Watcher
@@ -269,6 +270,24 @@ def test_watching_ends_with_the_run(tmp_path):
     for role in ("student", "teacher"):
         beat(run, role, seq=101, step=0, phase="done")
     assert "student 0 finished" in run_tool(run.root, "--watch").stdout
+
+
+def test_watching_for_programs_prints_a_line_per_look(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tsal_dist.insight.status.LOOK_S", 0.0)
+    run, looks = write_run(tmp_path), []
+
+    def look(watcher):
+        looks.append(1)
+        for role in ("student", "teacher"):
+            beat(run, role, seq=100 + len(looks), step=0, phase="done" if len(looks) == 5 else "train")
+        return seen(watcher)
+
+    seen = Watcher.look
+    monkeypatch.setattr(Watcher, "look", look)
+    assert status_tool([str(run.root), "--watch", "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["over"] for one in told] == [False, False, True]
+    assert {rank["state"] for rank in told[0]["ranks"]} == {"alive"}, "which one look cannot know"
 
 
 def test_a_process_that_is_killed_is_found_out(tmp_path):

@@ -146,7 +146,7 @@ def test_pixels_are_read_as_in_training_whatever_is_mirrored(monkeypatch):
 @pytest.mark.parametrize("text", ["[]", "{}", '{"read_s": 1}', "no"])
 def test_damaged_rates_are_refused_with_the_way_out(tmp_path, text):
     (tmp_path / "r.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"tools/plan.py --rates"):
+    with pytest.raises(ConfigError, match=r"tsal plan --rates"):
         load_rates(str(tmp_path / "r.json"))
 
 

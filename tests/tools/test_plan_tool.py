@@ -9,7 +9,9 @@ import pytest
 
 from tests.roles.short_runs import OVERRIDES, pack_faces
 from tools.plan import main
+from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError
+from tsal_dist.run import open_run
 
 DEMO = "--config=configs/demo.toml"
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,7 @@ def test_a_slow_machine_is_better_as_a_teacher(capsys):
 
 
 def test_the_keep_rate_is_a_runs_or_assumed(capsys, tmp_path):
-    folder = tmp_path / "metrics"
+    folder = open_run(load_config([], [f"run.dir={tmp_path}"]), "new").dir.root / "metrics"
     folder.mkdir()
     line = {"step": 9, "time": 1.0, "queue/delivered": 30.0, "queue/trimmed": 10.0}
     (folder / "student.jsonl").write_text(json.dumps(line) + "\n")
@@ -60,6 +62,11 @@ def test_the_keep_rate_is_a_runs_or_assumed(capsys, tmp_path):
     assert of_run["options"][0]["clips_per_s"] < plan(capsys, *words)["options"][0]["clips_per_s"]
     with pytest.raises(ConfigError, match="--slow at least 1"):
         main([DEMO, *words, "--slow", ".5"])
+
+
+def test_a_keep_rate_of_no_run_is_said_to_be_so(tmp_path):
+    with pytest.raises(ConfigError, match=r"nope holds no run\.json, so it is not a run\. Name the folder"):
+        main([DEMO, "--procs", "4", "--costs", "10", "60", "--run", str(tmp_path / "nope")])
 
 
 def test_a_method_without_a_teacher_is_not_split_by_costs_that_were_given():

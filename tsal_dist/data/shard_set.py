@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tsal_dist.data.cache import ShardCache
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.records import Layout
+from tsal_dist.records import FrameRef, Layout, frame_name
 from tsal_dist.shards.files import is_local, local_path, read_bytes
 from tsal_dist.shards.frames import FrameTable, decode_frames
 from tsal_dist.shards.index import Index, decode_index
@@ -64,6 +64,17 @@ class ShardSet:
     def segments(self, shard: int) -> tuple[Segment, ...]:
         manifest, number = self._places[shard]
         return manifest.shards[number].segments
+
+    def is_still(self, ref: FrameRef) -> bool:
+        """Whether it is a picture of its own and no frame of a video."""
+        return any(
+            one.kind == "stills" and one.start <= ref.index < one.start + one.frames
+            for one in self.segments(ref.shard)
+        )
+
+    def frame_name(self, ref: FrameRef, video: str, frame: int) -> str:
+        """For people; `frame` is what the frame table says."""
+        return frame_name(video, None if self.is_still(ref) else frame)
 
     def tar_bytes(self, shard: int) -> int:
         manifest, number = self._places[shard]
@@ -183,7 +194,7 @@ def not_as_packed(url: str, found: str, sha256: str) -> str:
     """What is said of a file whose digest was `found` to be another one than its manifest's."""
     return (
         f"{url} has the digest {found[:12]}, its manifest says {sha256[:12]}: it was changed or damaged after it was "
-        f"packed. Fetch or pack the shards again; tools/inspect_shards.py lint names all that differ."
+        f"packed. Fetch or pack the shards again; `tsal shards lint` names all that differ."
     )
 
 

@@ -225,7 +225,7 @@ class ClipStream:
             ticket = self._submit(request)
         raise DataError(
             f"{most} clips in a row cannot be read, the last because: {next(reversed(self.bad.values()))} "
-            "Check the shards with tools/inspect_shards.py lint."
+            "Check the shards with `tsal shards lint`."
         )
 
     def _name(self, request: ClipRequest) -> str:

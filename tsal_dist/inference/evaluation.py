@@ -48,7 +48,9 @@ class ScoredFrame:
     visible_K: NDArray[np.bool_]
     box_4: NDArray[np.float64]
     """The subject's box, in crop pixels."""
+    video: str
     name: str
+    """For people."""
     ref: FrameRef
     """Where to read it again, in another view."""
 
@@ -180,7 +182,8 @@ class Evaluator:
                     truth_NK2[place],
                     visible_NK[place],
                     affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel(),
-                    f"{clip.video} frame {clip.frames_T[0] + 1}",
+                    clip.video,
+                    self.shards.frame_name(clip.ref, clip.video, int(clip.frames_T[0])),
                     clip.ref,
                 )
                 for place, (clip, nme) in enumerate(zip(clips, nme_N, strict=True))

@@ -60,6 +60,11 @@ def audit_run(run_dir: RunDir) -> Audit:
             f"{run_dir.root} has no checkpoint of the student, so there are no books to close."
         )
     state = checkpoints.load(step).state["planner"]
+    if state is None:
+        raise CheckpointError(
+            f"{run_dir.root} was trained without pseudo-labels (method.name={config.method.name}), so there are no books to "
+            f"close. Audit a run that has a teacher."
+        )
     if "replay_of" in state:
         raise CheckpointError(
             f"{run_dir.root} follows the plans of {state['replay_of']}, and keeps no books of its own. Audit that run."

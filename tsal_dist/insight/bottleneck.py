@@ -60,7 +60,7 @@ def give_verdict(snapshot: Snapshot, usage: LabelSupply) -> str:
     if wait > WAIT_SHARE and parked > IDLE_SHARE:
         return (
             f"Students take {wait:.0%} of the time to find labels although teachers are parked {parked:.0%}: the "
-            f"labels are there, and reading them is slow. Look at the filesystem (tools/label_queue.py doctor)."
+            f"labels are there, and reading them is slow. Look at the filesystem (`tsal doctor`)."
         )
     if wait > WAIT_SHARE:
         return f"Students wait for labels {wait:.0%} of the time: {_more(teachers, 1 - wait)} would help."

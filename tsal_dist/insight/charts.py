@@ -16,6 +16,8 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 38
 MOST_POINTS = 240
 FEWEST_JOINED = 3
 """A line through two points would tell of a course that nobody saw."""
+MOST_LETTERS = 19
+"""Of a name beside a bar, in 134 pixels."""
 NOISY_POINTS = 40
 """From so many points on a curve is drawn smoothed over a faint original."""
 
@@ -138,15 +140,20 @@ def draw_rows(rows: Sequence[tuple[str, float, float, str]], title: str, unit: s
     for number, (name, value, high, about) in enumerate(rows):
         y = 8 + step * number
         bar, thin = width * value / most, width * high / most
-        shown = name if len(name) <= 22 else f"...{name[-20:]}"
         parts.append(
             f'<g><title>{html.escape(about)}</title><text class="tick" x="{left - 6}" y="{y + 11}" text-anchor="end">'
-            f'{html.escape(shown)}</text><line class="whisker" x1="{left}" x2="{left + thin:.1f}" y1="{y + 7}" y2="{y + 7}"/>'
+            f'{html.escape(_shorten(name))}</text><line class="whisker" x1="{left}" x2="{left + thin:.1f}" y1="{y + 7}" y2="{y + 7}"/>'
             f'<rect class="bar c0" x="{left}" y="{y}" width="{max(bar, 1):.1f}" height="14" rx="2"/>'
             f'<text class="tick" x="{left + thin + 5:.1f}" y="{y + 11}">{value:.1f} {html.escape(unit)}</text></g>'
         )
     told = "; ".join(f"{name}: {value:.1f} {unit}" for name, value, *_ in rows)
     return _svg(title, parts, 14 + step * len(rows), told)
+
+
+def _shorten(name: str) -> str:
+    """What fits beside a bar: names differ at their beginnings or ends."""
+    half = (MOST_LETTERS - 1) // 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
 
 
 def draw_shape(

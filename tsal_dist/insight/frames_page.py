@@ -50,7 +50,7 @@ def _one_per_video(judged: Sequence[ScoredFrame]) -> list[FrameRef]:
     """The first frame of each of the first few videos."""
     firsts: dict[str, FrameRef] = {}
     for one in judged:
-        firsts.setdefault(one.name.rpartition(" frame ")[0], one.ref)
+        firsts.setdefault(one.video, one.ref)
     return list(firsts.values())[:KEPT]
 
 
@@ -79,19 +79,19 @@ def tell_next(run: Run, shards: ShardSet) -> str:
     found = suggest(trained, shards, NEXT, pick_device(), LOOKED_AT)
     intro = (
         "Frames without a label, with the student's guess: those first from which a label would teach most. "
-        f"To label them: python tools/label.py {run.dir.root}"
+        f"To label them: tsal label {run.dir.root}"
     )
     lines = contours(run.config.model)
     reader = FrameReader(shards, ViewSettings(VIEW_PX, run.config.data.box_expand, labels=False))
     try:
-        photos = [_suggested(reader, one, lines) for one in found]
+        photos = [_suggested(reader, one, shards, lines) for one in found]
     finally:
         reader.close()
     return page.paragraph(intro) + page.photos(photos)
 
 
-def _suggested(reader: FrameReader, one: Suggestion, lines: Lines) -> str:
+def _suggested(reader: FrameReader, one: Suggestion, shards: ShardSet, lines: Lines) -> str:
     guess = one.guess
     clip, points_K2 = show_guess(reader, guess)
-    caption = [one.reason, f"{guess.video} frame {guess.frame + 1}"]
+    caption = [one.reason, shards.frame_name(guess.ref, guess.video, guess.frame)]
     return page.photo(clip.image_THWC[0], None, [page.Marks("student", points_K2, 0)], caption, lines)

@@ -57,7 +57,12 @@ def show_frames(judges: Mapping[str, Judge], refs: Sequence[FrameRef]) -> list[S
             ]
         )
     return [
-        _show(clip, {name: points[place] for name, points in source.items()}, judges)
+        _show(
+            clip,
+            {name: points[place] for name, points in source.items()},
+            judges,
+            shards.frame_name(clip.ref, clip.video, int(clip.frames_T[0])),
+        )
         for place, clip in enumerate(large)
     ]
 
@@ -92,7 +97,9 @@ def _read(reader: FrameReader, refs: Sequence[FrameRef]) -> list[Clip]:
         reader.close()
 
 
-def _show(clip: Clip, source: Mapping[str, NDArray[np.float64]], judges: Mapping[str, Judge]) -> Shown:
+def _show(
+    clip: Clip, source: Mapping[str, NDArray[np.float64]], judges: Mapping[str, Judge], called: str
+) -> Shown:
     truth_K2, visible_K = clip.points_TK2[0].astype(np.float64), clip.visible_TK[0]
     home_1K2 = affine.apply(affine.invert(clip.to_crop_23), truth_K2)[None]
     nme = {}
@@ -105,5 +112,5 @@ def _show(clip: Clip, source: Mapping[str, NDArray[np.float64]], judges: Mapping
         visible_K=visible_K,
         points_K2={name: affine.apply(clip.to_crop_23, points) for name, points in source.items()},
         nme=nme,
-        name=f"{clip.video} frame {clip.frames_T[0] + 1}",
+        name=called,
     )

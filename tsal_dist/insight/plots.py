@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 TRUTH_RGB, FOUND_RGB = (80, 220, 100), (255, 80, 80)
 TILE_PX = 256
 CED_LIMIT = 0.15
+MOST_NAMED = 30
+"""Landmarks whose names fit under an axis; more are counted."""
 
 
 class ScoredFrame(Protocol):
@@ -47,12 +49,14 @@ class Evaluated(Protocol):
     def best(self) -> Sequence[ScoredFrame]: ...
 
 
-def draw_evaluations(found: Mapping[str, Evaluated], folder: Path) -> list[Path]:
+def draw_evaluations(
+    found: Mapping[str, Evaluated], folder: Path, point_names: Sequence[str] = ()
+) -> list[Path]:
     """Write every picture into `folder`; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "ced.png", folder / "per_landmark.png"]
-    for path, draw in zip(paths, (draw_ced, draw_per_landmark), strict=True):
-        figure = draw({name: one.errors for name, one in found.items()})
+    errors = {name: one.errors for name, one in found.items()}
+    for path, figure in zip(paths, (draw_ced(errors), draw_per_landmark(errors, point_names)), strict=True):
         figure.savefig(path, dpi=150, bbox_inches="tight")
     for name, one in found.items():
         for which, judged in (("worst", one.worst), ("best", one.best)):
@@ -76,12 +80,14 @@ def draw_ced(errors: Mapping[str, FaceErrors]) -> "Figure":
     return figure
 
 
-def draw_per_landmark(errors: Mapping[str, FaceErrors]) -> "Figure":
-    """Mean error of each landmark, a line per model."""
+def draw_per_landmark(errors: Mapping[str, FaceErrors], point_names: Sequence[str] = ()) -> "Figure":
+    """Mean error of each landmark, a line per model; by their names where they have some and are few."""
     figure, axes = _new_axes(width=9)
     for name, one in errors.items():
         axes.plot(100 * one.nme_per_point, label=name, marker=".", linewidth=1)
     axes.set(xlabel="landmark", ylabel="mean error, %", ylim=(0, None))
+    if 0 < len(point_names) <= MOST_NAMED:
+        axes.set_xticks(range(len(point_names)), point_names, rotation=45, ha="right")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -25,7 +25,7 @@ def draw_suggestions(
     """BGR, as OpenCV writes it; joined landmarks are joined here."""
     reader = FrameReader(shards, ViewSettings(TILE_PX, expand, labels=False))
     try:
-        tiles = [_tile(reader, number, one, layout) for number, one in enumerate(suggestions, 1)]
+        tiles = [_tile(reader, number, one, shards, layout) for number, one in enumerate(suggestions, 1)]
     finally:
         reader.close()
     blank = np.full_like(tiles[0], 255)
@@ -35,13 +35,16 @@ def draw_suggestions(
     return np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])
 
 
-def _tile(reader: FrameReader, number: int, one: Suggestion, layout: Layout) -> NDArray[np.uint8]:
+def _tile(
+    reader: FrameReader, number: int, one: Suggestion, shards: ShardSet, layout: Layout
+) -> NDArray[np.uint8]:
     guess = one.guess
     clip, points_K2 = show_guess(reader, guess)
     picture = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
     text = np.full((LINE_PX * LINES + 8, TILE_PX, 3), 255, np.uint8)
     text[:] = _PAPER
-    words = [f"{number}. {guess.video[-30:]} frame {guess.frame + 1}", *textwrap.wrap(one.reason, 40)]
+    name = shards.frame_name(guess.ref, guess.video[-30:], guess.frame)
+    words = [f"{number}. {name}", *textwrap.wrap(one.reason, 40)]
     for line, word in enumerate(words[:LINES], 1):
         cv2.putText(text, word, (4, line * LINE_PX), _FONT, _SIZE, _INK, 1, cv2.LINE_AA)
     everywhere_K = np.ones(len(points_K2), np.bool_)

@@ -18,6 +18,7 @@ from tsal_dist.errors import ConfigError, DataError, ExchangeError
 from tsal_dist.json_object import read_object
 from tsal_dist.label.book import Book, Mark
 from tsal_dist.label.tasks import FrameToLabel, Pictures
+from tsal_dist.records import frame_name
 
 HOST = "127.0.0.1"
 MOST_BYTES = 1 << 20
@@ -46,7 +47,7 @@ class Desk:
         marks = self.book.marks(task.video, task.frame)
         shown = task.first_marks(len(self.book.layout.names)) if marks is None else marks
         return {
-            "title": task.video if task.frame is None else f"{task.video} frame {task.frame + 1}",
+            "title": frame_name(task.video, task.frame),
             "reason": task.reason,
             "size": self._pictures.size_px(task.ref),
             "marks": self._pictures.on_picture(task.ref, shown),

@@ -42,7 +42,7 @@ def open_footage(config: RunConfig, urls: Sequence[str]) -> ShardSet:
 def suggested_tasks(shards: ShardSet, kept: Sequence[Kept]) -> list[FrameToLabel]:
     return [
         FrameToLabel(
-            one.ref, one.video, None if _is_still(shards, one.ref) else one.frame, one.reason, one.points
+            one.ref, one.video, None if shards.is_still(one.ref) else one.frame, one.reason, one.points
         )
         for one in kept
     ]
@@ -58,13 +58,6 @@ def spread_tasks(shards: ShardSet, count: int) -> list[FrameToLabel]:
         return [pictures.task(ref, "spread over the footage") for ref in spread_refs(refs, count)]
     finally:
         pictures.close()
-
-
-def _is_still(shards: ShardSet, ref: FrameRef) -> bool:
-    return any(
-        one.kind == "stills" and one.start <= ref.index < one.start + one.frames
-        for one in shards.segments(ref.shard)
-    )
 
 
 class Pictures:
@@ -98,7 +91,7 @@ class Pictures:
     def task(self, ref: FrameRef, reason: str) -> FrameToLabel:
         """A frame without a guess."""
         table = self._reader.shard(ref.shard).table
-        frame = None if _is_still(self._shards, ref) else int(table.frame_N[ref.index])
+        frame = None if self._shards.is_still(ref) else int(table.frame_N[ref.index])
         return FrameToLabel(ref, table.videos[table.video_N[ref.index]], frame, reason, ())
 
     def close(self) -> None:

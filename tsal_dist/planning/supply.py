@@ -23,7 +23,7 @@ TOO_LITTLE = 0.5
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds per frame, as `tools/plan.py --rates` measures them."""
+    """Seconds per frame, as `tsal plan --rates` measures them."""
 
     read_s: float
     """Of one core: reading a training view of the shards."""
@@ -44,7 +44,7 @@ class Rates:
                 raise ValueError("seconds per frame are more than nothing")
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"{where} holds no rates ({error}). Measure them: python tools/plan.py --rates {where} --config ..."
+                f"{where} holds no rates ({error}). Measure them: tsal plan --rates {where} --config ..."
             ) from None
         return rates
 
@@ -57,7 +57,7 @@ def load_rates(file: str) -> Rates:
         page = read_object(Path(file).read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{file} cannot be read as rates ({error}). Measure them: python tools/plan.py --rates {file} --config ..."
+            f"{file} cannot be read as rates ({error}). Measure them: tsal plan --rates {file} --config ..."
         ) from None
     return Rates.from_json(page, file)
 

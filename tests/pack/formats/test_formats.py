@@ -191,6 +191,12 @@ def test_cvats_skeletons(tmp_path):
     assert spell([one], tmp_path) == [("a.png", None, [[1.5, 2], [0, 0], [5, 6]], [1, 0, 2], None)]
 
 
+def test_two_points_of_one_label_are_no_landmark(tmp_path):
+    page = write(tmp_path / "c.xml", CVAT.replace("left ear", "nose"))
+    with pytest.raises(ConfigError, match=r"c\.xml: a skeleton in 'a\.png' has 2 points 'nose'"):
+        read_list(page)
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [

@@ -5,6 +5,7 @@ without a place and `occluded` a hidden one.
 """
 
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -50,7 +51,20 @@ def read_cvat(path: Path, root: Path) -> list[Entry]:
         raise ConfigError(f"{path} is not an export of CVAT: {error}.") from error
     if not entries:
         raise ConfigError(f"{path} holds no skeleton and no box.")
+    _refuse_twice(path, page)
     return entries
+
+
+def _refuse_twice(path: Path, page: ElementTree.Element) -> None:
+    for image in page.iterfind("image"):
+        for skeleton in image.iterfind(_SKELETON):
+            counts = Counter(str(point.get("label")) for point in skeleton.iterfind("points"))
+            for label, count in counts.items():
+                if count > 1:
+                    raise ConfigError(
+                        f"{path}: a skeleton in {image.get('name', '')!r} has {count} points {label!r}, and one landmark has "
+                        f"one place. Give each point of the skeleton a label of its own."
+                    )
 
 
 def _entries(image: ElementTree.Element, root: Path, layout: Layout) -> list[Entry]:
