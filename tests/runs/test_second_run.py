@@ -53,6 +53,7 @@ def test_adapting_changes_the_footage_and_keeps_the_labels(faces, alone):
     assert config.method.name == adapt.METHOD, "labels alone know no other footage"
     assert (config.runtime.fork, config.runtime.fork_step) == (str(alone), "best")
     assert config.train.burn_in_steps == 0, "its teacher has learnt already"
+    assert config.train.loss.headroom, "it is known what there is to learn"
     assert config.run.dir == f"{alone}-adapted"
     assert config.model == trained.model
     assert config.train.optim == trained.train.optim
@@ -64,6 +65,7 @@ def test_what_the_user_says_wins(faces, alone, tmp_path):
         alone, "--footage", faces.train, f"run.dir={tmp_path}", "method.name=companions", "train.steps=3"
     )
     assert (config.run.dir, config.method.name, config.train.steps) == (str(tmp_path), "companions", 3)
+    assert not config.train.loss.headroom, "RUN's own held-out frames do not say what there is to learn elsewhere"
     config = distilled(alone, "--detector", "lite0", "--footage", "other", "train.burn_in_steps=2")
     assert (config.model.detector, config.train.burn_in_steps) == ("lite0", 2)
     assert config.data.unlabelled == ("other",)
