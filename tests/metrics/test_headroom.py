@@ -10,8 +10,10 @@ from tsal_dist.metrics.headroom import headroom
 @pytest.mark.parametrize(
     ("learnt", "held_out", "left"),
     [
-        (0.01, 0.1, 0.9),  # it knows its labels and little else
-        (0.09, 0.1, 0.1),  # it lacks steps or size
+        (0.01, 0.1, 1.0),  # it knows its labels and little else
+        (0.05, 0.1, 1.0),
+        (0.075, 0.1, 0.5),
+        (0.09, 0.1, 0.2),  # it lacks steps or size
         (0.1, 0.1, 0.0),
         (0.2, 0.1, 0.0),  # held-out frames are easier
         (math.nan, 0.1, 1.0),  # unknown: as it is said

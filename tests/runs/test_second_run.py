@@ -65,7 +65,9 @@ def test_what_the_user_says_wins(faces, alone, tmp_path):
         alone, "--footage", faces.train, f"run.dir={tmp_path}", "method.name=companions", "train.steps=3"
     )
     assert (config.run.dir, config.method.name, config.train.steps) == (str(tmp_path), "companions", 3)
-    assert not config.train.loss.headroom, "RUN's own held-out frames do not say what there is to learn elsewhere"
+    assert not config.train.loss.headroom, (
+        "RUN's own held-out frames do not say what there is to learn elsewhere"
+    )
     config = distilled(alone, "--detector", "lite0", "--footage", "other", "train.burn_in_steps=2")
     assert (config.model.detector, config.train.burn_in_steps) == ("lite0", 2)
     assert config.data.unlabelled == ("other",)

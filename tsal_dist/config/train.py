@@ -62,9 +62,9 @@ class LossConfig(Section):
     """Final weight of what is learnt from unlabelled frames; at 0 every method is `supervised`, and no teacher is started."""
 
     headroom: bool = True
-    """Whether they count by what the labels leave to be learnt: by 1 less the student's error on its labels as a share of that
-    on held-out frames, at the end of burn-in and at every validation. In full where none are held out, and where a teacher was
-    brought along."""
+    """Whether they count by what the labels leave to be learnt: in full where the student's error on labels that it learns is
+    half of that on held-out frames or less, not at all where it is as large. Measured with every published version. In full
+    where no frames are held out, and where a teacher was brought along."""
 
     ramp_up: float = Field(0.2, ge=0, le=1)
     """Share of the run after burn-in over which the weight of unlabelled frames rises."""

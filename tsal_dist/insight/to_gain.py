@@ -5,7 +5,7 @@ from typing import Any
 
 from tsal_dist.metrics.headroom import headroom
 
-LITTLE, MUCH = 0.25, 0.6
+LITTLE = 0.4
 
 
 def say_what_helps(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -22,10 +22,9 @@ def say_what_helps(lines: Sequence[Mapping[str, Any]]) -> str:
     )
     if left < LITTLE:
         text += "The two are alike: a longer training, a larger net or a larger crop may help, more labels or footage hardly."
-    elif left > MUCH:
+    elif left == 1:
         text += "It knows its labels: more of them, or footage without any, help more than a longer training."
     else:
         text += "More labels or footage may help, and so may a longer training."
-    if last.get("unlabelled/headroom") is not None:
-        text += f" Its pseudo-labels counted {100 * last['unlabelled/headroom']:.0f} % for that."
-    return text
+    counted = [line["unlabelled/headroom"] for line in lines if line.get("unlabelled/headroom") is not None]
+    return text + (f" Its pseudo-labels counted {100 * counted[-1]:.0f} % at the end." if counted else "")

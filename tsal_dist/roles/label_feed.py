@@ -107,7 +107,7 @@ class LabelFeed:
         if self._in_a_row >= MOST_BAD_IN_A_ROW:
             raise DataError(
                 f"{self._in_a_row} pseudo-labelled clips in a row cannot be read, the last because: {clip.reason} "
-                "Check the shards of data.unlabelled with tools/inspect_shards.py lint."
+                "Check the shards of data.unlabelled with `tsal shards lint`."
             )
 
     def close(self) -> None:

@@ -66,8 +66,6 @@ class StudentUpkeep:
         student = self.student
         step, train = student.step_number, student.config.train
         if 0 < step == train.burn_in_steps and student.feed:  # who begins without it has no youth to forget
-            if self.validation and self.by_headroom and step % student.config.runtime.log.evaluate_every:
-                self.validate(self.validation)
             student.end_burn_in()
         if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
             if student.notes:
@@ -92,15 +90,21 @@ class StudentUpkeep:
         student = self.student
         weights = student.weights_to_publish()
         after_burn_in = student.step_number >= student.config.train.burn_in_steps
-        nme = None
-        if student.config.train.gate.enabled and after_burn_in:
+        gated, nme = student.config.train.gate.enabled, None
+        if after_burn_in and (gated or self.by_headroom):
             self.judged.load(student.own_weights())
-            nme = sum_over_ranks(self.gate_frames.run(self.judged, between=self._show_life)).errors.nme
+            nme = self._nme_on(self.gate_frames)
+            if self.by_headroom and self.learnt_frames:
+                student.headroom = headroom(self._nme_on(self.learnt_frames), nme)
         if self.publisher:
             extra = {f"{EXTRA}{name}": value for name, value in student.extra_to_publish().items()}
-            self.publisher.offer(student.step_number, weights | extra, nme)
+            self.publisher.offer(student.step_number, weights | extra, nme if gated else None)
             if self.wait_for_disk:
                 self.publisher.flush(student.config.runtime.deadlines.silent_s)
+
+    def _nme_on(self, frames: KeptFrames) -> float:
+        """The error of the net that was loaded last. Collective."""
+        return sum_over_ranks(frames.run(self.judged, between=self._show_life)).errors.nme
 
     def validate(self, evaluator: Evaluator) -> float:
         """Measure the student on held-out frames; its NME. Collective."""
@@ -113,13 +117,7 @@ class StudentUpkeep:
         }
         log.info("step %d: validation NME %.4f", step, found.errors.nme)
         if self.learnt_frames:
-            learnt = sum_over_ranks(self.learnt_frames.run(self.judged, between=self._show_life)).errors.nme
-            numbers["validation/learnt_nme"] = learnt
-            if self.by_headroom and step >= student.config.train.burn_in_steps:
-                student.headroom = numbers["unlabelled/headroom"] = headroom(learnt, found.errors.nme)
-                log.info(
-                    "NME %.4f on learnt labels: pseudo-labels count %.0f %%", learnt, 100 * student.headroom
-                )
+            numbers["validation/learnt_nme"] = self._nme_on(self.learnt_frames)
         if self.sink:
             self.sink.write(step, numbers)
         return found.errors.nme
@@ -175,6 +173,8 @@ class StudentUpkeep:
         numbers["checkpoint/age_steps"] = student.step_number - self._saved_step
         if student.planner:
             numbers |= student.planner.numbers(student.step_number)
+        if self.by_headroom:
+            numbers["unlabelled/headroom"] = student.headroom
         if student.usage:
             numbers |= student.usage.numbers()
         if self.publisher:
