@@ -67,10 +67,12 @@ class StudentUpkeep:
         step, train = student.step_number, student.config.train
         if 0 < step == train.burn_in_steps and student.feed:  # who begins without it has no youth to forget
             student.end_burn_in()
-        if student.config.has_teacher and step % student.config.runtime.weights.publish_every == 0:
-            if student.notes:
-                student.notes.send(step)
-            self.publish()
+        if step % student.config.runtime.weights.publish_every == 0:
+            nme = self._compare()
+            if student.config.has_teacher:
+                if student.notes:
+                    student.notes.send(step)
+                self.publish(nme)
 
     def after_step(self) -> None:
         """Write down, validate and checkpoint, where it is time."""
@@ -85,20 +87,26 @@ class StudentUpkeep:
         if self.display:
             self.display.update(step)
 
-    def publish(self) -> None:
-        """Offer this step's weights to the teacher. Collective."""
+    def _compare(self) -> float | None:
+        """What the gate goes by, if there is one: this step's error on held-out frames. With it comes what pseudo-labels count,
+        in a replay too, which has no teacher. Collective."""
+        student = self.student
+        gated = student.config.train.gate.enabled and student.config.has_teacher
+        if student.step_number < student.config.train.burn_in_steps or not (gated or self.by_headroom):
+            return None
+        self.judged.load(student.own_weights())
+        nme = self._nme_on(self.gate_frames)
+        if self.by_headroom and self.learnt_frames:
+            student.headroom = headroom(self._nme_on(self.learnt_frames), nme)
+        return nme if gated else None
+
+    def publish(self, nme: float | None) -> None:
+        """Offer this step's weights to the teacher, with their error. Collective."""
         student = self.student
         weights = student.weights_to_publish()
-        after_burn_in = student.step_number >= student.config.train.burn_in_steps
-        gated, nme = student.config.train.gate.enabled, None
-        if after_burn_in and (gated or self.by_headroom):
-            self.judged.load(student.own_weights())
-            nme = self._nme_on(self.gate_frames)
-            if self.by_headroom and self.learnt_frames:
-                student.headroom = headroom(self._nme_on(self.learnt_frames), nme)
         if self.publisher:
             extra = {f"{EXTRA}{name}": value for name, value in student.extra_to_publish().items()}
-            self.publisher.offer(student.step_number, weights | extra, nme if gated else None)
+            self.publisher.offer(student.step_number, weights | extra, nme)
             if self.wait_for_disk:
                 self.publisher.flush(student.config.runtime.deadlines.silent_s)
 
