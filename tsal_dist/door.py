@@ -74,7 +74,8 @@ def main(argv: list[str]) -> int:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"tsal knows no {argv[0]!r}.{hint} It knows {', '.join(verbs)}.")
     verb = verbs[argv[0]]
-    sys.argv[0] = f"{DOOR}{verb.name}"  # what usage lines call themselves
+    called = [] if verb.name in verb.words else [verb.name]  # a page that has verbs says them itself
+    sys.argv[0] = " ".join([DOOR.strip(), *called])  # what usage lines call themselves
     page: Callable[[list[str]], int] = _load(verb).main
     return page([*verb.words, *argv[1:]])
 
