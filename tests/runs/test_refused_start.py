@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.pack.packing import pack_all
 from tests.roles.short_runs import words
 from tsal_dist.config import load_config
 from tsal_dist.dist.environment import Environment
@@ -12,7 +13,7 @@ from tsal_dist.dist.topology import plan_seats
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir
-from tsal_dist.runs.begin import begin
+from tsal_dist.runs.begin import begin, open_whole
 from tsal_dist.train import main
 
 LAUNCHED = Environment(world=1, master_addr="here", master_port=1)
@@ -52,3 +53,20 @@ def test_what_is_trained_on_is_looked_for_before_there_is_a_run(faces, tmp_path)
     with pytest.raises(ConfigError, match=r"data\.validation"):
         opened(load_config([], words(faces, tmp_path / "run", f"data.validation={tmp_path / 'copy'}")), "new")
     assert not (tmp_path / "run").exists()
+
+
+def test_it_is_looked_for_where_a_launcher_has_made_the_folder(faces, tmp_path):
+    """Of the same pictures under other names nothing but the pictures tells."""
+    raw = faces.videos.parent
+    shutil.copytree(faces.videos, tmp_path / "other" / "clips")
+    listed = (raw / "train.lst").read_text().replace("videos/", "clips/")
+    (tmp_path / "other" / "some.lst").write_text(listed)
+    pack_all(tmp_path, lists=[tmp_path / "other" / "some.lst"], split="renamed")
+    renamed = tmp_path / "renamed"
+    config = load_config([], words(faces, tmp_path / "run", f"data.validation={renamed}"))
+    open_run(config, "new")
+    run = open_run(config, "resume")
+    (seat,) = plan_seats(config.runtime, 1, 1, config.has_teacher)
+    with pytest.raises(ConfigError, match=r"held-out frames .* are also in data\.labelled"):
+        open_whole(run, seat, 0)
+    assert open_whole(run, seat, 1).validation, "one process looks for all"

@@ -1,6 +1,7 @@
 """Where a new run begins, found out while it has no folder yet: what is refused here does not stand in the way of the same
-command with other settings."""
+command with other settings. And the data of a run whose folder is there."""
 
+from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.dist.environment import Environment
 from tsal_dist.dist.topology import Seat
@@ -9,7 +10,7 @@ from tsal_dist.run import Mode, Origin, Run, run_folder
 from tsal_dist.run_dir import RunDir
 from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.fork import find_origin
-from tsal_dist.runs.open_data import open_checked
+from tsal_dist.runs.open_data import Shards, open_checked
 
 
 def begin(config: RunConfig, environment: Environment, seat: Seat, mode: Mode) -> Origin | None:
@@ -29,3 +30,11 @@ def begin(config: RunConfig, environment: Environment, seat: Seat, mode: Mode) -
             run = Run(place, "", config, resumed=False)
             leave_note(run, seat, (), error.exit_code, str(error), environment.restart_count)
         raise
+
+
+def open_whole(run: Run, seat: Seat, rank: int) -> Shards:
+    """The run's data. Where a launcher has made its folder, or a teacher that came first, nobody has looked at them yet: the
+    student's first process does, until there is something that was learnt from them."""
+    leads = rank == 0 and seat.role != "teacher"
+    unseen = run.resumed and Checkpoints.to_read(run.dir.checkpoints("student")).latest_committed() is None
+    return open_checked(run.config, leads and unseen, run.origin)

@@ -55,7 +55,7 @@ from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
 from tsal_dist.run_dir import role_in_files
-from tsal_dist.runs.begin import begin
+from tsal_dist.runs.begin import begin, open_whole
 from tsal_dist.runs.build import build_student, build_teacher, settle_method
 from tsal_dist.runs.build_feedback import build_notes
 from tsal_dist.runs.build_nets import build_member, build_model
@@ -65,7 +65,6 @@ from tsal_dist.runs.exit_note import leave_note
 from tsal_dist.runs.follow_shards import follow_shards
 from tsal_dist.runs.fork import begin_at
 from tsal_dist.runs.meeting import await_meeting, meet, tell_of_meeting
-from tsal_dist.runs.open_data import open_data
 from tsal_dist.runs.other_runs import check_sources
 from tsal_dist.runs.process_context import ProcessContext
 from tsal_dist.weights.fetch import WeightReader
@@ -135,7 +134,7 @@ def _open_context(run: Run, seat: Seat, group: RoleGroup, first_here: bool) -> P
     """`first_here`: whether this is the first process of its launch on this machine."""
     limits = run.config.runtime.deadlines
     role_rank = RoleRank(group.rank, group.world, group.device, seat.crew)
-    shards = open_data(run.config)
+    shards = open_whole(run, seat, role_rank.rank)
     when_there_is_room(lambda: pin_shards(run.dir, shards.fingerprints), limits)
     store = PosixStore(run.dir.root)
     tenures = {
