@@ -39,7 +39,7 @@ VERBS = (
     Verb("demo-data", "render videos of synthetic faces to try things on", "tools.make_synthetic"),
     Verb("boxes", "a net that finds your subject, from its labels", "tools.boxes"),
     Verb("pack", "videos and labels to shards", "tools.shard_videos"),
-    Verb("shards", "look into shards: info, lint, preview, diff", "tools.inspect_shards"),
+    Verb("shards", "look into shards: info, lint, preview, index, diff", "tools.inspect_shards"),
     Verb("convert", "label files of other programs", "tools.convert_labels"),
     Verb("suggest", "which frames to label next", "tools.suggest"),
     Verb("label", "a page to label frames on", "tools.label"),
