@@ -330,7 +330,7 @@ def test_what_only_we_read_is_folded(report):
     ):
         assert title in folded
         assert title not in rest
-    assert "Error on held-out frames" in rest
+    assert "Error of the student on held-out frames" in rest
 
 
 def test_two_numbers_are_not_joined_and_no_tick_is_cut_off():

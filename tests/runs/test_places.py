@@ -110,6 +110,10 @@ def test_another_user_s_run(faces, disk):
     shutil.copytree(Path(faces.train).parent, place / "faces")
     everybodys = replace(faces, train=str(place / "faces/train"), held_out=str(place / "faces/val"))
     run = train(everybodys, place / "run", "train.steps=4")
+    assert "train', which cannot be looked into: Permission denied" in start(
+        everybodys, place / "another", user=NOBODY
+    )
+    subprocess.run(["chmod", "-R", "a+rX", place / "faces"], check=True)
     for flags, said in (
         (("--resume",), "may not write there"),
         (("--clean",), "Cannot delete"),

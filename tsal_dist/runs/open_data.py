@@ -129,11 +129,17 @@ def open_named(key: str, urls: Sequence[str], config: RunConfig) -> ShardSet:
         if not is_local(url):
             continue
         folder = local_path(url)
-        if not folder.is_dir():
+        try:
+            there, packed = folder.is_dir(), (folder / MANIFEST).exists()
+        except OSError as error:
+            raise ConfigError(
+                f"{key} names {url!r}, which cannot be looked into: {error.strerror}. Have it made readable, or name others."
+            ) from error
+        if not there:
             raise ConfigError(
                 f"{key} names {url!r}, which is no folder. Pack shards there (`tsal pack`), or name others."
             )
-        if not (folder / MANIFEST).exists() and any(folder.glob("*.tar")):
+        if not packed and any(folder.glob("*.tar")):
             _index(key, folder)
     return open_shards(urls, config.data.cache_dir, config.data.cache_gb)
 
