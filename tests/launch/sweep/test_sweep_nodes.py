@@ -105,6 +105,7 @@ def test_real_training_across_two_nodes(sweep, cluster, tmp_path):
     words = [word for word in OVERRIDES if "topology" not in word]
     words += ["runtime.log.evaluate_every=4", "runtime.deadlines.silent_s=40", "runtime.deadlines.group_s=50"]
     words += ["runtime.deadlines.shutdown_s=60", "runtime.deadlines.grace_s=80", *data]
+    words += ["runtime.queue.on_starvation=wait"]  # a student may be done before its teacher has begun
     job = sweep(GRID + SPREAD, SPACE, "--address", cluster.address, "--module=tsal_dist.train", *words)
     assert job.finish(280) == 0, job.output
     (trial,) = job.trials()
