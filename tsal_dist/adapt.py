@@ -67,9 +67,8 @@ def adapted(args: argparse.Namespace) -> RunConfig:
         "data.labelled": labelled,
         "data.unlabelled": footage,
         "train.burn_in_steps": 0,
-        "train.loss.headroom": bool(
-            validation
-        ),  # RUN's own held-out frames do not say what there is to learn elsewhere
+        # RUN's own held-out frames do not say what there is to learn elsewhere.
+        "train.loss.headroom": bool(validation),
     }
     if validation:
         settings["data.validation"] = validation

@@ -8,6 +8,7 @@ they fetch the same file twice. The file used longest ago goes first; a reader t
 import hashlib
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -55,15 +56,15 @@ class ShardCache:
     def _holds(self, place: Path) -> bool:
         """Whether that file is here; if not, there is a folder to fetch it into now."""
         try:
+            with suppress(FileNotFoundError):
+                os.utime(place)  # the mark by which the oldest is found
+                return True
             self._folder.mkdir(parents=True, exist_ok=True)
-            os.utime(place)  # the mark by which the oldest is found
-        except FileNotFoundError:
-            return False
         except OSError as error:
             raise DataError(
                 f"The shard cache cannot be kept in {self._folder}: {error.strerror}. Choose another folder (data.cache_dir)."
             ) from error
-        return True
+        return False
 
     def _fetch_once(self, url: str, sha256: str, place: Path) -> bool:
         digest = hashlib.sha256()

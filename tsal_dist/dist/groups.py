@@ -48,8 +48,8 @@ def join_role(
 ) -> RoleGroup:
     """Make the role of `seat` the default process group. Call once, before anything else communicates.
 
-    GPUs are used where there are any, unless `use_gpu` is False. Every collective fails after `timeout_s`. Raises AskedToLeave on every rank
-    of the role where one of them was asked to stop before all were there.
+    GPUs are used where there are any, unless `use_gpu` is False. Every collective fails after `timeout_s`. Raises
+    AskedToLeave on every rank of the role where one of them was asked to stop before all were there.
     """
     gpus = torch.cuda.device_count() if use_gpu else 0
     device = torch.device("cuda", environment.local_rank % gpus) if gpus else torch.device("cpu")

@@ -35,6 +35,6 @@ def begin(config: RunConfig, environment: Environment, seat: Seat, mode: Mode) -
 def open_whole(run: Run, seat: Seat, rank: int) -> Shards:
     """The run's data. Where a launcher has made its folder, or a teacher that came first, nobody has looked at them yet: the
     student's first process does, until there is something that was learnt from them."""
-    leads = rank == 0 and seat.role != "teacher"
-    unseen = run.resumed and Checkpoints.to_read(run.dir.checkpoints("student")).latest_committed() is None
-    return open_checked(run.config, leads and unseen, run.origin)
+    leads = rank == 0 and seat.role != "teacher" and run.resumed
+    unseen = leads and Checkpoints.to_read(run.dir.checkpoints("student")).latest_committed() is None
+    return open_checked(run.config, unseen, run.origin)
