@@ -72,9 +72,9 @@ def main(argv: list[str]) -> int:
     from tsal_dist.config.load import override
     from tsal_dist.errors import ConfigError
     from tsal_dist.inference.evaluation import KEPT_WORST, build_evaluator
+    from tsal_dist.inference.finding import check_views
     from tsal_dist.inference.held_out import find_shards
     from tsal_dist.inference.trained import pick_device
-    from tsal_dist.inference.views import choose_views
     from tsal_dist.insight.lean import lean_in_words
     from tsal_dist.insight.measured import names_of
     from tsal_dist.run import load_run
@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
     shards = open_named("--shards" if args.shards else "data.validation", urls, first)
     device, decoding = pick_device(), read_decoding(args)
-    choose_views(decoding.of(first.model))
+    check_views(decoding.of(first.model))
     found: dict[str, Evaluation] = {}
     leans: dict[str, str] = {}
     normalizer = args.normalizer or first.data.normalizer

@@ -91,8 +91,12 @@ def test_every_method_that_is_listed_is_there():
         ("Covered(patches=2)", "Covered(), around=None", "around is None, which cannot be called"),
         ("Covered(patches=2)", "Covered(), publishes='mean'", "publishes 'mean'. Say 'average'"),
         ('Source("heatmap")', 'Source("heatmap", "heatmaps")', "reads 'heatmaps'. The readings are heatmap,"),
-        ('Source("heatmap")', 'Source("heatmap", "center", views=2)', "has 2 views and reads center"),
-        ('Source("heatmap")', 'Source("heatmap", "companions", views=2)', "has 2 views and reads companions"),
+        ('Source("heatmap")', 'Source("heatmap", "center", views=2)', "has 2 views and reads a center"),
+        (
+            'Source("heatmap")',
+            'Source("heatmap", views=9)',
+            "has 9 views, and there are 5 of landmarks that nobody knows the mirror image of",
+        ),
         ('Source("heatmap")', 'Source("heatmap", views=0)', "has 0 views. One is the frame as it is"),
         ('Source("heatmap")', 'Source("heatmap", size=3)', "has size=3, and a heatmap adds nothing"),
         (

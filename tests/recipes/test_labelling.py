@@ -12,15 +12,15 @@ from tests.roles.painted import (
     ShiftTracker,
     build_clip,
     grid_points,
-    paint,
     unlabelled,
 )
-from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import flip_order
+from tsal_dist.geometry.heatmap import encode_heatmap
+from tsal_dist.models.companions import Fitting, learn_companions
+from tsal_dist.models.output import DetectorOutput
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import neighbours
-from tsal_dist.recipes.labelling import Limits, _average, label
-from tsal_dist.recipes.views import turn_back, turn_image, turns
+from tsal_dist.recipes.labelling import Limits, label
 from tsal_dist.roles.batches import stack_frames
 
 ALL = ("heatmap", "center", "track")
@@ -163,46 +163,41 @@ def test_only_what_was_asked_for_is_computed(sources):
     assert (tracker.pairs > 0) == ("track" in sources)
 
 
-@pytest.mark.parametrize(
-    "turn", turns(7, MIRROR), ids=lambda turn: f"{turn.degrees:g} {turn.zoom:g} {bool(turn.order)}"
-)
-def test_what_is_found_in_another_view_comes_home(turn):
-    truth_K2 = grid_points((0.3, -0.4))
-    image_1HWC = torch.from_numpy(paint(truth_K2)[None])
-    detector = ColourDetector()
-    from tsal_dist.models.input import normalize
-
-    found_1K2, seen_1K = detector.find(normalize(turn_image(image_1HWC, turn)))
-    assert seen_1K.all()
-    home_1K2, score_1K = turn_back(found_1K2, torch.arange(POINTS).float()[None], turn, SIZE_PX)
-    torch.testing.assert_close(home_1K2[0], torch.from_numpy(truth_K2).float(), rtol=0, atol=0.5)
-    assert score_1K[0].tolist() == [float(k) for k in (turn.order or range(POINTS))]
-
-
 def test_further_views_are_averaged_and_counted():
     answers, truth_NK2, detector = ask(moving(), ShiftTracker(*STEP), sources=("heatmap",), views=4)
     torch.testing.assert_close(answers.points_NSK2[:, 0], truth_NK2, rtol=0, atol=0.3)
     assert detector.frames == 4 * FRAMES
 
 
-def test_views_that_disagree_do_not_meet_in_the_middle():
-    """As maps that are laid upon each other: each peak is half as high, and between them there is none."""
-    here, there = torch.tensor([[[20.0, 30.0], [10.0, 10.0]]]), torch.tensor([[[80.0, 30.0], [12.0, 10.0]]])
-    points, score = _average([(here, torch.tensor([[0.7, 0.6]])), (there, torch.tensor([[0.6, 0.6]]))], 16.0)
-    assert points[0, 0].tolist() == [20.0, 30.0]
-    assert score[0].tolist() == pytest.approx([0.35, 0.6])
-    assert points[0, 1].tolist() == pytest.approx([11.0, 10.0])
+@pytest.mark.parametrize("reading", ["heatmap", "companions", "patch"])
+def test_every_reading_is_of_the_averaged_maps(reading):
+    """Two views that disagree do not meet in the middle: each peak is half as high, and the surer one is taken."""
+    here, there = (torch.full((1, 4, 2), at) for at in (30.0, 90.0))
 
+    def detector(image_N3HW):
+        mirrored = len(seen) == 1
+        seen.append(mirrored)
+        at, high = (SIZE_PX - 1 - there, 0.6) if mirrored else (here, 0.8)
+        heat_NKhw = encode_heatmap(at, torch.ones(1, 4), (SIZE_PX // STRIDE,) * 2, STRIDE, 6.0) * high
+        return DetectorOutput(heat_NKhw.unsqueeze(0), heat_NKhw[:, :1], heat_NKhw[:, :2])
 
-def test_a_layout_without_mirrored_names_is_not_mirrored():
-    assert all(not turn.order for turn in turns(7, ()))
-    assert len(set(turns(7, ()))) == 7
-
-
-def test_points_of_another_subject_are_mirrored_by_their_own_names():
-    assert {turn.order for turn in turns(7, (1, 0, 2, 3, 4)) if turn.order} == {(1, 0, 2, 3, 4)}
-
-
-def test_more_views_than_there_are_is_refused():
-    with pytest.raises(ConfigError, match=r"method\.views is 9; there are 8"):
-        turns(8, MIRROR)
+    seen = []
+    known = learn_companions(np.full((6, 4, 2), 30.0), np.ones((6, 4), bool), 6.0)
+    frames = stack_frames([build_clip(moving()[:1])], torch.device("cpu"))
+    source = Source("seen", reading, views=2, size=3 if reading == "patch" else 0)
+    answers = label(
+        {"teacher": detector},
+        None,
+        frames,
+        [source],
+        stride=STRIDE,
+        radius=4,
+        limits=LIMITS,
+        fitting=Fitting(known, 6.0),
+        mirror_K=(1, 0, 3, 2),
+    )
+    assert len(seen) == 2
+    assert (answers.points_NSK2[:, 0] - here).abs().max() < 0.5
+    assert answers.score_NSK.tolist() == [[pytest.approx([0.4] * 4, abs=0.02)]]
+    if reading == "patch":
+        assert answers.more["seen"][..., 1, 1].float().mean() == pytest.approx(0.4 * 255, abs=5)

@@ -21,7 +21,7 @@ from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.dist.collectives import reduce_scalars, sum_tensors
 from tsal_dist.geometry import affine
 from tsal_dist.inference.decoding import PLAIN, Decoding
-from tsal_dist.inference.views import find_points
+from tsal_dist.inference.finding import find_points
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.metrics.jitter import Jitter
 from tsal_dist.metrics.normalizer import Normalizer, lengths

@@ -10,10 +10,10 @@ from tsal_dist.data.decode import warp_crop
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.center import agreement
 from tsal_dist.inference.decoding import PLAIN, Decoding
+from tsal_dist.inference.finding import check_views, find_points
 from tsal_dist.inference.looking import Box, Floats, Look
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.trained import Trained
-from tsal_dist.inference.views import choose_views, find_points
 from tsal_dist.models.detectors import stride_of
 from tsal_dist.models.input import normalize
 from tsal_dist.records import Layout
@@ -24,7 +24,7 @@ class Finder:
 
     def __init__(self, trained: Trained, device: torch.device, decoding: Decoding = PLAIN) -> None:
         self.decoding = decoding.of(trained.config.model)
-        choose_views(self.decoding)
+        check_views(self.decoding)
         self._model = trained.model.to(device).eval()
         self._config, self._expand = trained.config, trained.expand
         self._device = device

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tsal_dist.inference.evaluation import to_device
-from tsal_dist.inference.views import find_points
+from tsal_dist.inference.finding import find_points
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.measured import Model
 from tsal_dist.metrics.calibration import fit

@@ -108,8 +108,7 @@ class Source:
     in eight bits; `feature`, the net's embedding there, `size` numbers of two bytes."""
     member: str = "teacher"
     views: int = 1
-    """Views of a frame that the peaks are averaged over: mirrored, turned, nearer, farther. `center` and `companions` are
-    read off one."""
+    """Views of a frame whose maps are averaged: plain, mirrored, then smaller, larger and turned. `center` is read off one."""
     size: int = 0
     """Of what a reading adds to the points."""
     states_error: bool = False

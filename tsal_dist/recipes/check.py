@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, get_args
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.center import MOST_FACES
+from tsal_dist.models.views import views_of
 from tsal_dist.recipes.api import Member, Reading, Recipe, Source, Task
 
 OWN_TERMS = {"heat", "center", "offset"}
 """Names of the labels' own terms."""
 SIZED = ("candidates", "patch", "feature")
-ONE_VIEW = ("center", "companions")
-"""Readings of maps that no other view is averaged into."""
+"""Readings that bring something more for each point, of a size to be named."""
 PEAKS = ("heatmap", *SIZED)
 """Readings whose scores are heights of the highest peaks."""
 
@@ -106,10 +106,12 @@ def _check_sources(name: str, made: Recipe, task: Task) -> None:
         told = f"The method {name!r}: the source {source.name!r}"
         _check_reading(told, source, task)
         first = next(iter(made.panel))
-        if source.states_error and (source.member != first or source.reading not in PEAKS):
+        of_peaks = source.member == first and source.reading in PEAKS and source.views == 1
+        if source.states_error and not of_peaks:
             raise ConfigError(
-                f"{told} states errors and is the {source.reading} of {source.member!r}. What a score means is measured of the "
-                f"highest peaks of the panel's first net, {first!r}: ask that one, for one of {', '.join(PEAKS)}."
+                f"{told} states errors and is the {source.reading} of {source.member!r} in {source.views} views. What a score "
+                f"means is measured of the highest peaks of the panel's first net, {first!r}, in one view: ask that one, for "
+                f"one of {', '.join(PEAKS)}."
             )
 
 
@@ -119,10 +121,15 @@ def _check_reading(told: str, source: Source, task: Task) -> None:
         raise ConfigError(f"{told} reads {reading!r}. The readings are {', '.join(get_args(Reading))}.")
     if source.views < 1:
         raise ConfigError(f"{told} has {source.views} views. One is the frame as it is.")
-    if source.views > 1 and reading in ONE_VIEW:
+    if source.views > 1 and reading == "center":
         raise ConfigError(
-            f"{told} has {source.views} views and reads {reading}, which is read off one view alone. Leave views out, or "
+            f"{told} has {source.views} views and reads a center, which is read off one view alone. Leave views out, or "
             f"read 'heatmap'."
+        )
+    if source.views > len(views_of(task.mirror_K)):
+        mirrored = "" if task.mirror_K else " of landmarks that nobody knows the mirror image of"
+        raise ConfigError(
+            f"{told} has {source.views} views, and there are {len(views_of(task.mirror_K))}{mirrored}. Use at most so many."
         )
     if reading not in SIZED:
         if size:

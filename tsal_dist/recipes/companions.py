@@ -21,6 +21,9 @@ from tsal_dist.recipes.terms import TargetHeatmaps
 class Settings(Section):
     """The average is `train.average`."""
 
+    views: int = Field(1, ge=1)
+    """Views of a frame whose maps the teacher averages: a heavier, better teacher."""
+
     present: float = Field(0.2, ge=0, le=1)
     """Height of a map from which on a point counts as seen."""
 
@@ -56,7 +59,7 @@ def recipe(settings: Settings, task: Task) -> Recipe:
 
     return Recipe(
         label=Plain(label),
-        sources=(Source("companions", reading="companions"),),
+        sources=(Source("companions", reading="companions", views=settings.views),),
         terms=(TargetHeatmaps(),),
         panel={"teacher": Member(Newest())},
         mix=Covered(settings.covered),

@@ -25,12 +25,12 @@ from tsal_dist.metrics.calibration import Calibration
 from tsal_dist.models.companions import Fitting, agree
 from tsal_dist.models.embedding import EmbeddingTap, sample_at
 from tsal_dist.models.input import normalize
-from tsal_dist.models.output import DetectorOutput, Forward
+from tsal_dist.models.output import DetectorOutput
+from tsal_dist.models.views import average_views
 from tsal_dist.recipes.api import Source
 from tsal_dist.recipes.frames import Answers, Frames, Pairs, neighbours
 from tsal_dist.recipes.patches import cut_patches
 from tsal_dist.recipes.study import begin_flow
-from tsal_dist.recipes.views import Turn, turn_back, turn_image, turns
 from tsal_dist.trackers.carry import Carried, carry_points
 from tsal_dist.trackers.flow import Flow, Tracker
 
@@ -104,11 +104,11 @@ class _Asked:
         mirror_K: tuple[int, ...],
     ) -> None:
         self._tapped = {source.member for source in sources if source.reading == "feature"}
-        self._panel, self._image_NHWC, self._fitting = panel, frames.image_NHWC, fitting
+        self._panel, self._image_N3HW, self._fitting = panel, normalize(frames.image_NHWC), fitting
         self._stride, self._radius, self._mirror_K = stride, radius, mirror_K
         self._outputs: dict[str, DetectorOutput] = {}
         self._embeddings: dict[str, Tensor] = {}
-        self._peaks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._heat: dict[tuple[str, int], Tensor] = {}
 
     def read(self, source: Source) -> Found:
         output = self._output(source.member)
@@ -121,7 +121,8 @@ class _Asked:
         if source.reading == "companions":
             assert self._fitting is not None, "made for a method that reads companions"
             known, sigma_px, most = self._fitting
-            agreed = agree(output.points_heat_NKhw, known, self._stride_of(output), self._radius, sigma_px)
+            heat_NKhw = self._heat_of(source.member, source.views)
+            agreed = agree(heat_NKhw, known, self._stride_of(output), self._radius, sigma_px)
             return Found(agreed.points_NK2, agreed.score_NK, agreed.misfit_NK < most)
         points_NK2, score_NK = self.peaks(source.member, source.views)
         more = None
@@ -134,35 +135,40 @@ class _Asked:
                     f"The source {source.name!r} reads patches off {source.member!r}, whose maps have {self._stride_of(output)} "
                     f"pixels per cell and the student's {self._stride}. Read its peaks instead (reading='heatmap')."
                 )
-            more = cut_patches(output.points_heat_NKhw, points_NK2, source.size, self._stride)
+            heat_NKhw = self._heat_of(source.member, source.views)
+            more = cut_patches(heat_NKhw, points_NK2, source.size, self._stride)
         elif source.reading == "feature":
-            more = sample_at(self._embeddings[source.member], points_NK2, self._image_NHWC.shape[1]).half()
+            more = sample_at(self._embeddings[source.member], points_NK2, self._image_N3HW.shape[-1]).half()
         return Found(points_NK2, score_NK, torch.ones_like(score_NK, dtype=torch.bool), more)
 
     def peaks(self, member: str, views: int) -> tuple[Tensor, Tensor]:
         """Points and scores of the heatmaps, averaged over the views."""
-        if (member, views) not in self._peaks:
+        return decode_heatmap(
+            self._heat_of(member, views), self._stride_of(self._output(member)), self._radius
+        )
+
+    def _heat_of(self, member: str, views: int) -> Tensor:
+        if (member, views) not in self._heat:
             output = self._output(member)
-            seen = [decode_heatmap(output.points_heat_NKhw, self._stride_of(output), self._radius)]
-            seen += [
-                _seen_turned(
-                    self._panel[member], self._image_NHWC, turn, self._stride_of(output), self._radius
-                )
-                for turn in turns(views - 1, self._mirror_K)
-            ]
-            reach_px = float(self._radius * self._stride_of(output))
-            self._peaks[member, views] = _average(seen, reach_px) if views > 1 else seen[0]
-        return self._peaks[member, views]
+            self._heat[member, views] = average_views(
+                self._panel[member],
+                output.points_heat_NKhw,
+                self._image_N3HW,
+                self._stride_of(output),
+                views,
+                self._mirror_K,
+            )
+        return self._heat[member, views]
 
     def _stride_of(self, output: DetectorOutput) -> int:
         """Pixels per cell of this net's maps: a panel may hold nets of different kinds."""
-        return self._image_NHWC.shape[1] // output.heat_SNKhw.shape[-1]
+        return self._image_N3HW.shape[-1] // output.heat_SNKhw.shape[-1]
 
     def _output(self, member: str) -> DetectorOutput:
         if member not in self._outputs:
             net = self._panel[member]
             with EmbeddingTap(net) if member in self._tapped else nullcontext() as tap:
-                self._outputs[member] = net(normalize(self._image_NHWC))
+                self._outputs[member] = net(self._image_N3HW)
             if tap is not None:
                 self._embeddings[member] = tap.taken
         return self._outputs[member]
@@ -202,24 +208,3 @@ def _track(
     valid_NK = trust_NK > 0
     mean_NK3 = sum_NK3 / trust_NK.clamp_min(1e-12).unsqueeze(-1)
     return Found(mean_NK3[..., :2], mean_NK3[..., 2], valid_NK), torch.where(valid_NK, error_NK, 0.0)
-
-
-def _seen_turned(
-    forward: Forward, image_NHWC: Tensor, turn: Turn, stride: int, radius: int
-) -> tuple[Tensor, Tensor]:
-    """Points and scores of another view, brought back to the first."""
-    turned_NHWC = turn_image(image_NHWC, turn)
-    points_NK2, score_NK = decode_heatmap(forward(normalize(turned_NHWC)).points_heat_NKhw, stride, radius)
-    return turn_back(points_NK2, score_NK, turn, image_NHWC.shape[1])
-
-
-def _average(seen: list[tuple[Tensor, Tensor]], reach_px: float) -> tuple[Tensor, Tensor]:
-    """Where the surest view and those within reach of it see the point, weighed by how sure each is; their part of the mean
-    score. As with maps that are laid upon each other: between two peaks far apart there is none, and each is half as high."""
-    points_VNK2 = torch.stack([points for points, _ in seen])
-    score_VNK = torch.stack([score for _, score in seen])
-    surest_1NK2 = score_VNK.argmax(0, keepdim=True).unsqueeze(-1).expand(-1, -1, -1, 2)
-    away_VNK = (points_VNK2 - points_VNK2.gather(0, surest_1NK2)).norm(dim=-1)
-    weight_VNK = score_VNK.clamp_min(1e-6) * (away_VNK <= reach_px)
-    points_NK2 = (points_VNK2 * weight_VNK.unsqueeze(-1)).sum(0) / weight_VNK.sum(0).unsqueeze(-1)
-    return points_NK2, weight_VNK.sum(0) / len(seen)

@@ -20,7 +20,7 @@ class Settings(Section):
     """The average is `train.average`."""
 
     views: int = Field(1, ge=1)
-    """Augmented views per frame that the teacher averages: a heavier, better teacher."""
+    """Views of a frame whose maps the teacher averages: a heavier, better teacher."""
 
     score_warmup: int = Field(50, ge=0)
     """Batches of score statistics to see before scores weigh anything."""

@@ -32,7 +32,7 @@ class Settings(Section):
     """Sources the teacher computes."""
 
     views: int = Field(1, ge=1)
-    """Augmented views per frame that the teacher's peaks are averaged over: a heavier, better teacher."""
+    """Views of a frame whose maps the teacher averages: a heavier, better teacher."""
 
     track_share: float = Field(0.5, ge=0, le=1)
     """Weight of the tracked point in the fusion of a track with its nearest detection."""

@@ -12,11 +12,12 @@ from tsal_dist.geometry.flip import flip_order
 from tsal_dist.geometry.heatmap import decode_heatmap, encode_heatmap
 from tsal_dist.inference import session
 from tsal_dist.inference.decoding import PLAIN, Decoding, add_decoding, read_decoding
+from tsal_dist.inference.finding import check_views, find_points
 from tsal_dist.inference.trained import Trained
 from tsal_dist.inference.trust import Trust
-from tsal_dist.inference.views import View, choose_views, find_points, seen_in
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.models.output import DetectorOutput
+from tsal_dist.models.views import View, seen_in, views_of
 
 SIZE_PX, STRIDE, POINTS, SIGMA_PX = 64, 4, 19, 4.0
 MIRROR = flip_order(POINTS)
@@ -113,13 +114,14 @@ def test_center_and_offsets_are_the_plain_views(points_K2):
 
 @pytest.mark.parametrize(("mirror", "most"), [(MIRROR, 8), ((), 5)])
 def test_only_known_layouts_are_mirrored(mirror, most):
-    views = choose_views(Decoding(most, mirror=mirror))
+    views = views_of(mirror)
+    check_views(Decoding(most, mirror=mirror))
     assert len(set(views)) == most
     assert any(view.mirrored for view in views) == bool(mirror)
     assert views[0] == View()
     for wrong in (0, most + 1):
         with pytest.raises(ConfigError, match=rf"--views is {wrong}; it must be 1 to {most}"):
-            choose_views(Decoding(wrong, mirror=mirror))
+            check_views(Decoding(wrong, mirror=mirror))
 
 
 def test_left_and_right_are_those_of_the_detectors_layout():

@@ -1,7 +1,8 @@
 """One look or several: views of the same crop whose heatmaps are brought home and averaged.
 
 A mirror image costs a second forward pass and cancels what a net has learnt about left and right by chance; views that
-are a little smaller, larger or turned cancel chance errors of place. Centre and offsets are those of the plain view.
+are a little smaller, larger or turned cancel chance errors of place. The list is fixed and nothing is drawn: the same net
+gives the same maps for the same crop.
 """
 
 from dataclasses import dataclass
@@ -9,13 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
-from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.geometry.warp import resample
-from tsal_dist.inference.decoding import Decoding
-from tsal_dist.models.companions import agree
-from tsal_dist.models.output import DetectorOutput, Forward
+from tsal_dist.models.output import Forward
 
 
 @dataclass(frozen=True)
@@ -41,34 +38,24 @@ _MIRRORING = (
 )
 
 
-def choose_views(decoding: Decoding) -> tuple[View, ...]:
-    """The first of them; landmarks without known left and right are never mirrored."""
-    known = _MIRRORING if decoding.mirror else _STRAIGHT
-    if not 1 <= decoding.views <= len(known):
-        why = (
-            "" if decoding.mirror else ", as it is not known which landmarks change places in a mirror image"
-        )
-        raise ConfigError(f"--views is {decoding.views}; it must be 1 to {len(known)}{why}.")
-    return known[: decoding.views]
+def views_of(mirror: tuple[int, ...]) -> tuple[View, ...]:
+    """All there are, the plain one first. `mirror` says which landmarks change places; without it nothing is mirrored."""
+    return _MIRRORING if mirror else _STRAIGHT
 
 
-def find_points(
-    forward: Forward, image_N3HW: Tensor, stride: int, radius: int, decoding: Decoding
-) -> tuple[Tensor, Tensor, DetectorOutput]:
-    """Points_NK2 in pixels of the crops, score_NK, and what the detector said of the plain view."""
-    plain = forward(image_N3HW)
-    heat_NKhw = plain.points_heat_NKhw
-    if decoding.views > 1:
-        others = [
-            seen_in(forward, image_N3HW, stride, view, decoding.mirror) for view in choose_views(decoding)[1:]
-        ]
-        heat_NKhw = torch.stack([heat_NKhw.float(), *others]).mean(0)
-    if decoding.fitting:
-        fitting = decoding.fitting
-        agreed = agree(heat_NKhw, fitting.known, stride, radius, fitting.sigma_px)
-        return agreed.points_NK2, agreed.score_NK, plain
-    points_NK2, score_NK = decode_heatmap(heat_NKhw, stride, radius, squared=True)
-    return points_NK2, score_NK, plain
+def average_views(
+    forward: Forward,
+    plain_NKhw: Tensor,
+    image_N3HW: Tensor,
+    stride: int,
+    views: int,
+    mirror: tuple[int, ...],
+) -> Tensor:
+    """Heat_NKhw of the K points, averaged over the first `views`; `plain_NKhw` are those of the plain one."""
+    if views == 1:
+        return plain_NKhw
+    others = [seen_in(forward, image_N3HW, stride, view, mirror) for view in views_of(mirror)[1:views]]
+    return torch.stack([plain_NKhw.float(), *others]).mean(0)
 
 
 def seen_in(forward: Forward, image_N3HW: Tensor, stride: int, view: View, mirror: tuple[int, ...]) -> Tensor:
