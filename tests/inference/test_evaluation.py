@@ -12,7 +12,7 @@ from tests.roles.short_runs import short_config
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.inference.decoding import Decoding
-from tsal_dist.inference.evaluation import Evaluator, build_evaluator, predict
+from tsal_dist.inference.evaluation import Evaluator, build_evaluator, to_device
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.records import FrameRef
 from tsal_dist.runs.open_data import open_data
@@ -226,10 +226,11 @@ def test_a_method_that_needs_clips_says_so(faces, tmp_path):
     assert open_data(supervised).unlabelled is None
 
 
-def test_predictions_are_in_pixels_of_the_crop():
+def test_predictions_are_in_pixels_of_the_crop(evaluator):
     points_TK2 = grid_points((1.0, 2.0))[None]
-    found_NK2 = predict(ColourDetector(), [build_clip(points_TK2)], 4, 4, CPU)
+    found_NK2, score_NK = evaluator.find(ColourDetector(), to_device([build_clip(points_TK2)], CPU))
     np.testing.assert_allclose(found_NK2[0], points_TK2[0], atol=0.15)
+    assert (score_NK > 0.5).all()
 
 
 def test_an_evaluator_asks_as_it_is_told(evaluator, detector):

@@ -9,7 +9,7 @@ import torch
 from tests.roles.short_runs import short_config
 from tsal_dist.data.pool import InProcess
 from tsal_dist.data.shard_set import open_shards
-from tsal_dist.inference.evaluation import build_evaluator, spread
+from tsal_dist.inference.evaluation import build_evaluator, evenly
 from tsal_dist.inference.kept_frames import KeptFrames
 from tsal_dist.models.detectors import build_detector
 
@@ -44,7 +44,7 @@ def test_only_the_chosen_frames_are_read_and_only_once(faces, tmp_path, decoded)
     read = list(decoded)
     everything = dataclasses.replace(evaluator, most_frames=0).run(detector).errors.faces
     assert everything > 3, "there are more to choose from"
-    assert read == spread(int(everything), 3)
+    assert read == evenly(int(everything), 3)
     assert beats == [1, 1], "after reading and after measuring"
     assert math.isfinite(first.errors.nme)
     assert first.errors.nme == again.errors.nme == evaluator.run(detector).errors.nme
@@ -72,6 +72,6 @@ def test_ranks_share_the_frames(faces, tmp_path):
 @pytest.mark.parametrize(
     ("samples", "most", "expected"), [(10, 3, [0, 3, 6]), (2, 5, [0, 1]), (320, 64, None)]
 )
-def test_frames_are_evenly_spread(samples, most, expected):
-    found = spread(samples, most)
+def test_frames_are_evenly_evenly(samples, most, expected):
+    found = evenly(samples, most)
     assert found == (expected or list(range(0, 320, 5)))

@@ -114,10 +114,10 @@ def test_a_way_that_is_too_long_ends_the_track():
 def test_a_tracker_that_contradicts_itself_is_not_believed():
     class Contradicting(ShiftTracker):
         def __call__(self, a_NHWC, b_NHWC):
-            from tsal_dist.trackers.flow import with_checks
+            from tsal_dist.trackers.flow import Flow
 
             flow = super().__call__(a_NHWC, b_NHWC)
-            return with_checks(flow.forward_N2HW, flow.forward_N2HW)
+            return Flow(flow.forward_N2HW, flow.forward_N2HW)
 
     answers, _, _ = ask(moving(), Contradicting(*STEP))
     assert not answers.valid_NSK[:, 2].any()

@@ -110,8 +110,8 @@ class ShiftTracker:
         self.pairs = 0
 
     def __call__(self, a_NHWC, b_NHWC):
-        from tsal_dist.trackers.flow import with_checks
+        from tsal_dist.trackers.flow import Flow
 
         self.pairs += len(a_NHWC)
         flow_N2HW = self.step_2.view(1, 2, 1, 1).expand(len(a_NHWC), 2, *a_NHWC.shape[1:3])
-        return with_checks(flow_N2HW, -flow_N2HW)
+        return Flow(flow_N2HW, -flow_N2HW)

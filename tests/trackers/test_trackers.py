@@ -9,7 +9,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.geometry import affine
 from tsal_dist.trackers.carry import carry_points
 from tsal_dist.trackers.choose import build_tracker
-from tsal_dist.trackers.flow import with_checks
+from tsal_dist.trackers.flow import Flow
 from tsal_dist.trackers.gray import GrayFlow
 
 
@@ -102,7 +102,7 @@ def test_points_move_with_the_flow():
 )
 def test_what_makes_a_carried_point_valid(forward, backward, point, valid):
     planes = [torch.tensor(each).view(1, 2, 1, 1).expand(1, 2, 40, 40) for each in (forward, backward)]
-    carried = carry_points(with_checks(*planes), torch.tensor([[point]]), max_error_px=1.5, max_move_px=6)
+    carried = carry_points(Flow(*planes), torch.tensor([[point]]), max_error_px=1.5, max_move_px=6)
     assert carried.valid_NK.item() is valid
 
 

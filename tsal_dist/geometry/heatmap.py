@@ -16,7 +16,7 @@ def cell_to_pixel(cell: Tensor, stride: int) -> Tensor:
     return cell * stride + (stride - 1) / 2
 
 
-def pixel_to_cell(pixel: Tensor, stride: int) -> Tensor:
+def pixel_to_cell(pixel: Tensor, stride: float) -> Tensor:
     """The inverse; fractions of a cell are kept."""
     return (pixel - (stride - 1) / 2) / stride
 

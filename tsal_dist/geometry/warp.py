@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+SLACK, FLOOR_PX2 = 0.01, 0.5
+"""By how much two flows may fail to undo each other, squared: of their squared lengths, and in any case."""
+
 
 def sample(map_NCHW: Tensor, points_NK2: Tensor) -> Tensor:
     """Values_NKC of a map at points in its own pixels, bilinear; the border's value beyond the border."""
@@ -35,11 +38,10 @@ def warp(image_NCHW: Tensor, flow_N2HW: Tensor) -> tuple[Tensor, Tensor]:
 def resample(map_NCHW: Tensor, source_23: NDArray[np.float64]) -> Tensor:
     """The map with its content moved: out(p) = map(source_23 p), in its own pixels or cells; the border's value beyond it."""
     height, width = map_NCHW.shape[-2:]
-    y_H = torch.arange(height, device=map_NCHW.device, dtype=torch.float64)
+    y_H1 = torch.arange(height, device=map_NCHW.device, dtype=torch.float64).unsqueeze(1)
     x_W = torch.arange(width, device=map_NCHW.device, dtype=torch.float64)
-    at_HW2 = torch.stack(torch.meshgrid(x_W, y_H, indexing="xy"), dim=-1)
-    matrix_23 = torch.from_numpy(source_23).to(map_NCHW.device)
-    from_HW2 = at_HW2 @ matrix_23[:, :2].T + matrix_23[:, 2]
+    # Number by number: a matrix would be sent to the device, and waited for.
+    from_HW2 = torch.stack([x_W * a + y_H1 * b + c for a, b, c in source_23.tolist()], dim=-1)
     grid_NHW2 = _to_grid(from_HW2, map_NCHW).expand(len(map_NCHW), -1, -1, -1)
     return F.grid_sample(map_NCHW.float(), grid_NHW2, padding_mode="border", align_corners=True)
 
@@ -54,17 +56,15 @@ def forward_backward_error(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Tenso
     return torch.hypot(*torch.split(forward_N2HW + back_N2HW, 1, dim=1))
 
 
-def not_occluded(
-    forward_N2HW: Tensor, backward_N2HW: Tensor, slack: float = 0.01, floor_px2: float = 0.5
-) -> Tensor:
+def not_occluded(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Tensor:
     """Valid_N1HW: whether the two flows undo each other, allowing a longer way a larger error.
 
-    |f + b(p + f)|^2 <= slack (|f|^2 + |b(p + f)|^2) + floor_px2, and p + f is inside the frame.
+    |f + b(p + f)|^2 <= SLACK (|f|^2 + |b(p + f)|^2) + FLOOR_PX2, and p + f is inside the frame.
     """
     back_N2HW, inside_N1HW = warp(backward_N2HW, forward_N2HW)
     error_N1HW = (forward_N2HW + back_N2HW).square().sum(1, keepdim=True)
     way_N1HW = forward_N2HW.square().sum(1, keepdim=True) + back_N2HW.square().sum(1, keepdim=True)
-    return inside_N1HW & (error_N1HW <= slack * way_N1HW + floor_px2)
+    return inside_N1HW & (error_N1HW <= SLACK * way_N1HW + FLOOR_PX2)
 
 
 def _pixels(flow_N2HW: Tensor) -> Tensor:

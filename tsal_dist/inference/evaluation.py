@@ -133,10 +133,18 @@ class Evaluator:
         """Measure this rank's share; add `vectors` over the ranks for the whole. `between` is called after each batch."""
         found = self.nothing_yet()
         for clips in self.batches(rank, world):
-            predicted_NK2 = predict(forward, clips, self.stride, self.radius, self.device, self.decoding)
-            self.judge(found, clips, predicted_NK2, keep)
+            points_NK2, _ = self.find(forward, to_device(clips, self.device))
+            self.judge(found, clips, points_NK2, keep)
             between()
         return found
+
+    @torch.no_grad()
+    def find(self, forward: Forward, image_NHWC: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Landmarks_NK2 of crops, in their pixels, and their scores_NK."""
+        points_NK2, score_NK, _ = find_points(
+            forward, normalize(image_NHWC), self.stride, self.radius, self.decoding
+        )
+        return points_NK2.double().cpu().numpy(), score_NK.double().cpu().numpy()
 
     def nothing_yet(self) -> Evaluation:
         """An evaluation of no frame, for `judge` to add to."""
@@ -148,7 +156,7 @@ class Evaluator:
         if not self.most_frames:
             return read_all(self.shards, view, "labelled", self.batch, rank, world, self.read_ahead)
         clips = build_clips(self.shards, "labelled")
-        mine = spread(len(clips), self.most_frames)[rank::world]
+        mine = evenly(len(clips), self.most_frames)[rank::world]
         return read_chosen(self.shards, view, clips, mine, self.batch, self.read_ahead)
 
     def judge(
@@ -220,36 +228,15 @@ def sum_over_ranks(found: Evaluation) -> Evaluation:
     return found.with_vectors({name: value.numpy() for name, value in sum_tensors(padded).items()})
 
 
-def spread(samples: int, most: int) -> list[int]:
+def evenly(samples: int, most: int) -> list[int]:
     """So many of the numbers below `samples`, evenly spread; all of them where there are no more."""
     most = min(most, samples)
     return [number * samples // most for number in range(most)]
 
 
-def predict(
-    forward: Forward,
-    clips: list[Clip],
-    stride: int,
-    radius: int,
-    device: torch.device,
-    decoding: Decoding = PLAIN,
-) -> NDArray[np.float64]:
-    """Landmarks_NK2 of the clips' frames, in pixels of their crops."""
-    return locate(forward, to_device(clips, device), stride, radius, decoding)
-
-
 def to_device(clips: list[Clip], device: torch.device) -> Tensor:
     """The clips' frames, one after the other."""
     return torch.from_numpy(np.concatenate([clip.image_THWC for clip in clips])).to(device)
-
-
-@torch.no_grad()
-def locate(
-    forward: Forward, image_NHWC: Tensor, stride: int, radius: int, decoding: Decoding = PLAIN
-) -> NDArray[np.float64]:
-    """Landmarks_NK2 of frames, in their pixels."""
-    points_NK2, _, _ = find_points(forward, normalize(image_NHWC), stride, radius, decoding)
-    return points_NK2.double().cpu().numpy()
 
 
 def _through(matrices: list[affine.Matrix], points_NK2: NDArray[np.float64]) -> NDArray[np.float64]:

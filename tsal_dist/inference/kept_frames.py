@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from tsal_dist.inference.evaluation import Evaluation, Evaluator, locate, to_device
+from tsal_dist.inference.evaluation import Evaluation, Evaluator, to_device
 from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip
 
@@ -34,7 +34,7 @@ class KeptFrames:
                 between()
         found = evaluator.nothing_yet()
         for clips, image_NHWC in self._kept:
-            points_NK2 = locate(forward, image_NHWC, evaluator.stride, evaluator.radius, evaluator.decoding)
+            points_NK2, _ = evaluator.find(forward, image_NHWC)
             evaluator.judge(found, clips, points_NK2)
             between()
         return found

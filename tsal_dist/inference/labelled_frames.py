@@ -11,6 +11,7 @@ from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.once import read_chosen
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.geometry import affine
+from tsal_dist.inference.evaluation import evenly
 from tsal_dist.inference.looking import Box, Floats, Look, tight_box
 from tsal_dist.inference.pictures import Image
 from tsal_dist.records import Clip
@@ -42,15 +43,14 @@ def read_frames(shards: ShardSet, crop_px: int, most: int = MOST_FRAMES) -> Iter
     """At most so many, evenly spread over the set."""
     view = ViewSettings(round((1 + 2 * AROUND) * crop_px), AROUND)
     clips = build_clips(shards, "labelled")
-    count = min(most, len(clips))
-    chosen = [place * len(clips) // count for place in range(count)]
+    chosen = evenly(len(clips), most)
     found = (clip for batch in read_chosen(shards, view, clips, chosen, 8) for clip in batch)
     for number, clip in enumerate(found):
         image_HWC = np.ascontiguousarray(clip.image_THWC[0][..., ::-1])
         placed_K = clip.visible_TK[0].astype(bool)
         points_K2 = clip.points_TK2[0].astype(np.float64)
         box_4 = _landmarks_box(clip, points_K2[placed_K], image_HWC)
-        yield LabelledFrame(number, count, image_HWC, box_4, points_K2, placed_K)
+        yield LabelledFrame(number, len(chosen), image_HWC, box_4, points_K2, placed_K)
 
 
 def _landmarks_box(clip: Clip, placed_K2: Floats, image_HWC: Image) -> Box:

@@ -10,7 +10,7 @@ from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.request import ClipRequest
 from tsal_dist.geometry import affine
-from tsal_dist.inference.evaluation import Evaluator, predict
+from tsal_dist.inference.evaluation import Evaluator, to_device
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.models.output import Forward
 from tsal_dist.records import Clip, FrameRef
@@ -49,7 +49,7 @@ def show_frames(judges: Mapping[str, Judge], refs: Sequence[FrameRef]) -> list[S
     for name, judge in judges.items():
         how = judge.evaluator
         clips = _read(FrameReader(shards, ViewSettings(how.crop_px, how.expand)), refs)
-        found_NK2 = predict(judge.forward, clips, how.stride, how.radius, how.device, how.decoding)
+        found_NK2, _ = how.find(judge.forward, to_device(clips, how.device))
         source[name] = np.stack(
             [
                 affine.apply(affine.invert(clip.to_crop_23), points)

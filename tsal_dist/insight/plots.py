@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,43 +14,17 @@ from tsal_dist.metrics.face_errors import FaceErrors
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from tsal_dist.inference.evaluation import Evaluation, ScoredFrame
+
 TRUTH_RGB, FOUND_RGB = (80, 220, 100), (255, 80, 80)
-TILE_PX = 256
+TILE_PX, ACROSS = 256, 4
 CED_LIMIT = 0.15
 MOST_NAMED = 30
 """Landmarks whose names fit under an axis; more are counted."""
 
 
-class ScoredFrame(Protocol):
-    """A frame with its error, as the evaluation kept it."""
-
-    @property
-    def nme(self) -> float: ...
-    @property
-    def image_HWC(self) -> NDArray[np.uint8]: ...
-    @property
-    def predicted_K2(self) -> NDArray[np.float64]: ...
-    @property
-    def truth_K2(self) -> NDArray[np.float64]: ...
-    @property
-    def visible_K(self) -> NDArray[np.bool_]: ...
-    @property
-    def name(self) -> str: ...
-
-
-class Evaluated(Protocol):
-    """What is drawn of one model."""
-
-    @property
-    def errors(self) -> FaceErrors: ...
-    @property
-    def worst(self) -> Sequence[ScoredFrame]: ...
-    @property
-    def best(self) -> Sequence[ScoredFrame]: ...
-
-
 def draw_evaluations(
-    found: Mapping[str, Evaluated], folder: Path, point_names: Sequence[str] = ()
+    found: "Mapping[str, Evaluation]", folder: Path, point_names: Sequence[str] = ()
 ) -> list[Path]:
     """Write every picture into `folder`; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,11 +67,11 @@ def draw_per_landmark(errors: Mapping[str, FaceErrors], point_names: Sequence[st
     return figure
 
 
-def contact_sheet(judged: Sequence[ScoredFrame], columns: int = 4) -> NDArray[np.uint8]:
+def contact_sheet(judged: "Sequence[ScoredFrame]") -> NDArray[np.uint8]:
     """Frames with true (green) and found (red) points and a line between them, their error written below."""
     tiles = [_tile(one) for one in judged]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % ACROSS)
+    rows = [np.hstack(tiles[start : start + ACROSS]) for start in range(0, len(tiles), ACROSS)]
     return np.vstack(rows)
 
 
@@ -108,7 +82,7 @@ def draw_points(image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], color: tu
             cv2.circle(image_HWC, (round(16 * x), round(16 * y)), 16 * 2, color, -1, cv2.LINE_AA, shift=4)
 
 
-def _tile(one: ScoredFrame) -> NDArray[np.uint8]:
+def _tile(one: "ScoredFrame") -> NDArray[np.uint8]:
     scale = TILE_PX / one.image_HWC.shape[0]
     large = cv2.resize(one.image_HWC, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC)
     tile: NDArray[np.uint8] = np.array(large, np.uint8)

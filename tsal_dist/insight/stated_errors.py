@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from tsal_dist.inference.evaluation import to_device
-from tsal_dist.inference.finding import find_points
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.measured import Model
 from tsal_dist.metrics.calibration import fit
-from tsal_dist.models.input import normalize
 
 Floats = NDArray[np.float64]
 
@@ -71,19 +69,15 @@ def stated_and_true(looked: Looked) -> tuple[Floats, Floats]:
     return np.concatenate(stated), np.concatenate(true)
 
 
-@torch.no_grad()
 def look_at(model: Model) -> Looked | None:
     """None where all frames are of one video."""
     how = replace(model.judge.evaluator, most_frames=MOST_FRAMES)
     scores, errors, visible, videos = [], [], [], []
     for clips in how.batches(0, 1):
-        image_N3HW = normalize(to_device(clips, how.device))
-        points_NK2, score_NK, _ = find_points(
-            model.judge.forward, image_N3HW, how.stride, how.radius, how.decoding
-        )
+        points_NK2, score_NK = how.find(model.judge.forward, to_device(clips, how.device))
         truth_NK2 = np.stack([clip.points_TK2[0] for clip in clips])
-        errors.append(np.linalg.norm(points_NK2.double().cpu().numpy() - truth_NK2, axis=-1) / how.crop_px)
-        scores.append(score_NK.double().cpu().numpy())
+        errors.append(np.linalg.norm(points_NK2 - truth_NK2, axis=-1) / how.crop_px)
+        scores.append(score_NK)
         visible.append(np.stack([clip.visible_TK[0] for clip in clips]))
         videos += [clip.video for clip in clips]
     names = sorted(set(videos))

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tsal_dist.errors import ConfigError
+from tsal_dist.geometry.heatmap import pixel_to_cell
+from tsal_dist.geometry.warp import sample
 
 
 class EmbeddingTap:
@@ -54,7 +55,4 @@ def embedding_width(net: nn.Module) -> int:
 
 def sample_at(features_NDhw: Tensor, points_NK2: Tensor, size_px: int) -> Tensor:
     """Features_NKD at points in pixels of a square picture of `size_px`; outside of it the border's."""
-    # Cells cover the picture evenly, so the picture's edges are -1 and 1: what align_corners=False means.
-    grid_NK12 = ((points_NK2.float() + 0.5) / size_px * 2 - 1).unsqueeze(2)
-    found_NDK1 = F.grid_sample(features_NDhw.float(), grid_NK12, padding_mode="border", align_corners=False)
-    return found_NDK1.squeeze(-1).transpose(1, 2)
+    return sample(features_NDhw, pixel_to_cell(points_NK2.float(), size_px / features_NDhw.shape[-1]))

@@ -12,35 +12,33 @@ from tsal_dist.geometry.warp import forward_backward_error, not_occluded
 
 
 class Flow(NamedTuple):
-    """Both directions, and what they say about each other."""
+    """Both directions, and what they say about each other: judgements, not answers, so no gradient flows through them.
+    Each costs a warp whenever it is asked for."""
 
     forward_N2HW: Tensor
     """From a to b."""
     backward_N2HW: Tensor
     """From b to a."""
-    error_N1HW: Tensor
-    """Pixels by which a pixel of a misses itself after going to b and back."""
-    valid_N1HW: Tensor
-    """Whether that is little for the length of the way, and b has the place at all."""
+
+    @property
+    def error_N1HW(self) -> Tensor:
+        """Pixels by which a pixel of a misses itself after going to b and back."""
+        with torch.no_grad():
+            return forward_backward_error(self.forward_N2HW, self.backward_N2HW)
+
+    @property
+    def valid_N1HW(self) -> Tensor:
+        """Whether that is little for the length of the way, and b has the place at all."""
+        with torch.no_grad():
+            return not_occluded(self.forward_N2HW, self.backward_N2HW)
 
     @property
     def reverse(self) -> "Flow":
         """The same pair seen from b."""
-        return with_checks(self.backward_N2HW, self.forward_N2HW)
+        return Flow(self.backward_N2HW, self.forward_N2HW)
 
 
 class Tracker(Protocol):
     """Finds the flow of N pairs of RGB frames, uint8."""
 
     def __call__(self, a_NHWC: Tensor, b_NHWC: Tensor) -> Flow: ...
-
-
-def with_checks(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Flow:
-    """The checks are judgements, not answers: no gradient flows through them."""
-    with torch.no_grad():
-        return Flow(
-            forward_N2HW,
-            backward_N2HW,
-            forward_backward_error(forward_N2HW, backward_N2HW),
-            not_occluded(forward_N2HW, backward_N2HW),
-        )

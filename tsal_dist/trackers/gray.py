@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tsal_dist.trackers.flow import Flow, with_checks
+from tsal_dist.trackers.flow import Flow
 
 Gray = NDArray[np.uint8]
 FindFlow = Callable[[Gray, Gray], NDArray[np.float32]]
@@ -42,7 +42,7 @@ class GrayFlow:
         backward = [self._pool.submit(self._find, b, a) for a, b in pairs]
 
         def finish() -> Flow:
-            return with_checks(_planes(forward, a_NHWC), _planes(backward, a_NHWC))
+            return Flow(_planes(forward, a_NHWC), _planes(backward, a_NHWC))
 
         return finish
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tsal_dist.geometry.warp import warp
-from tsal_dist.trackers.flow import Flow, with_checks
+from tsal_dist.trackers.flow import Flow
 
 PYRAMID = (16, 32, 64, 96, 128)
 """Channels at 1/2, 1/4, ... 1/32."""
@@ -47,7 +47,7 @@ class PwcTracker(nn.Module):
         there = [torch.cat(pair) for pair in zip(pyramid_a, pyramid_b, strict=True)]
         back = [torch.cat(pair) for pair in zip(pyramid_b, pyramid_a, strict=True)]
         forward_N2HW, backward_N2HW = self._flow(there, back, size).chunk(2)
-        return with_checks(forward_N2HW, backward_N2HW)
+        return Flow(forward_N2HW, backward_N2HW)
 
     def _features(self, image_NHWC: Tensor) -> list[Tensor]:
         """Levels from fine to coarse."""

@@ -14,11 +14,10 @@ from tsal_dist.cli import run_entry
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
     from torch import nn
 
-    from tsal_dist.config import RunConfig
+    from tsal_dist.inference.evaluation import Evaluator
 
 MOST_TRAIN_FRAMES = 256
 BATCH = 32
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> int:
     reading = Decoding(companions=True, fitting=learn_fitting(config))
     fitted = replace(evaluator, decoding=reading).run(student)
     train = build_evaluator(config, open_shards([args.train]), device, MOST_TRAIN_FRAMES).run(student)
-    jitter = shake(student, config, args.video, device) if args.video else test.jitter.mean
+    jitter = shake(evaluator, student, args.video) if args.video else test.jitter.mean
     teacher = None
     with suppress(OtherNet):  # one that was brought along has nothing to learn here
         if config.has_teacher:
@@ -69,7 +68,7 @@ def if_known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def shake(model: "nn.Module", config: "RunConfig", url: str, device: "torch.device") -> float:
+def shake(evaluator: "Evaluator", model: "nn.Module", url: str) -> float:
     """The usual jitter on the frames of videos without labels, as a share of the box's size."""
     import numpy as np
 
@@ -77,15 +76,12 @@ def shake(model: "nn.Module", config: "RunConfig", url: str, device: "torch.devi
     from tsal_dist.data.once import read_all
     from tsal_dist.data.shard_set import open_shards
     from tsal_dist.geometry import affine
-    from tsal_dist.inference.evaluation import predict
-    from tsal_dist.models.detectors import stride_of
+    from tsal_dist.inference.evaluation import to_device
 
-    view = ViewSettings(
-        config.model.crop_px, config.data.box_expand, labels=False, points=config.model.num_points
-    )
+    view = ViewSettings(evaluator.crop_px, evaluator.expand, labels=False, points=evaluator.shards.points)
     tracks: dict[str, list[NDArray[np.float64]]] = {}
     for clips in read_all(open_shards([url]), view, "all", BATCH):
-        found_NK2 = predict(model, clips, stride_of(model), config.model.decode_radius, device)
+        found_NK2, _ = evaluator.find(model, to_device(clips, evaluator.device))
         for clip, points_K2 in zip(clips, found_NK2, strict=True):
             x1, y1, x2, y2 = (float(edge) for edge in clip.box_4)
             source_K2 = affine.apply(affine.invert(clip.to_crop_23), points_K2)
