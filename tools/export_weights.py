@@ -18,8 +18,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.outputs import check_file
 
 if TYPE_CHECKING:
-    from tsal_dist.data.shard_set import ShardSet
-    from tsal_dist.inference.trained import Trained
+    from tsal_dist.inference.trained import Role, Trained
     from tsal_dist.inference.trust import Trust
     from tsal_dist.inference.watch import Show
 
@@ -64,17 +63,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _measure(trained: "Trained", run: Path, role: str, on_frame: "Show") -> "Trust | None":
+def _measure(trained: "Trained", run: Path, role: "Role", on_frame: "Show") -> "Trust | None":
     """How far the detector can be trusted. What of that is not known is said: the file will not know it either."""
-    from tsal_dist.inference.held_out import find_shards, why_unmeasured
     from tsal_dist.inference.session import build_finder, trust_of_run
-    from tsal_dist.inference.unknown import say_unknown
-    from tsal_dist.run_dir import RunDir
 
-    validation = find_shards(run, trained.config, trained.config.data.validation)
-    kept = RunDir(run).trust(role, trained.step)
-    trust = trust_of_run(build_finder(trained), trained, kept, validation, on_frame)
-    if unknown := say_unknown(trust, why_unmeasured(validation)):
+    trust, unknown = trust_of_run(build_finder(trained), trained, run, role, on_frame)
+    if unknown:
         sys.stderr.write(f"{trained.name}: {unknown}\n")
     return trust
 
@@ -93,6 +87,7 @@ def _export_whole(trained: "Trained", path: Path, trust: "Trust | None") -> str:
 
 def _export_small(trained: "Trained", run: Path, path: Path, on_frame: "Show") -> str:
     from tsal_dist.inference.export_small import export_small
+    from tsal_dist.inference.held_out import open_of_run
 
     data = trained.config.data
     if not (data.labelled and data.validation):
@@ -100,20 +95,10 @@ def _export_small(trained: "Trained", run: Path, path: Path, on_frame: "Show") -
             f"--int8 needs labelled frames and held-out ones, and the run has data.labelled = {list(data.labelled)} and "
             f"data.validation = {list(data.validation)}. Leave it out."
         )
-    seen, held_out = (_open_shards(trained, run, name) for name in ("labelled", "validation"))
+    seen = open_of_run(run, trained.config, "labelled", "--int8: ")
+    held_out = open_of_run(run, trained.config, "validation", "--int8: ")
     errors = export_small(trained, path, seen, held_out, on_frame)
     return f"its points are {errors.file:.2%} of the crop off on held-out frames, the detector's {errors.detector:.2%}"
-
-
-def _open_shards(trained: "Trained", run: Path, name: str) -> "ShardSet":
-    from tsal_dist.data.shard_set import open_shards
-    from tsal_dist.inference.held_out import find_missing, find_shards, say_missing
-
-    data = trained.config.data
-    urls = find_shards(run, trained.config, getattr(data, name))
-    if missing := find_missing(urls):
-        raise ConfigError(say_missing(f"--int8: data.{name}", missing))
-    return open_shards(urls, data.cache_dir, data.cache_gb)
 
 
 if __name__ == "__main__":

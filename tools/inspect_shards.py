@@ -81,7 +81,7 @@ def _info(args: argparse.Namespace) -> Answer:
         "frames": manifest.frames,
         "labelled": manifest.labelled,
         "failed": sum(shard.failed for shard in manifest.shards),
-        "videos": len({segment.video for segment in segments if segment.kind == "video"}),
+        "videos": len(manifest.videos),
         "stills": sum(segment.frames for segment in segments if segment.kind == "stills"),
         "bytes": sum(shard.tar_bytes for shard in manifest.shards),
         "fingerprint": manifest.fingerprint,
@@ -134,15 +134,19 @@ def _index(args: argparse.Namespace) -> Answer:
 
 def _diff(args: argparse.Namespace) -> Answer:
     from tsal_dist.pack.compare import compare_folders
+    from tsal_dist.records import frame_name
     from tsal_dist.shards.manifest import open_manifest
 
-    found = compare_folders(open_manifest(args.folder), open_manifest(args.other))
+    one, other = open_manifest(args.folder), open_manifest(args.other)
+    found, videos = compare_folders(one, other), one.videos | other.videos
     page = {**asdict(found), "empty": found.empty}
     lines = []
     for name in ("only_first", "only_second", "other_picture", "other_label"):
         frames = getattr(found, name)
         if frames:
-            shown = ", ".join(f"{video} {frame}" for video, frame in frames[:3])
+            shown = ", ".join(
+                frame_name(video, frame if video in videos else None) for video, frame in frames[:3]
+            )
             lines.append(
                 f"{name.replace('_', ' ')}: {len(frames)} frames ({shown}{', ...' if len(frames) > 3 else ''})"
             )

@@ -98,7 +98,7 @@ def _desk_of_run(args: argparse.Namespace) -> "Desk":
     from tsal_dist.run_dir import RunDir
 
     trained = load_trained(args.run, "student")
-    shards = open_footage(trained.config, args.shards)
+    shards = open_footage(args.run, trained.config, args.shards)
     folder = RunDir(args.run).label
     if not read_suggestions(folder, shards.fingerprint):
         found = suggest(trained, shards, args.frames, pick_device())
@@ -111,15 +111,15 @@ def _desk_of_run(args: argparse.Namespace) -> "Desk":
 
 
 def _desk_of_shards(args: argparse.Namespace) -> "Desk":
-    from tsal_dist.config import RunConfig
+    from tsal_dist.data.shard_set import open_shards
     from tsal_dist.label.book import open_book
     from tsal_dist.label.server import Desk
-    from tsal_dist.label.tasks import Pictures, open_footage, spread_tasks
+    from tsal_dist.label.tasks import Pictures, spread_tasks
     from tsal_dist.records import Layout
 
     if not (args.shards and args.out):
         raise ConfigError("Name a run, or --shards, --names and --out for footage that no model has seen.")
-    shards = open_footage(RunConfig(), args.shards)
+    shards = open_shards(args.shards)
     names = tuple(args.names) or shards.layout.names
     if not names or len(set(names)) < len(names):
         raise ConfigError("The points need names, each its own. Give --names nose left_ear ...")

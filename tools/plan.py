@@ -103,14 +103,14 @@ def main(argv: list[str]) -> int:
 
 def write_rates(config: "RunConfig", file: Path, seconds: float) -> int:
     """Measure each of the four rates for so long."""
-    from tsal_dist.data.shard_set import open_shards
+    from tsal_dist.data.shard_set import open_cached
     from tsal_dist.engine.numerics import set_numerics
     from tsal_dist.inference.trained import pick_device
     from tsal_dist.planning.rates import measure_rates
     from tsal_dist.run_dir import write_whole
 
     set_numerics(config.runtime.numerics)
-    shards = open_shards(config.data.unlabelled or config.data.labelled)
+    shards = open_cached(config.data.unlabelled or config.data.labelled, config.data)
     rates = measure_rates(config, shards, pick_device(), seconds)
     write_whole(file, json.dumps(rates.to_json(), indent=1).encode())
     print(

@@ -35,13 +35,14 @@ from tsal_dist.exchange.beat import OTHER_RANKS
 
 @dataclass(frozen=True)
 class StoreModel:
-    """What one store costs. `list_is_poll` says whether a poll is a listing and a record an object (no append)."""
+    """What one store costs."""
 
     name: str
     op_ms: float
     ops_per_s: float
     bytes_per_s: float
     records_are_objects: bool
+    """Whether a record is an object, since nothing can be appended to, and a poll is a listing."""
 
 
 @dataclass(frozen=True)

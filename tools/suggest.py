@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.run_dir import RunDir
 
     trained = load_trained(args.run, args.role)
-    shards = open_footage(trained.config, args.shards)
+    shards = open_footage(args.run, trained.config, args.shards)
     found = suggest(trained, shards, args.frames, pick_device())
     layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
     out = args.out or RunDir(args.run).label

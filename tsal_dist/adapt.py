@@ -54,13 +54,15 @@ def main(argv: list[str]) -> int:
 
 def adapted(args: argparse.Namespace) -> RunConfig:
     """The new run's settings."""
+    from tsal_dist.inference.held_out import find_named
     from tsal_dist.shards.manifest import open_manifest
 
     trained = load_run(args.run)
     was = trained.config
     footage, settings_behind = split_settings("--footage", args.footage)
     validation, more_behind = split_settings("--validation", args.validation)
-    labelled = [*was.data.labelled, *(url for url in footage if open_manifest(url).labelled)]
+    named = find_named(trained.dir.root, was, "labelled")
+    labelled = [*named, *(url for url in footage if open_manifest(url).labelled)]
     settings = {
         "runtime.fork": str(args.run),
         "runtime.fork_step": args.step,

@@ -51,13 +51,15 @@ def main(argv: list[str]) -> int:
 
 def distilled(args: argparse.Namespace) -> RunConfig:
     """The new run's settings."""
+    from tsal_dist.inference.held_out import find_named
+
     trained = load_run(args.run)
-    data = trained.config.data
+    of_run = trained.dir.root, trained.config
     footage, settings_behind = split_settings("--footage", args.footage)
     settings = {
         "model.detector": args.detector,
         "model.weights": "",
-        "data.unlabelled": footage or list(data.unlabelled or data.labelled),
+        "data.unlabelled": footage or find_named(*of_run, "unlabelled") or find_named(*of_run, "labelled"),
         "train.burn_in_steps": 0,
         "method.name": METHOD,
         "method.teacher": str(args.run),

@@ -3,8 +3,8 @@
     TsalError
     ├── AskedToLeave       a signal came while the process was starting: start it again
     ├── ConfigError        a value the user can change: the key, the rule, the way out
-    ├── MissingExtra       an optional dependency is not installed: the command that installs it
-    ├── TopologyError      the ranks asked for do not fit the ranks that came
+    │   ├── MissingExtra   an optional dependency is not installed: the command that installs it
+    │   └── TopologyError  the ranks asked for do not fit the ranks that came
     ├── DataError          a video, shard or sample is missing or broken: path and key
     ├── ExchangeError      something between the roles is broken or unwritable
     │   ├── StaleRun       another run, or a later incarnation, owns what was touched

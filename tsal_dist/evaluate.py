@@ -73,19 +73,20 @@ def main(argv: list[str]) -> int:
     from tsal_dist.errors import ConfigError
     from tsal_dist.inference.evaluation import KEPT_WORST, build_evaluator
     from tsal_dist.inference.finding import check_views
-    from tsal_dist.inference.held_out import find_shards
+    from tsal_dist.inference.held_out import find_named, open_of_run
     from tsal_dist.inference.trained import pick_device
     from tsal_dist.insight.lean import lean_in_words
     from tsal_dist.insight.measured import names_of
     from tsal_dist.run import load_run
-    from tsal_dist.runs.labelled_points import learn_fitting
+    from tsal_dist.runs.labelled_points import learn_fitting_of
     from tsal_dist.runs.open_data import open_named
 
     first = load_run(args.run[0]).config
-    urls = args.shards or find_shards(Path(args.run[0]), first, first.data.validation)
+    of_first = Path(args.run[0]), first
+    urls = args.shards or find_named(*of_first, "validation")
     if not urls:
         raise ConfigError("The run has no data.validation. Name labelled shards with --shards.")
-    shards = open_named("--shards" if args.shards else "data.validation", urls, first)
+    shards = open_named("--shards", urls, first) if args.shards else open_of_run(*of_first, "validation")
     device, decoding = pick_device(), read_decoding(args)
     check_views(decoding.of(first.model))
     found: dict[str, Evaluation] = {}
@@ -97,7 +98,7 @@ def main(argv: list[str]) -> int:
     for (run, config), name in zip(configs.items(), names, strict=True):
         asked = decoding.of(config.model)
         if asked.companions:
-            asked = replace(asked, fitting=learn_fitting(config))
+            asked = replace(asked, fitting=learn_fitting_of(Path(run), config))
         evaluator = replace(build_evaluator(config, shards, device), decoding=asked)
         for trained in _load(run, args.role, args.step, config):
             trained.model.to(device)

@@ -326,11 +326,11 @@ def _read_boxes(path: str, sources: "list[Source]") -> "dict[tuple[str, int | No
 
 def _labels_fitting(run: str | None) -> "Fitting":
     from tsal_dist.run import load_run
-    from tsal_dist.runs.labelled_points import learn_fitting
+    from tsal_dist.runs.labelled_points import learn_fitting_of
 
     if run is None:
         raise ConfigError("--companions reads the labels of a run: name it (--run), not a file of weights.")
-    return learn_fitting(load_run(run).config)
+    return learn_fitting_of(Path(run), load_run(run).config)
 
 
 def _opening(args: argparse.Namespace) -> "Opening":

@@ -1,7 +1,9 @@
 """Values that cross a boundary between parts: frozen, numpy only, no behaviour beyond their own shape.
 
-Axes: T frames of one clip, K points, H W pixels of the crop. Boxes are x1 y1 x2 y2. Source pixels are those
-of the frame as stored in the shard's video; crop pixels are those of the square the detector sees.
+Axes: T frames of one clip, K points, H W pixels of the crop. Boxes are x1 y1 x2 y2. Crop pixels are those of the square that
+the detector sees. Source pixels, wherever pictures are read (here, `data`, `geometry`, `recipes`, `pseudo`), are those of the frame
+as the shard stores it. Where people label (`pack`, `label`, `inference.suggestion`) the source is the file that was packed: its
+pixels are others where it was packed smaller (--size) or around the subject alone (--crop).
 """
 
 from dataclasses import dataclass

@@ -151,7 +151,7 @@ def test_how_far_several_views_can_be_trusted_is_measured_anew_and_not_kept(tmp_
     trained = Trained(build_detector("lite", POINTS).eval(), load_config([], settings), "run", 1)
     asked, kept, measured = [], {}, Trust(None, None)
     monkeypatch.setattr(session, "load_trained", lambda *words: trained)
-    monkeypatch.setattr(session, "open_shards", lambda *words: None)
+    monkeypatch.setattr(session, "open_cached", lambda *words: None)
     monkeypatch.setattr(
         session, "measure_trust", lambda finder, *words: asked.append(finder.decoding) or measured
     )

@@ -50,7 +50,7 @@ def start(project, monkeypatch):
 def measured_on(monkeypatch):
     """The shards that detectors were measured on; what is found there is left out."""
     asked = []
-    monkeypatch.setattr(session, "open_shards", lambda urls, *words: asked.append(list(urls)))
+    monkeypatch.setattr(session, "open_cached", lambda urls, data: asked.append(list(urls)))
     monkeypatch.setattr(session, "measure_trust", lambda *words: None)
     monkeypatch.setattr(session, "save_trust", lambda *words: None)
     return asked

@@ -105,5 +105,7 @@ def test_evaluate_looks_where_the_run_was_started(faces, tmp_path, monkeypatch):
         evaluate(["--run", "project/runs/mine"])
     assert load_run("project/runs/mine").config.data.validation == ("val",)
     (tmp_path / "project" / "val").rename(tmp_path / "project" / "gone")
-    with pytest.raises(ConfigError, match=r"data\.validation names 'val', which is no folder"):
+    with pytest.raises(
+        ConfigError, match=r"data\.validation names 'val', and there is no such folder .* run was started in"
+    ):
         evaluate(["--run", "project/runs/mine"])

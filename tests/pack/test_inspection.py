@@ -116,7 +116,25 @@ def test_a_sheet_counts_frames_as_labels_do(folders, monkeypatch):
     table, written = read_frames(folders["base"].parquet_url(0)), []
     monkeypatch.setattr(preview.cv2, "putText", lambda tile, text, *_: written.append(text))
     draw_sheet(folders["base"], 1, 1, 64)
-    assert written == [f"{table.videos[table.video_N[0]]} {table.frame_N[0] + 1}"]
+    assert written == [f"{table.videos[table.video_N[0]]} frame {table.frame_N[0] + 1}"]
+
+
+def test_frames_are_called_as_labels_call_them_everywhere(tmp_path, monkeypatch):
+    """A table of labels counts frames from 1; from 0, users looked the neighbour up. A still has no number."""
+    written = []
+    monkeypatch.setattr(preview.cv2, "putText", lambda tile, text, *_: written.append(text))
+    for points, name in ((3, "one"), (4, "other")):
+        labels = [[[k, k] for k in range(count)] for count in (2, points, points)]
+        members = []
+        for key, label in zip(("v/0001", "v/0002", "s"), labels, strict=True):
+            members += [(f"{key}.png", picture()), (f"{key}.json", json.dumps({"points": label}).encode())]
+        (tmp_path / name).mkdir()
+        write_foreign(tmp_path / name / "000.tar", members)
+        index_folder(str(tmp_path / name))
+    found = [finding.detail.partition(": ")[0] for finding in lint_folder(str(tmp_path / "one"))]
+    assert found == ["position 1 (v frame 3)", "position 2 (s)"], "landmarks of another number are left out"
+    draw_sheet(open_manifest(str(tmp_path / "one")), 1, 3, 64)
+    assert written == ["v frame 2", "v frame 3", "s"]
 
 
 def test_a_sheet_of_one_frame(folders):
@@ -165,3 +183,53 @@ def test_points_of_a_foreign_tar_may_lie_in_an_npy(tmp_path):
     assert (manifest.labelled, manifest.points) == (1, 2)
     table = read_frames(manifest.parquet_url(0))
     assert table.points_NK2[0].tolist() == [[1, 2], [11, 14]]
+    assert table.box_N4.tolist() == [[1, 2, 11, 14], [0, 0, 29, 19]]
+
+
+@pytest.mark.parametrize(
+    ("points", "box_4", "visible_K"),
+    [
+        ([[1, 2], [11, 14], [4, 4]], [1, 2, 11, 14], [1, 1, 1]),
+        ([[1, 2], [11, 14], [-1, -1]], [1, 2, 11, 14], [1, 1, 0]),
+        ([[1, 9], [11, 9], [4, 9]], [0, 0, 29, 19], [1, 1, 1]),
+        ([[1, 9], [11, 9.5], [4, 9]], [0, 0, 29, 19], [1, 1, 1]),
+        ([[-1, -1], [31, 3], [-1, 3]], [0, 0, 29, 19], [0, 0, 0]),
+        ([[1, 2], [11, 14], [-999, -999]], [0, 0, 29, 19], [0, 0, 0]),
+    ],
+    ids=[
+        "around the points",
+        "one is outside",
+        "in a row",
+        "nearly in a row",
+        "all are outside",
+        "far outside",
+    ],
+)
+def test_without_a_box_that_of_the_points_counts(tmp_path, points, box_4, visible_K):
+    """The whole picture stood in for it: nets were trained on crops in which the subject was a speck. And a point that the
+    table places outside of the picture is a fault by `lint`."""
+    members = [("a.png", picture()), ("a.npy", points_file([[2, 2], [3, 3], [4, 5]]))]
+    members += [("b.png", picture()), ("b.json", json.dumps({"points": points}).encode())]
+    write_foreign(tmp_path / "000.tar", members)
+    index_folder(str(tmp_path))
+    table = read_frames(open_manifest(str(tmp_path)).parquet_url(0))
+    assert table.box_N4[1].tolist() == box_4
+    assert table.visible_NK[1].tolist() == visible_K
+    x1, y1, x2, y2 = box_4
+    assert table.face_px_N[1] == pytest.approx(((x2 - x1) * (y2 - y1)) ** 0.5)
+    assert lint_folder(str(tmp_path)) == []
+
+
+def test_tars_of_others_get_the_boxes_that_packing_gives(tmp_path, folders):
+    """The same pictures and points, without a box."""
+    ours = open_manifest(folders["base"].url)
+    theirs = tmp_path / "foreign"
+    theirs.mkdir()
+    with tarfile.open(ours.tar_url(0)) as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]
+    pages = {name: json.loads(data) for name, data in members if name.endswith(".json")}
+    bare = {name: json.dumps({"points": page["points"]}).encode() for name, page in pages.items()}
+    write_foreign(theirs / "000.tar", [(name, bare.get(name, data)) for name, data in members])
+    index_folder(str(theirs))
+    table = read_frames(open_manifest(str(theirs)).parquet_url(0))
+    np.testing.assert_allclose(table.box_N4, [page["box"] for page in pages.values()], atol=1e-2)

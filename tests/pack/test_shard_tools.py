@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from footage import make_300vw, make_video
+from footage import make_300vw, make_image, make_video
 
 from tsal_dist.cli import run_entry
 
@@ -61,7 +61,26 @@ def test_strict_is_an_error_and_diff_tells(data, tmp_path, capsys):
     assert call("shard_videos", *words, "--out", tmp_path / "b", "--stride", 2) == 0
     assert call("inspect_shards", "diff", tmp_path / "a/train", tmp_path / "a/train") == 0
     assert call("inspect_shards", "diff", tmp_path / "a/train", tmp_path / "b/train") == 1
-    assert "only first: 3 frames" in capsys.readouterr().out
+    assert "only first: 3 frames (000/vid.avi frame 2, 000/vid.avi frame 4, 000/vid.avi frame 6)" in (
+        capsys.readouterr().out
+    ), "counted from 1, as labels count"
+    assert call("inspect_shards", "diff", tmp_path / "a/train", tmp_path / "b/train", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["only_first"][0] == ["000/vid.avi", 1], (
+        "a program counts from 0"
+    )
+
+
+def test_diff_gives_a_still_no_frame_number(tmp_path, capsys):
+    for name in ("one.png", "two.png"):
+        make_image(tmp_path / "pictures" / name)
+    rows = [f"pictures/{name},1,1,40,40\n" for name in ("one.png", "two.png")]
+    for out, count in (("a", 2), ("b", 1)):
+        (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,y2\n" + "".join(rows[:count]))
+        words = ["--lists", tmp_path / "boxes.csv", "--out", tmp_path / out, "--workers", 1]
+        assert call("shard_videos", *words) == 0
+    capsys.readouterr()
+    assert call("inspect_shards", "diff", tmp_path / "a/train", tmp_path / "b/train") == 1
+    assert "only first: 1 frames (pictures/two.png)" in capsys.readouterr().out
 
 
 def test_a_mended_input_is_retried(data, tmp_path, capsys):

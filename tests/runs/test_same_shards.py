@@ -163,7 +163,7 @@ def test_a_label_is_never_laid_on_another_frame(tmp_path):
     assert len(feed.take(plan).rows) == 3 * FRAMES
     feed, plan = feed_of(packed_again, rows)
     feed.expect(plan)
-    with pytest.raises(DataError, match=r"label is about frame 0 of 'video1'.*lies frame 3 of 'video1'"):
+    with pytest.raises(DataError, match=r"label is about video1 frame 1,.*lies video1 frame 4\."):
         feed.take(plan)
 
 

@@ -16,7 +16,7 @@ from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.errors import DataError
 from tsal_dist.pack.decode import Decoder
 from tsal_dist.pack.face import Box, Face, name_subject
-from tsal_dist.pack.inputs import Input, Label
+from tsal_dist.pack.inputs import Input
 from tsal_dist.pack.packing_plan import Piece
 from tsal_dist.pack.row import far_outside, keep_inside, shrink
 from tsal_dist.shards.frames import OK
@@ -48,7 +48,7 @@ class Asked:
     @property
     def empty(self) -> bool:
         """Whether it was labelled as one without a subject."""
-        return not any(has_box(Label(face)) for face in self.faces)
+        return not any(map(has_box, self.faces))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +69,9 @@ class Shown:
         return np.asarray(cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
 
 
-def has_box(label: Label) -> bool:
-    """Whether it says where a subject is."""
-    return label.face.points_K2 is not None or label.face.box is not None
-
-
-def is_empty(label: Label) -> bool:
-    """Whether it says that there is none."""
-    return not has_box(label)
+def has_box(face: Face) -> bool:
+    """Whether a label says where a subject is; else it says that there is none."""
+    return face.points_K2 is not None or face.box is not None
 
 
 def list_frames(inputs: Iterable[Input]) -> list[Asked]:
@@ -137,7 +132,7 @@ def _show(asked: Asked, image_HWC: Image) -> list[Shown]:
         return []
     height, width = image_HWC.shape[:2]
     boxes = [box for face in asked.faces if (box := box_of(keep_inside(face, image_HWC))) is not None]
-    if len(boxes) < sum(has_box(Label(face)) for face in asked.faces):
+    if len(boxes) < sum(map(has_box, asked.faces)):
         return []
     small_HWC = shrink(image_HWC, KEPT_PX)
     scale_2 = np.array(small_HWC.shape[1::-1]) / (width, height)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tsal_dist.boxes.judging import Verdict, both, judge
-from tsal_dist.boxes.labelled import Asked, Shown, fingerprint, has_box, is_empty, list_frames
+from tsal_dist.boxes.labelled import Asked, Shown, fingerprint, has_box, list_frames
 from tsal_dist.boxes.learning import Lesson, OnStep, learn
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.trained import pick_device
@@ -42,10 +42,10 @@ class Split:
 
 def split_frames(inputs: Sequence[Input], share: float, seed: int) -> Split:
     """The videos that `pack --labels` holds out by the same share and seed; and as many of those that show no subject."""
-    train, held = split_by_video(inputs, share, seed, has_box)
-    barren = [one for one in train if not any(map(has_box, one.labels.values()))]
-    others = [one for one in train if any(map(has_box, one.labels.values()))]
-    more, none_in_it = split_by_video(barren, share, seed, is_empty)
+    train, held = split_by_video(inputs, share, seed, lambda label: has_box(label.face))
+    barren = [one for one in train if not any(has_box(label.face) for label in one.labels.values())]
+    others = [one for one in train if any(has_box(label.face) for label in one.labels.values())]
+    more, none_in_it = split_by_video(barren, share, seed, lambda label: not has_box(label.face))
     found = Split(list_frames([*others, *more]), list_frames([*held, *none_in_it]))
     if all(one.empty for one in found.train):
         raise ConfigError(

@@ -43,7 +43,8 @@ def _attempt(reader: Reads, request: ClipRequest) -> Clip | Unreadable:
 
 
 class InProcess:
-    """The same two calls without a process: for tests, debugging and tiny sets."""
+    """The same two calls without a process: for whoever goes through a set once (evaluations, gates, exports, pages), where no
+    training waits that decoding could run beside, and for `data.workers=0`."""
 
     def __init__(self, build_reader: BuildReader) -> None:
         self._reader = build_reader()

@@ -11,9 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tsal_dist.config.data import DataConfig
 from tsal_dist.data.cache import ShardCache
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.records import FrameRef, Layout, frame_name
+from tsal_dist.records import FrameRef, Layout
 from tsal_dist.shards.files import is_local, local_path, read_bytes
 from tsal_dist.shards.frames import FrameTable, decode_frames
 from tsal_dist.shards.index import Index, decode_index
@@ -67,14 +68,13 @@ class ShardSet:
 
     def is_still(self, ref: FrameRef) -> bool:
         """Whether it is a picture of its own and no frame of a video."""
-        return any(
-            one.kind == "stills" and one.start <= ref.index < one.start + one.frames
-            for one in self.segments(ref.shard)
-        )
+        manifest, number = self._places[ref.shard]
+        return manifest.shards[number].is_still(ref.index)
 
     def frame_name(self, ref: FrameRef, video: str, frame: int) -> str:
         """For people; `frame` is what the frame table says."""
-        return frame_name(video, None if self.is_still(ref) else frame)
+        manifest, number = self._places[ref.shard]
+        return manifest.shards[number].frame_name(ref.index, video, frame)
 
     def tar_bytes(self, shard: int) -> int:
         manifest, number = self._places[shard]
@@ -179,6 +179,11 @@ def open_shards(urls: Sequence[str], cache_dir: str = "", cache_gb: float = 50.0
         folder = Path(cache_dir) if cache_dir else Path(tempfile.gettempdir()) / CACHE_FOLDER
         cache = ShardCache(folder, int(cache_gb * 1e9))
     return ShardSet(manifests, cache)
+
+
+def open_cached(urls: Sequence[str], data: DataConfig) -> ShardSet:
+    """As `open_shards`, with the cache for remote shards that a config asks for."""
+    return open_shards(urls, data.cache_dir, data.cache_gb)
 
 
 def _read_as(path: Path, sha256: str, url: str) -> bytes:

@@ -99,7 +99,7 @@ def measure_latency(store: Store, rounds: int, timeout_s: float) -> list[float]:
             if time.monotonic() - start > timeout_s:
                 raise PeerLost(
                     f"Nobody answered in {store.where(FOLDER)} within {timeout_s:g} s. "
-                    f"Start `label_queue.py doctor --answer` on the other host first."
+                    f"Start `tsal doctor --answer` with the same folder on the other host first."
                 )
             time.sleep(POLL_S)
         found.append((time.monotonic() - start) * 500)

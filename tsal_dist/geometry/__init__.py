@@ -9,8 +9,8 @@ landmarks (`flip`). A heatmap of stride d has one cell per d x d pixels; a cell'
 d * cell + (d - 1) / 2, which `heatmap`, `center` and `boxes` use to encode targets and to decode predictions. `warp`
 follows an optical flow from frame to frame: flow a->b holds, for each pixel p of a, the step to p's place in b.
 
-Every grid is sampled with align_corners=True, where a coordinate means the same at every resolution of the
-sampler: with False, a zero flow moves the picture. (Enlarging a map by a whole factor is no sampling at given
-coordinates: there align_corners=False keeps the cells' centres where the formula above has them.) `affine` and `flip` are free of torch, for the processes
-that only read data.
+A grid of pixel coordinates is sampled with align_corners=True, where a coordinate means the same at every resolution of the
+sampler: with False, a zero flow moves the picture. Where a place is a share of the picture's sides (a map that is enlarged by a
+whole factor, or turned about its middle) it is align_corners=False: there the picture's edges are -1 and 1, and the cells'
+centres stay where the formula above has them. `affine` and `flip` are free of torch, for the processes that only read data.
 """

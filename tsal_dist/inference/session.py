@@ -1,18 +1,17 @@
 """A trained detector opened for use: from a run or a file of weights, with what was measured of it."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import open_shards
+from tsal_dist.data.shard_set import open_cached
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.detector import Detector, OnFrame
 from tsal_dist.inference.finder import Finder
-from tsal_dist.inference.held_out import find_missing, find_shards, why_unmeasured
+from tsal_dist.inference.held_out import find_missing, find_named, why_unmeasured
 from tsal_dist.inference.looking import look_at_nothing
 from tsal_dist.inference.threads import choose_threads
 from tsal_dist.inference.trained import Role, Trained, load_trained, load_weights, pick_device
@@ -43,10 +42,8 @@ def open_detector(
         return Detector(finder, trust, trained.name, say_unknown(trust, NOT_EXPORTED))
     trained = load_trained(run, role, step)
     finder = build_finder(trained, threads, decoding)
-    validation = find_shards(Path(run), trained.config, trained.config.data.validation)
-    kept = RunDir(Path(run)).trust(role, trained.step)
-    trust = trust_of_run(finder, trained, kept, validation, on_frame)
-    return Detector(finder, trust, trained.name, say_unknown(trust, why_unmeasured(validation)))
+    trust, unknown = trust_of_run(finder, trained, Path(run), role, on_frame)
+    return Detector(finder, trust, trained.name, unknown)
 
 
 def build_finder(trained: Trained, threads: int = 0, decoding: Decoding = PLAIN) -> Finder:
@@ -71,21 +68,21 @@ def identify(detector: Detector) -> str:
 
 
 def trust_of_run(
-    finder: Finder, trained: Trained, path: Path, validation: Sequence[str], on_frame: OnFrame = _unseen
-) -> Trust | None:
-    """How far a run's detector can be trusted: measured on its held-out frames, once, and kept at `path`. None where there are
-    no such frames, or not all of the shards are there.
+    finder: Finder, trained: Trained, run: Path, role: Role, on_frame: OnFrame = _unseen
+) -> tuple[Trust | None, str]:
+    """How far a run's detector can be trusted, measured on its held-out frames, once, and kept in the run; and what of it is
+    unknown. None where there are no such frames, or not all of the shards are there.
 
     Scores of several views are not those of one: with another decoding it is measured anew, and not kept.
     """
+    path, validation = RunDir(run).trust(role, trained.step), find_named(run, trained.config, "validation")
     plain = finder.decoding == PLAIN.of(trained.config.model)
     trust = load_trust(path) if plain else None
     if trust is None and validation and not find_missing(validation):
-        data = trained.config.data
-        shards = open_shards(validation, data.cache_dir, data.cache_gb)
+        shards = open_cached(validation, trained.config.data)
         trust = measure_trust(finder, shards, trained.config.model.crop_px, on_frame)
         if plain:
             save_trust(trust, path)
             # Of processes that measured at the same time, the first one's is everybody's.
             trust = load_trust(path) or trust
-    return trust
+    return trust, say_unknown(trust, why_unmeasured(validation))

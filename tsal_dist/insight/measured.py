@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.checkpoint.store import Checkpoints
-from tsal_dist.data.shard_set import ShardSet, open_shards, refuse_other_names
+from tsal_dist.data.shard_set import ShardSet, refuse_other_names
 from tsal_dist.errors import ConfigError
 from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluation, ScoredFrame, build_evaluator
-from tsal_dist.inference.held_out import find_shards
+from tsal_dist.inference.held_out import Key, open_if_there
 from tsal_dist.inference.trained import OtherNet, Role, load_trained, pick_device
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.run import Run
-from tsal_dist.shards.manifest import MANIFEST
 
 KEPT = 8
 PER_VIDEO = 24
@@ -76,7 +75,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     layout = config.model.layout
     refuse_other_names(shards.manifests[0].url, shards.layout.names, name, layout.names)
     evaluator = build_evaluator(config, shards, pick_device())
-    seen, judged = was_trained_on(run, shards), _share(run, shards, [config.data.validation])
+    seen, judged = was_trained_on(run, shards), _share(run, shards, ["validation"])
     roles: list[Role] = ["student", "teacher"]
     models = []
     for role in roles:
@@ -110,21 +109,13 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
 
 def was_trained_on(run: Run, shards: ShardSet) -> bool:
     """Whether any of the shards is among those that the run learnt from, as far as these are still there."""
-    data = run.config.data
-    return _share(run, shards, [data.labelled, data.unlabelled] if run.config.uses_clips else [data.labelled])
+    return _share(run, shards, ["labelled", "unlabelled"] if run.config.uses_clips else ["labelled"])
 
 
-def _share(run: Run, shards: ShardSet, sets: Sequence[Sequence[str]]) -> bool:
+def _share(run: Run, shards: ShardSet, keys: Sequence[Key]) -> bool:
     """Whether any of the shards is in one of the sets that the run names."""
-    return any(known and shards.shared_with(known) for known in (open_if_there(run, urls) for urls in sets))
-
-
-def open_if_there(run: Run, urls: Sequence[str]) -> ShardSet | None:
-    """Shards that a run names. A page may be made long after they have gone."""
-    found = find_shards(run.dir.root, run.config, urls)
-    if not found or not all(Path(url, MANIFEST).exists() for url in found):
-        return None
-    return open_shards(found, run.config.data.cache_dir, run.config.data.cache_gb)
+    opened = (open_if_there(run.dir.root, run.config, key) for key in keys)
+    return any(known and shards.shared_with(known) for known in opened)
 
 
 def some_frames(model: Model, count: int) -> list[ScoredFrame]:

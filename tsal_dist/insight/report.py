@@ -12,14 +12,14 @@ import numpy as np
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
-from tsal_dist.data.shard_set import open_shards, refuse_other_names
-from tsal_dist.inference.held_out import find_missing, find_shards, say_missing
+from tsal_dist.data.shard_set import open_cached, refuse_other_names
+from tsal_dist.inference.held_out import find_missing, find_named, open_if_there, say_missing
 from tsal_dist.insight import page
 from tsal_dist.insight.accuracy_page import best_tiles, open_with, tell_accuracy
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.curves import draw_curves
 from tsal_dist.insight.frames_page import tell_frames, tell_next
-from tsal_dist.insight.measured import Model, measure, names_of, open_if_there
+from tsal_dist.insight.measured import Model, measure, names_of
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
@@ -46,7 +46,7 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     """The page about these runs; the first one is told in full. Every model of all of them is measured."""
     told_runs = [_open(folder, names) for folder, names in zip(folders, names_of(folders), strict=True)]
     first = told_runs[0]
-    where = list(urls) or _held_out(first.run)
+    where = list(urls) or find_named(first.run.dir.root, first.run.config, "validation")
     tried = _measure(told_runs, where) if urls or not find_missing(where) else []
     models = [model for model in tried if model.found.errors.faces]
     sections = []
@@ -118,17 +118,12 @@ def _measure(told_runs: Sequence[ToldRun], where: Sequence[str]) -> list[Model]:
     for told in others:
         refuse_other_names(first.name, names, told.name, told.run.config.model.layout.names, rule)
     data = first.run.config.data
-    shards = open_shards(where, data.cache_dir, data.cache_gb)
+    shards = open_cached(where, data)
     found = []
     for told in told_runs:
         config = override(told.run.config, f"data.normalizer={data.normalizer}")
         found += measure(told.name, replace(told.run, config=config), shards)
     return found
-
-
-def _held_out(run: Run) -> list[str]:
-    """Where the shards are that the run is validated on."""
-    return find_shards(run.dir.root, run.config, run.config.data.validation)
 
 
 def _top(told: ToldRun, models: Sequence[Model]) -> str:
@@ -150,8 +145,8 @@ def _top(told: ToldRun, models: Sequence[Model]) -> str:
 
 def _next(told: ToldRun) -> str:
     """Unlabelled frames of the run; "" where its shards or its weights are gone."""
-    data = told.run.config.data
-    shards = open_if_there(told.run, data.unlabelled or data.labelled)
+    config = told.run.config
+    shards = open_if_there(told.run.dir.root, config, "unlabelled" if config.data.unlabelled else "labelled")
     if shards is None or not Checkpoints.to_read(told.run.dir.checkpoints("student")).committed():
         return ""
     return tell_next(told.run, shards)
@@ -257,7 +252,7 @@ def _why_not_measured(where: Sequence[str], given: bool, tried: Sequence[Model])
 
 def _videos(run: Run) -> int | None:
     """How many videos there were to label; None where the shards are gone."""
-    shards = open_if_there(run, run.config.data.unlabelled)
+    shards = open_if_there(run.dir.root, run.config, "unlabelled")
     if shards is None:
         return None
     return len({segment.video for number in range(len(shards)) for segment in shards.segments(number)})

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
-from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.data.shard_set import ShardSet, open_cached
 from tsal_dist.errors import ConfigError
+from tsal_dist.inference.held_out import open_of_run
 from tsal_dist.inference.suggestion import split_refs, spread_refs, window_origin
 from tsal_dist.label.book import Mark
 from tsal_dist.label.suggested import Kept
@@ -31,12 +33,13 @@ class FrameToLabel:
         return [(x, y, 1) for x, y in self.guess] if self.guess else [(0.0, 0.0, 0)] * count
 
 
-def open_footage(config: RunConfig, urls: Sequence[str]) -> ShardSet:
-    """Shards by these names, or those that the run learns from without labels, or else with them."""
-    where = list(urls) or list(config.data.unlabelled) or list(config.data.labelled)
-    if not where:
+def open_footage(run: Path, config: RunConfig, urls: Sequence[str]) -> ShardSet:
+    """Shards by these names, or those that the run in this folder learns from without labels, or else with them."""
+    if urls:
+        return open_cached(urls, config.data)
+    if not (config.data.unlabelled or config.data.labelled):
         raise ConfigError("The run names no shards. Name footage with --shards.")
-    return open_shards(where, config.data.cache_dir, config.data.cache_gb)
+    return open_of_run(run, config, "unlabelled" if config.data.unlabelled else "labelled")
 
 
 def suggested_tasks(shards: ShardSet, kept: Sequence[Kept]) -> list[FrameToLabel]:

@@ -26,7 +26,6 @@ from tsal_dist.models.layers import CENTER_PRIOR
 from tsal_dist.models.output import Forward
 from tsal_dist.outputs import written_whole
 
-ENDING = ".safetensors"
 NOTE, FORMAT = "box_model", 1
 """Under this name the file says what it is, as JSON; other formats are refused."""
 

@@ -150,6 +150,11 @@ def tight_box(face: Face) -> Box | None:
     return (x1, y1, x2, y2)
 
 
+def annotated_box(face: Face) -> Box | None:
+    """The box that the annotation gives, or else the one around its landmarks; None where it says of neither."""
+    return face.box or tight_box(face)
+
+
 def check_box(box: Box) -> Box:
     x1, y1, x2, y2 = box
     if not (np.isfinite(box).all() and x2 > x1 and y2 > y1):

@@ -1,9 +1,9 @@
 """WebDataset tars of others, made readable in place: index, frame table, record and manifest beside them.
 
 The tars are not touched. A sample is an image with, perhaps, a JSON member of the same key; when that holds
-`points` and `box` as ours do, they are taken over; an NPY member may hold the points instead. A frame is a still, for a
-tar does not say which frames follow each other; unless its key is `<video>/<number>` or one of this format, and the
-numbers rise.
+`points` and `box` as ours do, they are taken over; an NPY member may hold the points instead. Points outside of the picture have
+no place, and where one is so far off that it is a mistake, none of them is a label. A frame is a still, for a tar does not say
+which frames follow each other; unless its key is `<video>/<number>` or one of this format, and the numbers rise.
 """
 
 import hashlib
@@ -21,7 +21,9 @@ import numpy as np
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
 from tsal_dist.pack.boxes import full_box
-from tsal_dist.pack.face import Box, Face, build_face, check_box
+from tsal_dist.pack.decode import Image
+from tsal_dist.pack.face import Box, Face, annotated_box, build_face, check_box
+from tsal_dist.pack.row import LEAST_PX, far_outside, keep_inside
 from tsal_dist.pack.write import build_segments
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import FrameRow, encode_frames
@@ -52,7 +54,7 @@ def index_folder(folder: str) -> Manifest:
         raise ConfigError(f"{folder} holds no .tar. Name the folder of the shards.")
     if files.exists(files.join(folder, "plan.json")):
         raise ConfigError(
-            f"{folder} was packed by this packer; run shard_videos again instead of indexing it."
+            f"{folder} was packed by this packer; run `tsal pack` again instead of indexing it."
         )
     read = {name: list(_read_tar(files.join(folder, f"{name}.tar"))) for name in names}
     points = next(
@@ -90,17 +92,26 @@ def _bytes(tar: memoryview, member: Member) -> bytes:
 
 
 def _build_row(key: str, jpg: bytes, face: Face, url: str) -> FrameRow:
-    image = cv2.imdecode(np.frombuffer(jpg, np.uint8), cv2.IMREAD_COLOR) if jpg else None
-    if image is None:
+    decoded = cv2.imdecode(np.frombuffer(jpg, np.uint8), cv2.IMREAD_COLOR) if jpg else None
+    if decoded is None:
         raise DataError(f"{url}: the image of {key!r} cannot be decoded. Take it out of the tar.")
+    image: Image = decoded.astype(np.uint8, copy=False)
     size = (image.shape[1], image.shape[0])
-    x1, y1, x2, y2 = box = face.box or full_box(image)  # type: ignore[arg-type]
+    # A mark for "no such point" may be -1 or -999: what lies outside must not widen the box, as it has no place in a shard.
+    face = keep_inside(face if not far_outside(face, image) else Face(box=face.box), image)
+    x1, y1, x2, y2 = box = _find_box(face, image)
     face_px = ((x2 - x1) * (y2 - y1)) ** 0.5
     video, frame = _place(key)
     return FrameRow(
         video, frame, size_px=size, source_size_px=size, box=box, face_px=face_px, points_K2=face.points_K2,
         visible_K=face.visible_K,
     )  # fmt: skip
+
+
+def _find_box(face: Face, image: Image) -> Box:
+    """The one that is given, that of the points, or the picture where these two do not say where the subject is."""
+    x1, y1, x2, y2 = box = annotated_box(face) or full_box(image)
+    return full_box(image) if min(x2 - x1, y2 - y1) < LEAST_PX else box
 
 
 def _read_face(label: bytes) -> Face:

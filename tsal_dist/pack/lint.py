@@ -128,11 +128,13 @@ def _lint_index(shard: Shard, index: Index, table: FrameTable, members: list[Mem
         label = by_place.get((int(record["json_offset"]), int(record["json_size"])))
         if shard.plan == FOREIGN:
             if image is None:
-                yield Finding(shard.name, "index", f"frame {position}: no member of the tar lies there")
+                yield Finding(shard.name, "index", f"position {position}: no member of the tar lies there")
         elif image != f"{key}.{IMAGE_EXTENSION}" or (
             record["json_size"] and label != f"{key}.{LABEL_EXTENSION}"
         ):
-            yield Finding(shard.name, "index", f"frame {position}: index points at {image}, table says {key}")
+            yield Finding(
+                shard.name, "index", f"position {position}: index points at {image}, table says {key}"
+            )
 
 
 def _lint_table(shard: Shard, table: FrameTable, parquet: bytes) -> Iterator[Finding]:
@@ -151,10 +153,12 @@ def _lint_table(shard: Shard, table: FrameTable, parquet: bytes) -> Iterator[Fin
             names == {segment.video} and np.array_equal(table.frame_N[rows], numbers)
         )
         if segment.start != end or not fits or not np.array_equal(marked, segment.labelled_positions()):
-            yield Finding(shard.name, "segment", f"at frame {segment.start}: does not match the frame table")
+            yield Finding(
+                shard.name, "segment", f"at position {segment.start}: does not match the frame table"
+            )
         end = segment.start + segment.frames
     if end != shard.frames:
-        yield Finding(shard.name, "segment", f"segments end at frame {end} of {shard.frames}")
+        yield Finding(shard.name, "segment", f"segments end at position {end} of {shard.frames}")
 
 
 def _lint_crops(crop: FaceCrops | None, shard: Shard, table: FrameTable) -> Iterator[Finding]:
@@ -169,23 +173,28 @@ def _lint_crops(crop: FaceCrops | None, shard: Shard, table: FrameTable) -> Iter
         return
     for position in np.flatnonzero(table.size_N2.max(1) > crop.side_px):
         size = tuple(table.size_N2[position].tolist())
-        yield Finding(shard.name, "crop", f"frame {position}: {size} pixels, at most {crop.side_px} a side")
+        yield Finding(
+            shard.name, "crop", f"position {position}: {size} pixels, at most {crop.side_px} a side"
+        )
     place_N4 = np.concatenate([table.origin_N2, table.source_size_N2], 1)
     for position in np.flatnonzero(
         (table.origin_N2 < 0).any(1) | (table.source_size_N2 < table.size_N2).any(1)
     ):
-        yield Finding(shard.name, "crop", f"frame {position}: {place_N4[position].tolist()} is no part of it")
+        yield Finding(
+            shard.name, "crop", f"position {position}: {place_N4[position].tolist()} is no part of it"
+        )
     for segment in shard.segments:
         rows = slice(segment.start, segment.start + segment.frames)
         if segment.kind == "video" and len(np.unique(place_N4[rows], axis=0)) != 1:
-            yield Finding(shard.name, "crop", f"the segment at frame {segment.start} shows several parts")
+            yield Finding(shard.name, "crop", f"the segment at position {segment.start} shows several parts")
 
 
 def _lint_frames(
     shard: Shard, index: Index, table: FrameTable, tar: memoryview, decode_every: int
 ) -> Iterator[Finding]:
     for position, record in enumerate(index):
-        where = f"frame {position} ({table.videos[table.video_N[position]]} {table.frame_N[position]})"
+        video, frame = table.videos[table.video_N[position]], int(table.frame_N[position])
+        where = f"position {position} ({shard.frame_name(position, video, frame)})"
         yield from (
             Finding(shard.name, "label", f"{where}: {fault}") for fault in _label_faults(table, position)
         )
@@ -193,7 +202,8 @@ def _lint_frames(
             start = int(record["json_offset"])
             text = bytes(tar[start : start + int(record["json_size"])])
             yield from (
-                Finding(shard.name, "json", f"{where}: {x}") for x in _json_faults(text, table, position)
+                Finding(shard.name, "json", f"{where}: {x}")
+                for x in _json_faults(text, table, position, shard.plan == FOREIGN)
             )
         if decode_every and position % decode_every == 0:
             start = int(record["jpg_offset"])
@@ -220,12 +230,14 @@ def _label_faults(table: FrameTable, position: int) -> Iterator[str]:
         yield f"{int(outside.any(1).sum())} landmarks are outside of the picture"
 
 
-def _json_faults(text: bytes, table: FrameTable, position: int) -> Iterator[str]:
+def _json_faults(text: bytes, table: FrameTable, position: int, foreign: bool) -> Iterator[str]:
+    """What others wrote of points outside of the picture is no fault of theirs: these have no place in the table."""
     try:
+        told_K = (table.visible_NK[position] > 0) | (not foreign)
         page = json.loads(text)
         points_K2 = np.array(page.get("points", np.zeros_like(table.points_NK2[position])), np.float32)
         same = points_K2.shape == table.points_NK2[position].shape and np.allclose(
-            points_K2, table.points_NK2[position], atol=_TOLERANCE_PX
+            points_K2[told_K], table.points_NK2[position][told_K], atol=_TOLERANCE_PX
         )
         if not same or not np.allclose(
             page.get("box", table.box_N4[position]), table.box_N4[position], atol=1e-2

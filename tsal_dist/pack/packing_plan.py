@@ -14,7 +14,7 @@ from typing import Any, Literal
 import cv2
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Face, tight_box
+from tsal_dist.pack.face import Face, annotated_box
 from tsal_dist.pack.inputs import Input, Label
 from tsal_dist.pack.video_facts import Probe
 from tsal_dist.records import Layout
@@ -260,12 +260,13 @@ def _check_subjects(inputs: Sequence[Input], options: PackOptions) -> None:
 def _with_frames(one: Input, frames: Sequence[int]) -> Input:
     """Only the labels of frames that are packed, each with the box that it will be stored with."""
     labels = {frame: one.labels[frame] for frame in frames if frame in one.labels}
-    return replace(one, labels={frame: _with_box(label) for frame, label in labels.items()})
-
-
-def _with_box(label: Label) -> Label:
-    box = label.face.box or tight_box(label.face)
-    return replace(label, face=replace(label.face, box=box))
+    return replace(
+        one,
+        labels={
+            frame: replace(label, face=replace(label.face, box=annotated_box(label.face)))
+            for frame, label in labels.items()
+        },
+    )
 
 
 def _keep_share(inputs: list[Input], options: PackOptions) -> list[Input]:

@@ -5,13 +5,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import DataError
+from tsal_dist.pack.face import HIDDEN
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import FrameTable, read_frames
 from tsal_dist.shards.index import read_index
 from tsal_dist.shards.manifest import Manifest
 
 _LABELLED, _HIDDEN, _BOX, _TEXT = (80, 220, 80), (60, 140, 250), (230, 160, 60), (255, 255, 255)  # BGR
-_HIDDEN_MARK = 2
 
 
 def draw_sheet(manifest: Manifest, rows: int, columns: int, tile_px: int) -> NDArray[np.uint8]:
@@ -45,7 +45,7 @@ def _draw_tile(
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise DataError(
-            f"{manifest.tar_url(shard)}: frame {position} cannot be decoded; run inspect_shards lint."
+            f"{manifest.tar_url(shard)}: the picture at position {position} cannot be decoded; run `tsal shards lint`."
         )
     height, width = image.shape[:2]
     scale = tile_px / max(height, width)
@@ -60,8 +60,9 @@ def _draw_tile(
     cv2.rectangle(tile, at(x1, y1), at(x2, y2), _BOX, 1)
     for (x, y), seen in zip(table.points_NK2[position].tolist(), table.visible_NK[position], strict=True):
         if seen:
-            cv2.circle(tile, at(x, y), 1, _HIDDEN if seen == _HIDDEN_MARK else _LABELLED, -1, cv2.LINE_AA)
+            cv2.circle(tile, at(x, y), 1, _HIDDEN if seen == HIDDEN else _LABELLED, -1, cv2.LINE_AA)
     # As label tables count, from 1: whoever sees a wrong label here looks it up there.
-    name = f"{table.videos[table.video_N[position]]} {table.frame_N[position] + 1}"
+    video, frame = table.videos[table.video_N[position]], int(table.frame_N[position])
+    name = manifest.shards[shard].frame_name(position, video, frame)
     cv2.putText(tile, name[-40:], (4, tile_px - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.35, _TEXT, 1, cv2.LINE_AA)
     return tile

@@ -19,7 +19,7 @@ from tsal_dist.shards.frames import OK, FrameRow
 _UNLABELLED = Label(Face())
 _FAR = 0.5
 """Landmarks that lie further out than so much of the picture's longer side are mistakes."""
-_LEAST_PX = 1.0
+LEAST_PX = 1.0
 """Sides of a stored box are no shorter."""
 _DECIMALS = 3  # of a pixel, in JSON; the frame table is exact
 
@@ -69,7 +69,7 @@ def build_row(
         return failed("unreadable", "the picture cannot be stored as JPEG")
     row = _stored_row(piece.source.name, decoded, index, (source, image), face, box, window)
     x1, y1, x2, y2 = row.box
-    if min(x2 - x1, y2 - y1) < _LEAST_PX:
+    if min(x2 - x1, y2 - y1) < LEAST_PX:
         return failed(
             "no_box", f"the box is {x2 - x1:.2g} x {y2 - y1:.2g} px where it is stored: nothing is to be seen"
         )

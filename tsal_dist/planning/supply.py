@@ -135,7 +135,7 @@ def _frames(config: RunConfig, role: str, what: str, rates: Rates, wanted_per_s:
         cores,
         cores / rates.read_s,
         wanted_per_s,
-        "Raise data.workers, or pack the faces alone (shard_videos --crop), which are cheaper to read.",
+        "Raise data.workers, or pack the faces alone (`tsal pack --crop`), which are cheaper to read.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from tsal_dist.errors import DataError
 from tsal_dist.pseudo.schema import LabelBatch
-from tsal_dist.records import Clip
+from tsal_dist.records import Clip, frame_name
 
 
 def require_same_frames(rows: LabelBatch, start: int, clip: Clip) -> None:
@@ -17,7 +17,7 @@ def require_same_frames(rows: LabelBatch, start: int, clip: Clip) -> None:
     if videos == {clip.video} and frames == clip.frames_T.tolist():
         return
     raise DataError(
-        f"A label is about frame {frames[0]} of {min(videos)!r}, and at its place in the shards (shard "
-        f"{rows.shard_N[start]}, frame {rows.index_N[start]}) lies frame {clip.frames_T[0]} of {clip.video!r}. The "
+        f"A label is about {frame_name(min(videos), frames[0])}, and at its place in the shards (shard "
+        f"{rows.shard_N[start]}, position {rows.index_N[start]}) lies {frame_name(clip.video, int(clip.frames_T[0]))}. The "
         f"shards of data.unlabelled differ between roles, or have changed: give all processes the same ones."
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.section import Section, is_said
-from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.data.shard_set import ShardSet, open_cached
 from tsal_dist.errors import DataError
 from tsal_dist.geometry.flip import mirror_order, names_order
 from tsal_dist.metrics.normalizer import usual_normalizer
@@ -138,7 +138,7 @@ def _are_stills(config: RunConfig) -> bool:
 def _open_if_readable(config: RunConfig, urls: Sequence[str]) -> ShardSet | None:
     """None where there is nothing to be read: who opens them for the run has the better message."""
     try:
-        return open_shards(urls, config.data.cache_dir, config.data.cache_gb) if urls else None
+        return open_cached(urls, config.data) if urls else None
     except (DataError, OSError, ValueError):
         return None
 

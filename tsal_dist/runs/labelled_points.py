@@ -1,14 +1,16 @@
 """Where the labelled frames of a run have their points, in pixels of the plain crop: no picture is read for it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.config import RunConfig
 from tsal_dist.data.augment import PLAIN
-from tsal_dist.data.shard_set import ShardSet, open_shards
+from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.geometry import affine
+from tsal_dist.inference.held_out import open_of_run
 from tsal_dist.models.companions import Fitting, learn_companions
 from tsal_dist.shards.frames import read_frames
 
@@ -42,8 +44,12 @@ def _with_labels(shards: ShardSet) -> Iterator[str]:
         )
 
 
-def learn_fitting(config: RunConfig, labelled: ShardSet | None = None) -> Fitting:
-    """How the points of a run's labels lie to each other; without `labelled` its shards are opened."""
-    data, sigma_px = config.data, config.train.loss.sigma_px
-    shards = labelled or open_shards(data.labelled, data.cache_dir, data.cache_gb)
-    return Fitting(learn_companions(*read_labelled_points(config, shards), sigma_px), sigma_px)
+def learn_fitting(config: RunConfig, labelled: ShardSet) -> Fitting:
+    """How the points of a run's labels lie to each other."""
+    sigma_px = config.train.loss.sigma_px
+    return Fitting(learn_companions(*read_labelled_points(config, labelled), sigma_px), sigma_px)
+
+
+def learn_fitting_of(run: Path, config: RunConfig) -> Fitting:
+    """The same of the run in this folder, from wherever it is looked at."""
+    return learn_fitting(config, open_of_run(run, config, "labelled", "--companions: "))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tsal_dist.config import RunConfig
-from tsal_dist.data.shard_set import ShardSet, open_shards, refuse_other_names
+from tsal_dist.data.shard_set import ShardSet, open_cached, refuse_other_names
 from tsal_dist.errors import ConfigError, DataError
+from tsal_dist.inference.held_out import Key, find_named
 from tsal_dist.pack.foreign import index_folder
 from tsal_dist.planning.memory import refuse_too_much
 from tsal_dist.run import Origin, load_run
@@ -92,10 +93,11 @@ def refuse_known_footage(shards: Shards, origin: Origin | None) -> None:
     looked_at = {shards.labelled.fingerprint, shards.unlabelled.fingerprint if shards.unlabelled else ""}
     while origin and shards.validation:
         source = load_run(origin.run)
-        for name in ("labelled", "unlabelled") if source.config.uses_clips else ("labelled",):
+        names: list[Key] = ["labelled", "unlabelled"] if source.config.uses_clips else ["labelled"]
+        for name in names:
             key = f"data.{name}"
             try:
-                known = open_named(key, getattr(source.config.data, name), source.config)
+                known = open_named(key, find_named(source.dir.root, source.config, name), source.config)
             except (ConfigError, DataError) as error:
                 log.warning(
                     "whether %s of %s holds footage of data.validation is not known: %s",
@@ -141,7 +143,7 @@ def open_named(key: str, urls: Sequence[str], config: RunConfig) -> ShardSet:
             )
         if not packed and any(folder.glob("*.tar")):
             _index(key, folder)
-    return open_shards(urls, config.data.cache_dir, config.data.cache_gb)
+    return open_cached(urls, config.data)
 
 
 def _index(key: str, folder: Path) -> None:

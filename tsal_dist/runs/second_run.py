@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
@@ -18,9 +18,11 @@ SETTING = re.compile(r"[a-z_]+(\.\w+)+=")
 def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
     """The config of a run by the trained one's, with other settings; what the user says (`overrides`) wins.
 
-    It lies in RUN-word, and has nothing to do with what the trained run itself came from. One process plays both roles;
-    several share them, however that one was trained.
+    It lies in RUN-word, learns from the shards that RUN names, wherever it is started, and has nothing to do with what the
+    trained run itself came from. One process plays both roles; several share them, however that one was trained.
     """
+    from tsal_dist.inference.held_out import Key, find_named
+
     root = trained.dir.root
     name = f"{root.resolve().name}-{word}"
     changed = {
@@ -32,6 +34,7 @@ def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequ
         "runtime.replay": "",
         "runtime.offline": [],
         "runtime.fork": "",
+        **{f"data.{key}": find_named(root, trained.config, key) for key in get_args(Key)},
         **settings,
     }
     words = [f"{key}={json.dumps(value)}" for key, value in changed.items()]

@@ -41,7 +41,10 @@ def decode_index(data: bytes, where: str = "index") -> tuple[Index, int]:
     size = _HEADER_DTYPE.itemsize
     header = np.frombuffer(data[:size].ljust(size, b"\0"), _HEADER_DTYPE)[0]
     if header["magic"] != _MAGIC:
-        raise DataError(f"{where} is not a frame index of this format; rebuild it with inspect_shards index.")
+        raise DataError(
+            f"{where} is not a frame index of this format. Pack the shards again, or fetch them again; "
+            f"tars of others are indexed again by `tsal shards index`."
+        )
     if len(data) != size + int(header["records"]) * INDEX_DTYPE.itemsize:
         raise DataError(f"{where} has {len(data)} bytes, not those of {int(header['records'])} records.")
     return np.frombuffer(data, INDEX_DTYPE, offset=size), int(header["tar_bytes"])

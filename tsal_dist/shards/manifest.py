@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tsal_dist.errors import DataError
-from tsal_dist.records import UNNAMED, Layout
+from tsal_dist.records import UNNAMED, Layout, frame_name
 from tsal_dist.shards.files import join, read_bytes
 
 MANIFEST = "manifest.json"
@@ -79,6 +79,16 @@ class Shard(_Page):
     parquet_sha256: str
     segments: tuple[Segment, ...]
 
+    def is_still(self, position: int) -> bool:
+        """Whether the frame there is a picture of its own and no frame of a video."""
+        return any(
+            one.kind == "stills" and one.start <= position < one.start + one.frames for one in self.segments
+        )
+
+    def frame_name(self, position: int, video: str, frame: int) -> str:
+        """For people; `frame` is what the frame table says, which of a still is no frame number."""
+        return frame_name(video, None if self.is_still(position) else frame)
+
 
 class FaceCrops(_Page):
     """That shards hold squares around faces in place of whole pictures."""
@@ -125,6 +135,13 @@ class Manifest(_Page):
         if any(not 0 <= end < self.points for pair in self.skeleton for end in pair):
             raise ValueError(f"skeleton names a landmark that is none of {self.points}")
         return self
+
+    @property
+    def videos(self) -> frozenset[str]:
+        """Names of the sources that are no stills."""
+        return frozenset(
+            part.video for shard in self.shards for part in shard.segments if part.kind == "video"
+        )
 
     @property
     def layout(self) -> Layout:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.geometry.flip import FLIP_68
+
 Array = NDArray[np.float64]
 
 JAW = slice(0, 17)
 BROWS = (slice(17, 22), slice(22, 27))
-NOSE_RIDGE = slice(27, 31)
 NOSE_BASE = slice(31, 36)
 EYES = (slice(36, 42), slice(42, 48))
 MOUTH = slice(48, 68)
@@ -44,12 +45,6 @@ _RIGHT_HALF = {
     57: (0.0, 1.165), 58: (-0.105, 1.155), 59: (-0.24, 1.105),
     60: (-0.33, 1.00), 61: (-0.11, 0.985), 62: (0.0, 0.99), 66: (0.0, 1.0), 67: (-0.11, 0.997),
 }  # fmt: skip
-_MIRROR = {
-    **{i: 16 - i for i in range(8)},
-    **{i: 43 - i for i in range(17, 22)},
-    31: 35, 32: 34, 36: 45, 37: 44, 38: 43, 39: 42, 40: 47, 41: 46,
-    48: 54, 49: 53, 50: 52, 58: 56, 59: 55, 60: 64, 61: 63, 67: 65,
-}  # fmt: skip
 
 
 def mean_points() -> Array:
@@ -57,8 +52,8 @@ def mean_points() -> Array:
     points = np.zeros((68, 2))
     for index, (x, y) in _RIGHT_HALF.items():
         points[index] = x, y
-        if index in _MIRROR:
-            points[_MIRROR[index]] = -x, y
+        if FLIP_68[index] != index:  # a point in the middle stays at 0, and not at -0
+            points[FLIP_68[index]] = -x, y
     return points
 
 

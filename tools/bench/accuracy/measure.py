@@ -8,6 +8,7 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsal_dist.cli import run_entry
@@ -38,13 +39,13 @@ def main(argv: list[str]) -> int:
     from tsal_dist.inference.evaluation import build_evaluator
     from tsal_dist.inference.trained import OtherNet, load_trained, pick_device
     from tsal_dist.run import load_run
-    from tsal_dist.runs.labelled_points import learn_fitting
+    from tsal_dist.runs.labelled_points import learn_fitting_of
 
     config, device = load_run(args.run).config, pick_device()
     student = load_trained(args.run, "student", "last").model.to(device)
     evaluator = build_evaluator(config, open_shards([args.test]), device)
     test = evaluator.run(student)
-    reading = Decoding(companions=True, fitting=learn_fitting(config))
+    reading = Decoding(companions=True, fitting=learn_fitting_of(Path(args.run), config))
     fitted = replace(evaluator, decoding=reading).run(student)
     train = build_evaluator(config, open_shards([args.train]), device, MOST_TRAIN_FRAMES).run(student)
     jitter = shake(evaluator, student, args.video) if args.video else test.jitter.mean
