@@ -11,12 +11,11 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
-from tsal_dist.json_object import read_object
+from tsal_dist.exchange.exit_note import Ending, read_note
 from tsal_dist.run_dir import CREW, RunDir
 
 NOTE_WAIT_S = 10.0
@@ -24,14 +23,6 @@ POLL_S = 0.1
 
 # One role's trouble is the run's: the first of these that any role reports counts.
 SEVERITY = (ExitCode.WRONG_CONFIG, ExitCode.FAILED, ExitCode.REQUEUE, ExitCode.DONE)
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How something ended, and why in words."""
-
-    code: ExitCode
-    reason: str
 
 
 def clear_notes(run_dir: RunDir, roles: Iterable[str]) -> None:
@@ -55,7 +46,7 @@ def read_endings(
     )
     deadline = time.monotonic() + wait_s
     while True:
-        notes = {role: _read_note(run_dir.exit_note(role)) for role in roles}
+        notes = {role: read_note(run_dir.exit_note(role)) for role in roles}
         if all(notes.values()) or time.monotonic() >= deadline:
             return {role: note or silent for role, note in notes.items()}
         time.sleep(POLL_S)
@@ -87,18 +78,6 @@ def _role(word: str) -> str:
     if not re.fullmatch(rf"student|teacher(-{CREW})?", word):
         raise argparse.ArgumentTypeError(f"{word!r} is neither student nor teacher nor teacher-<crew>")
     return word
-
-
-def _read_note(path: Path) -> Ending | None:
-    try:
-        note = read_object(path.read_bytes())
-        code, reason = int(note["code"]), str(note["reason"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # Notes are written whole, so a damaged one is as good as none.
-        return None
-    if code not in SEVERITY:  # a code that no launcher knows says only that it did not end well
-        return Ending(ExitCode.FAILED, f"{reason} (code {code})")
-    return Ending(ExitCode(code), reason)
 
 
 if __name__ == "__main__":

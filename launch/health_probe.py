@@ -20,9 +20,9 @@ from pathlib import Path
 
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ExitCode
-from tsal_dist.exchange.beat import DONE, read_beat
+from tsal_dist.exchange.beat import read_beat
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import write_whole
+from tsal_dist.run_dir import DONE, RunDir, write_whole
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,11 @@ def main(argv: list[str]) -> int:
 def read_beats(folder: Path, host: str) -> dict[str, bytes]:
     """The heartbeats that processes on `host` have left, and not said goodbye with."""
     beats = {}
-    for path in sorted([*folder.glob("ctl/beat/*.json"), *folder.glob("*/ctl/beat/*.json")]):
+    files = [path for run in (folder, *folder.glob("*")) for path in RunDir(run).beats.glob("*.json")]
+    for path in sorted(files):
         raw = path.read_bytes()
         beat = read_beat(raw)  # none where someone waits for a first one
-        if beat and beat["host"] == host and beat["phase"] != DONE:
+        if beat and beat.host == host and beat.phase != DONE:
             beats[str(path)] = raw
     return beats
 

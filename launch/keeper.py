@@ -78,7 +78,7 @@ class Keeper:
             return
         self._process = None
         # A crew leaves with one of these codes by itself; anything else means that it was killed.
-        code = ExitCode(returned) if returned in list(ExitCode) else ExitCode.FAILED
+        code = ExitCode.of(returned)
         pause_s = self._patience.pause_s(code, self._clock() - self._started_at)
         if self._retired or pause_s is None:
             self.ending = code

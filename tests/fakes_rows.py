@@ -71,7 +71,7 @@ class Scene:
     def __init__(self, store, unit=1, schema=None):
         self.store = store
         self.schema = schema or small_schema(unit)
-        self.topic = open_topic(store, self.schema, "run", create=True)
+        self.topic = open_topic(store, self.schema, "run")
 
     def seen_through(self, store):
         """The same topic through another store object, as another process sees it."""

@@ -5,10 +5,17 @@ import os
 import pytest
 
 from tsal_dist import run_dir
-from tsal_dist.checkpoint.folder import finished
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.lines import last_line
-from tsal_dist.run_dir import MOST_NAME, aside_of, list_names, make_folder, shorten_name, write_whole
+from tsal_dist.run_dir import (
+    MOST_NAME,
+    aside_of,
+    list_names,
+    make_folder,
+    shorten_name,
+    whole_steps,
+    write_whole,
+)
 from tsal_dist.weights.format import list_versions
 
 
@@ -49,7 +56,7 @@ def test_a_temporary_name_is_cut_between_characters(tmp_path, begin):
     assert shorten_name("clip" * 10, MOST_NAME) == "clip" * 10
 
 
-@pytest.mark.parametrize("look", [list_names, finished, list_versions])
+@pytest.mark.parametrize("look", [list_names, whole_steps, list_versions])
 def test_what_is_no_folder_is_a_sentence_and_what_is_not_there_is_empty(tmp_path, look):
     assert list(look(tmp_path / "absent")) == []
     (tmp_path / "file").touch()

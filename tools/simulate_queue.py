@@ -125,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--store", choices=sorted(STORES), help="one store only (default: all)")
     add("--op-ms", type=float, metavar="MS", help="latency of an operation (default: the store's)")
     add("--ops-per-s", type=float, metavar="N", help="ceiling of the store (default: the store's)")
-    add("--threads", type=int, metavar="N", help="of the planner (default: 1 and 32)")
+    add("--threads", type=int, metavar="N", help="reads in flight; the code has 1 (default: 1 and 32)")
     add("--segment-rows", type=int, default=256, metavar="N", help="rows of a segment (default: 256)")
     add(
         "--flush-s",

@@ -31,6 +31,11 @@ class ExitCode(IntEnum):
     REQUEUE = 75
     """The work is saved and not finished: start me again. (EX_TEMPFAIL of sysexits.)"""
 
+    @classmethod
+    def of(cls, code: int) -> "ExitCode":
+        """A code that is none of these says only that it did not end well, such as a signal's."""
+        return cls(code) if code in list(cls) else cls.FAILED
+
 
 class TsalError(Exception):
     """The root: catch this to catch everything this library raises on purpose."""

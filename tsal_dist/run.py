@@ -18,9 +18,9 @@ from typing import Any, Literal
 from tsal_dist import __version__
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import build_config
-from tsal_dist.errors import ConfigError, StaleRun
+from tsal_dist.errors import ConfigError
 from tsal_dist.json_object import flatten, read_object
-from tsal_dist.run_dir import RunDir, claim_of, list_names, plainly, write_new, write_whole
+from tsal_dist.run_dir import DONE, RunDir, claim_of, list_names, plainly, write_new, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def pin_shards(run_dir: RunDir, fingerprints: Mapping[str, str]) -> None:
     try:
         written = read_object(said)
     except ValueError as error:
-        raise StaleRun(
+        raise ConfigError(
             f"{run_dir.data_json} is damaged ({error}), so nobody knows which shards this run is about. Restore it, or "
             f"start again with --clean."
         ) from None
@@ -213,10 +213,10 @@ def living(
 def _beats(run_dir: RunDir, names: Collection[str]) -> dict[str, bytes]:
     """The heartbeats of processes that have not said goodbye."""
     found = {}
-    for path in run_dir.beat("any", 0).parent.glob("*.json"):
+    for path in run_dir.beats.glob("*.json"):
         try:
             beat = path.read_bytes()
-            if read_object(beat or b"{}").get("phase") == "done":
+            if read_object(beat or b"{}").get("phase") == DONE:
                 continue
         except (OSError, ValueError):
             continue  # replaced or damaged: what lives writes another one
@@ -303,7 +303,7 @@ def _read(run_dir: RunDir) -> dict[str, Any]:
             raise ValueError("it names no id and config")
         _origin(written)
     except ValueError as error:
-        raise StaleRun(
+        raise ConfigError(
             f"{run_dir.run_json} is damaged ({error}). Restore it, or start again with --clean."
         ) from None
     return written

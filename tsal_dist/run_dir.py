@@ -17,6 +17,7 @@ logs/student.job                the Slurm job that the student is in, for crews 
 metrics/<role>.jsonl            one line per logged step
 metrics/<service>-<role>.json   how much of it a tracking service was told; .log has why it was not, .lock who tells
 metrics/mlflow.json             the id that MLflow drew for this run; written once
+profile/                        what a profiler saw of some steps
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
 label/                          frames that were suggested, and labels.csv, which a person has filled: it is not the run's to delete
 code/<digest>/                  what a job that was submitted with --snapshot runs
@@ -27,6 +28,7 @@ report/                         what evaluation and the report leave for a perso
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +56,10 @@ DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "writ
 MOST_NAME = 200
 """Bytes of a name that its temporary file repeats; filesystems allow 255 bytes."""
 ROLES = ("teacher", "student")
+DONE = "done"
+"""The phase of a heartbeat that says goodbye."""
+COMMIT = "COMMIT"
+"""The file that makes a checkpoint whole: the last one that is written into it."""
 CREW = r"[a-z][a-z0-9]{0,7}"
 """A crew's name: a word of file names, and with the run's name one label of a host name."""
 
@@ -80,8 +86,12 @@ class RunDir:
     def hello(self, role: str, rank: int) -> Path:
         return self.root / "ctl" / "hello" / f"{role}-{rank}.json"
 
+    @property
+    def beats(self) -> Path:
+        return self.root / "ctl" / "beat"
+
     def beat(self, role: str, rank: int) -> Path:
-        return self.root / "ctl" / "beat" / f"{role}-{rank}.json"
+        return self.beats / f"{role}-{rank}.json"
 
     def turn(self, role: str) -> Path:
         return self.root / "ctl" / "turn" / f"{role}.json"
@@ -119,6 +129,10 @@ class RunDir:
     def mlflow_json(self) -> Path:
         return self.root / "metrics" / "mlflow.json"
 
+    @property
+    def profile(self) -> Path:
+        return self.root / "profile"
+
     def trust(self, role: str, step: int) -> Path:
         return self.root / "trust" / f"{role}-{step}.safetensors"
 
@@ -133,6 +147,17 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.root / "report"
+
+
+def step_folder(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint of `step` lies among a role's."""
+    return checkpoints / f"step_{step}"
+
+
+def whole_steps(checkpoints: Path) -> list[int]:
+    """The steps of a role's whole checkpoints, whoever wrote them, rising."""
+    names = [match for name in list_names(checkpoints) if (match := re.fullmatch(r"step_([0-9]+)", name))]
+    return sorted(int(match[1]) for match in names if (checkpoints / match[0] / COMMIT).is_file())
 
 
 def write_whole(path: Path, data: bytes) -> None:

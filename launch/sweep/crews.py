@@ -19,6 +19,7 @@ from launch.sweep.place import threads_of
 from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ExitCode
+from tsal_dist.exchange.exit_note import Ending
 from tsal_dist.run_dir import RunDir
 
 TEACHER_RESTARTS = 3
@@ -69,7 +70,7 @@ class Crews:
         for crew in self._crews:
             self._start(crew)
 
-    def look(self) -> exit_status.Ending | None:
+    def look(self) -> Ending | None:
         """How the trial ended, once it has; None while it goes on."""
         codes = [machine.poll() for machine in self._machines]
         for crew, standing in self._standing.items():
@@ -80,12 +81,12 @@ class Crews:
         if ending is None:
             return None
         if ending is ExitCode.DONE:
-            return exit_status.Ending(ending, "done")
+            return Ending(ending, "done")
         wait_s = exit_status.NOTE_WAIT_S if student.nodes > 1 else 0.0
         notes = exit_status.read_endings(RunDir(self._run), student.plays, wait_s=wait_s).values()
         said = exit_status.worst(notes)
         # A crew whose note is good and whose code is not was struck down after it was done.
-        return said if said.code is not ExitCode.DONE else exit_status.Ending(ending, "ended by a signal")
+        return said if said.code is not ExitCode.DONE else Ending(ending, "ended by a signal")
 
     def _tend(self, crew: Crew, standing: _Standing, codes: list[int | None]) -> None:
         if standing.next_start is not None:
@@ -98,11 +99,7 @@ class Crews:
         # Of a crew that is ending everywhere the last word counts; a failure anywhere is enough for a student.
         if "student" not in crew.plays and None in codes:
             return
-        known = [
-            ExitCode(code) if code in list(ExitCode) else ExitCode.FAILED
-            for code in codes
-            if code is not None
-        ]
+        known = [ExitCode.of(code) for code in codes if code is not None]
         code = min(known, key=exit_status.SEVERITY.index)
         pause_s = None
         if "student" not in crew.plays:

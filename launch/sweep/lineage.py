@@ -18,8 +18,7 @@ from pathlib import Path
 
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import CheckpointError
-from tsal_dist.observe.snapshot import checkpoint_steps
-from tsal_dist.run_dir import ROLES, RunDir, write_whole
+from tsal_dist.run_dir import COMMIT, ROLES, RunDir, step_folder, whole_steps, write_whole
 from tsal_dist.runs.follow_shards import follow_shards
 
 # Written once and only ever removed.
@@ -66,20 +65,17 @@ def clone_run(source: Path, step: int, target: Path, config: RunConfig) -> int:
     aside = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     _copy(source, aside, source)
-    whole = [
-        found
-        for found in checkpoint_steps(RunDir(aside), "student")
-        if found >= step and _is_whole(aside, found)
-    ]
+    saved = RunDir(aside).checkpoints("student")
+    whole = [found for found in whole_steps(saved) if found >= step and _is_whole(step_folder(saved, found))]
     if not whole:
         raise CheckpointError(
             f"{source} has no whole checkpoint of step {step} or later, so {target} cannot go on from it. Raise "
             f"runtime.checkpoint.keep in [settings]."
         )
     start = whole[0]
-    for later in checkpoint_steps(RunDir(aside), "student"):
+    for later in whole_steps(saved):
         if later > start:
-            shutil.rmtree(RunDir(aside).checkpoints("student") / f"step_{later}")
+            shutil.rmtree(step_folder(saved, later))
     for role in ROLES:
         _cut_metrics(RunDir(aside).metrics(role), start)
     written = json.loads((source / "run.json").read_text())
@@ -113,13 +109,10 @@ def _link(path: Path, target: Path) -> None:
         shutil.copy2(path, target)
 
 
-def _is_whole(run: Path, step: int) -> bool:
+def _is_whole(place: Path) -> bool:
     """Whether everything that the checkpoint promises was still there to be copied."""
-    place = RunDir(run).checkpoints("student") / f"step_{step}"
-    return all(
-        (place / name).exists()
-        for name in json.loads((place / "COMMIT").read_text() or "{}").get("files", ())
-    )
+    promised = json.loads((place / COMMIT).read_text() or "{}").get("files", ())
+    return all((place / name).exists() for name in promised)
 
 
 def _cut_metrics(path: Path, step: int) -> None:

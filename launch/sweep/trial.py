@@ -15,15 +15,14 @@ from typing import Any
 
 from ray import tune
 
-from launch.exit_status import Ending
 from launch.sweep.crews import Crews, leave_s
 from launch.sweep.lineage import TrialFolder, clone_run
 from launch.sweep.remote import RemoteMachine, end_machines, take_machines
 from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.errors import ConfigError, ExitCode, TrainingError
+from tsal_dist.exchange.exit_note import Ending
 from tsal_dist.observe.sinks import read_metrics
-from tsal_dist.observe.snapshot import checkpoint_steps
-from tsal_dist.run_dir import RunDir, write_whole
+from tsal_dist.run_dir import RunDir, whole_steps, write_whole
 
 POLL_S = 0.3
 NOTE = "run.json"
@@ -64,7 +63,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             time.sleep(POLL_S)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        steps = checkpoint_steps(RunDir(self._folder.run), "student")
+        steps = whole_steps(RunDir(self._folder.run).checkpoints("student"))
         note = {"run": str(self._folder.run), "step": steps[-1] if steps else None, "told": self._told_step}
         write_whole(Path(checkpoint_dir) / NOTE, json.dumps(note).encode())
 

@@ -18,7 +18,7 @@ from launch.sweep.states import Curves, Metric, TrialState
 from launch.sweep.table import draw_trials, format_line
 from launch.sweep.trial import STOP
 from launch.sweep.trial_plan import SweepPlan
-from tsal_dist.json_object import read_object
+from tsal_dist.observe.snapshot import read_beats
 from tsal_dist.run_dir import RunDir
 
 logger = logging.getLogger("launch.sweep")
@@ -130,13 +130,8 @@ class Watch(Callback):  # type: ignore[misc]
 
 def _beating_step(run: RunDir) -> int:
     """How far a trial is between two evaluations, by its student's heartbeat."""
-    for role in ("student", "inline"):
-        try:
-            beat = read_object(run.beat(role, 0).read_bytes())
-        except (FileNotFoundError, ValueError):
-            continue
-        return int(beat.get("step", 0))
-    return 0
+    beats = [*read_beats(run, "student"), *read_beats(run, "inline")]
+    return next((beat.step for beat in beats if beat.rank == 0), 0)
 
 
 def _reason(trial: Any) -> str:

@@ -3,8 +3,9 @@
 import pytest
 
 from tsal_dist.errors import PeerLost
-from tsal_dist.exchange.beat import DONE, Heart, Watch, beat_every_s
+from tsal_dist.exchange.beat import Heart, Watch, beat_every_s
 from tsal_dist.exchange.memory import MemoryStore
+from tsal_dist.run_dir import DONE
 
 PEER = ("teacher", 0)
 

@@ -136,6 +136,9 @@ def test_a_damaged_hello_is_waited_out(text, caplog):
     assert caplog.text.count("is no hello") == 1
     Handshake(store, *TEACHER, "run").answer([STUDENT])
     assert student.answer([TEACHER]) == {}
+    store.replace("ctl/hello/teacher-0.json", text.encode("latin-1"))
+    assert student.answer([TEACHER]) == {TEACHER: ""}
+    assert caplog.text.count("is no hello") == 2, "another time is news again"
 
 
 def test_no_flipped_bit_of_a_hello_makes_a_peer_another_run_s_or_of_other_shards():

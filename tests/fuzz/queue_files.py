@@ -108,7 +108,7 @@ def _train(base, files, honest=True):
     scene = Scene.__new__(Scene)
     scene.store, scene.schema = store, Scene(MemoryStore()).schema
     scene.topic = scene.seen_through(store)
-    planner, consumer = scene.planner(max_bad_share=1.0, max_reuse=1), scene.consumer(threads=0)
+    planner, consumer = scene.planner(max_reuse=1), scene.consumer()
     planner.tick()
     seen = []
     for step in range(1, 2 * ROWS):
@@ -127,7 +127,6 @@ def _train(base, files, honest=True):
         assert sum(count.values()) == committed, f"{name} lost or invented rows: {count} of {committed}"
         assert min(count.values()) >= 0, count
     planner.close()
-    consumer.close()
     return seen
 
 

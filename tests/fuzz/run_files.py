@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from tests.fuzz.target import Target
-from tsal_dist.checkpoint.store import COMMIT, Checkpoints
+from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.config import RunConfig, load_config
 from tsal_dist.insight.status import Watcher
 from tsal_dist.models.pretrained import load_pretrained
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.pseudo.step_plan import Plan, RowRange, load_plans
 from tsal_dist.run import load_run
+from tsal_dist.run_dir import COMMIT
 from tsal_dist.weights.fetch import WeightReader
 from tsal_dist.weights.format import META, MODEL, save_version, version_folder
 

@@ -22,7 +22,7 @@ from tsal_dist.insight.gallery import VIEW_PX, mean_shape
 from tsal_dist.insight.measured import measure
 from tsal_dist.insight.provenance import read_provenance
 from tsal_dist.insight.side_by_side import COLUMNS, GAP_PX, HEAD_PX, side_by_side
-from tsal_dist.observe.snapshot import Beat
+from tsal_dist.observe.snapshot import RankBeat
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import load_run
 from tsal_dist.run_dir import RunDir
@@ -243,7 +243,8 @@ def test_every_crew_has_its_curves():
 
 def test_the_rank_that_holds_most_comes_first():
     held = [
-        Beat("student", rank, 1, 1, "train", 9, {"memory/rss_gb": gb}) for rank, gb in enumerate((1.0, 5.5))
+        RankBeat(1, 1, "train", 9, "", {"memory/rss_gb": gb}, role="student", rank=rank)
+        for rank, gb in enumerate((1.0, 5.5))
     ]
     page = draw_curves(load_config(), [{"step": 10}], {}, held)
     assert page.index("<td>student 1</td><td>5.50</td>") < page.index("<td>student 0</td><td>1.00</td>")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,13 +12,14 @@ import pytest
 
 from tests.observe.runs import STUDENT, TEACHER, beat, end, write_run
 from tools.status import main as status_tool
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import ConfigError, ExchangeError
 from tsal_dist.insight.bottleneck import LabelSupply, give_verdict
 from tsal_dist.insight.status import Watcher
 from tsal_dist.observe.panel import rows
 from tsal_dist.observe.sinks import JsonlSink
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange
+from tsal_dist.run_dir import write_whole
 
 ROOT = Path(__file__).parents[2]
 FED = LabelSupply(fresh_rows=100, reused_rows=0, missing_rows=0)
@@ -158,6 +160,13 @@ def test_a_failed_role_says_why_and_a_requeued_one_is_no_alarm(tmp_path):
     status = look(run)
     assert status.over
     assert status.alarms == ("The student failed: The detector collapsed.",)
+
+
+def test_a_note_needs_no_number_of_its_attempt(tmp_path):
+    """A launcher goes by it, and so a look at the run tells of it."""
+    run = write_run(tmp_path)
+    write_whole(run.exit_note("student"), b'{"code": 1, "reason": "The detector collapsed."}')
+    assert look(run).alarms == ("The student failed: The detector collapsed.",)
 
 
 @pytest.mark.parametrize(
@@ -374,4 +383,18 @@ def test_a_damaged_run_json_is_named(tmp_path, raw):
     run = write_run(tmp_path)
     run.run_json.write_bytes(raw)
     with pytest.raises(ConfigError, match=r"run\.json"):
+        look(run)
+
+
+def test_what_cannot_be_read_is_one_sentence(tmp_path):
+    """Not a traceback, and not that nothing is saved: a run would be started anew for that."""
+    run = write_run(tmp_path / "a")
+    shutil.rmtree(run.checkpoints("student"))
+    run.checkpoints("student").touch()
+    with pytest.raises(ExchangeError, match="Cannot list .*student: something on the way there is a file"):
+        look(run)
+    run = write_run(tmp_path / "b")
+    run.run_json.unlink()
+    run.run_json.mkdir()
+    with pytest.raises(ExchangeError, match=r"Cannot read .*run\.json: a folder is in the way"):
         look(run)

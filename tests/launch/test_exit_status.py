@@ -56,7 +56,9 @@ def test_only_the_roles_that_took_part_are_asked(run_dir):
     assert read_endings(run_dir, ["student"]) == {"student": Ending(ExitCode.REQUEUE, "because of student")}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"code": "x", "reason": ""}', '{"code": 0}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"code": "0", "reason": ""}', '{"code": true, "reason": ""}', '{"code": 0}']
+)
 def test_a_damaged_note_is_no_note(run_dir, text):
     write_whole(run_dir.exit_note("student"), text.encode())
     assert worst(read_endings(run_dir, ["student"]).values()).code == ExitCode.FAILED

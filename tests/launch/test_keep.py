@@ -121,6 +121,7 @@ NOTES = [
     {"code": 2, "reason": "the config"},
     {"code": 75, "reason": "SIGTERM"},
     {"code": 9, "reason": "unknown"},
+    {"code": "75", "reason": "no number"},
     None,
 ]
 

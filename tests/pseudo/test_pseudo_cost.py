@@ -88,7 +88,6 @@ def test_memory_is_flat_over_ten_thousand_segments():
         if step in {1_999, 9_999}:
             state = len(json.dumps(planner.state_dict()))
             kept.append((len(scene.store.files), state, resident_mib()))
-    consumer.close()
     (files, state, mib), (files_late, state_late, mib_late) = kept
     assert files_late == files
     assert state_late < 1.02 * state  # longer numbers, not more of them

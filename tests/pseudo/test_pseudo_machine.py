@@ -22,7 +22,6 @@ from tsal_dist.pseudo.topic import list_producers, segment_name
 
 UNIT = 2
 MAX_REUSE = 2
-LOOSE = {"max_bad_share": 1.0}
 
 
 class Queue(RuleBasedStateMachine):
@@ -39,7 +38,7 @@ class Queue(RuleBasedStateMachine):
         self.lineage = []  # rows trained on, with their use, in order; rolled back with the model
         self.client = LaggingStore(self.base)
         self.faulty = FaultyStore(self.client, error=ExchangeError)
-        self.planner = self.scene.planner(self.faulty, max_reuse=MAX_REUSE, pool_rows=12, **LOOSE)
+        self.planner = self.scene.planner(self.faulty, max_reuse=MAX_REUSE, pool_rows=12)
         self.checkpoints = [(self.planner.state_dict(), 0, [])]
         self.start_producer(0)
 
@@ -132,7 +131,6 @@ class Queue(RuleBasedStateMachine):
     def check_delivery(self, plan, rank):
         consumer = self.scene.consumer(rank)
         delivery = consumer.fetch(plan)
-        consumer.close()
         assert set(consumer.damaged) <= self.damaged
         for key, fault in consumer.damaged.items():
             self.planner.condemn(*key, fault)
@@ -154,7 +152,7 @@ class Queue(RuleBasedStateMachine):
     def crash_and_restore(self, oldest):
         state, self.step, lineage = self.checkpoints[0 if oldest else -1]
         self.lineage = list(lineage)
-        self.planner = self.scene.planner(self.faulty, max_reuse=MAX_REUSE, pool_rows=12, **LOOSE)
+        self.planner = self.scene.planner(self.faulty, max_reuse=MAX_REUSE, pool_rows=12)
         self.planner.load_state_dict(state)
 
     @rule()

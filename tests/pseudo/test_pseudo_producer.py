@@ -149,7 +149,6 @@ def test_no_row_that_was_taken_is_lost_to_a_disk_that_refuses_once(waiting, comi
     planner, consumer = scene.planner(), scene.consumer()
     planner.tick()
     rows = consumer.fetch(planner.plan(0, producer.committed_rows, 1)).columns
-    consumer.close()
     assert rows["sample_id"].tolist() == [*waiting, *coming]
     assert rows["teacher_step"].tolist() == [0] * len(waiting) + [1] * len(coming)
 
@@ -304,7 +303,6 @@ def test_the_backlog_is_bounded_and_both_sides_come_to_an_end(high, low, actions
 
 def test_limits_that_could_deadlock_are_refused():
     good = {
-        "high_rows": 4096,
         "low_rows": 1024,
         "segment_rows": 256,
         "plan_rows": 256,
@@ -313,7 +311,6 @@ def test_limits_that_could_deadlock_are_refused():
     }
     check_limits(**good)
     for change, words in (
-        ({"low_rows": 4096}, "below high water"),
         ({"segment_rows": 255}, "whole clips"),
         ({"low_rows": 100}, "Raise low water to 128"),
     ):
@@ -322,7 +319,7 @@ def test_limits_that_could_deadlock_are_refused():
 
 
 def test_feedback_goes_the_other_way_over_the_same_code():
-    topic = open_topic(MemoryStore(), feedback_schema(), "run", create=True)
+    topic = open_topic(MemoryStore(), feedback_schema(), "run")
     student = Producer(topic, "student", 0, 1)
     student.publish(make_feedback(range(5)), 40)
     student.flush()
@@ -346,7 +343,7 @@ def test_a_queue_is_opened_when_there_is_room_again(tmp_path, monkeypatch, caplo
 
     monkeypatch.setattr(posix.os, "write", write)
     room[:] = [False] * 3
-    topic = when_there_is_room(lambda: open_topic(store, schema, "run", create=True), limits)
+    topic = when_there_is_room(lambda: open_topic(store, schema, "run"), limits)
     assert not room
     assert caplog.text.count("waiting up to 30 s for room") == 1
     room[:] = [False]  # META.json, after an empty log was made
@@ -355,7 +352,7 @@ def test_a_queue_is_opened_when_there_is_room_again(tmp_path, monkeypatch, caplo
     producer.publish(make_batch(range(8)), 0)
     producer.close()
     room[:] = [False] * 99
-    planner = Planner(open_topic(store, schema, "run", create=True), "student", Staleness(1.0))
+    planner = Planner(open_topic(store, schema, "run"), "student", Staleness(1.0))
     planner.tick()
     assert planner.plan(0, 8, 1).rows_per_rank == 8, "reading takes no room"
     with pytest.raises(DiskFull, match="disk is full"):

@@ -148,7 +148,7 @@ def test_additive_columns_are_read_both_ways():
 )
 def test_what_cannot_be_read_is_refused_at_open(other, words):
     store = MemoryStore()
-    open_topic(store, small_schema(), "run", create=True)
+    open_topic(store, small_schema(), "run")
     with pytest.raises(ExchangeError, match=words):
         open_topic(store, other, "run")
 
@@ -156,9 +156,9 @@ def test_what_cannot_be_read_is_refused_at_open(other, words):
 def test_a_foreign_queue_a_missing_one_and_another_protocol():
     store = MemoryStore()
     with pytest.raises(ConfigError, match=r"QUEUE\.json is missing"):
-        open_topic(store, small_schema(), "run")
-    first = open_topic(store, small_schema(), "run", create=True)
-    assert open_topic(store, small_schema(), "run", create=True).uuid == first.uuid
+        inspect_topic(store)
+    first = open_topic(store, small_schema(), "run")
+    assert open_topic(store, small_schema(), "run").uuid == first.uuid
     assert inspect_topic(store).schema == small_schema()
     with pytest.raises(StaleRun, match="belongs to run run"):
         open_topic(store, small_schema(), "other")
@@ -176,7 +176,7 @@ def test_a_store_that_ignores_the_condition_of_a_put_is_found_out():
             self.replace(name, data)
 
     with pytest.raises(ExchangeError, match="conditional puts"):
-        open_topic(Careless(), small_schema(), "run", create=True)
+        open_topic(Careless(), small_schema(), "run")
 
 
 def test_producers_of_another_schema_are_not_read_and_do_not_stop_the_others():

@@ -21,7 +21,7 @@ def test_a_run_on_s3(s3):
     store = CountingStore(object_store(s3, "run"))
     scene = Scene(store, unit=2)
     producers = [scene.producer(rank) for rank in range(2)]
-    planner, consumers = scene.planner(threads=4), [scene.consumer(rank, threads=2) for rank in range(2)]
+    planner, consumers = scene.planner(), [scene.consumer(rank) for rank in range(2)]
     ids = []
     for step in range(4):
         for rank, producer in enumerate(producers):
@@ -47,8 +47,7 @@ def test_a_run_on_s3(s3):
     assert again.plan(4, 8, 2).fresh_rows == 16
     with pytest.raises(StaleRun):
         scene.producer(0)
-    for part in (planner, *consumers):
-        part.close()
+    planner.close()
 
 
 def test_damage_and_orphans_on_s3(s3):

@@ -20,7 +20,7 @@ from tests.roles.manual_clock import ManualClock
 from tsal_dist.config import load_config
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import StaleRun
-from tsal_dist.exchange.beat import DONE, NAMES, Heart, Watch, list_crews
+from tsal_dist.exchange.beat import NAMES, Heart, Watch, list_crews
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.memory import MemoryStore
 from tsal_dist.exchange.store import ensure
@@ -38,7 +38,7 @@ from tsal_dist.roles.plan_finder import PlanFinder
 from tsal_dist.roles.student_loop import OwnPace, StudentLoop
 from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher_loop import TeacherLinks, go_round
-from tsal_dist.run_dir import role_in_files
+from tsal_dist.run_dir import DONE, role_in_files
 
 ROWS = 8
 """What a step wants."""
@@ -111,7 +111,7 @@ class World:
         """What each step of the surviving history was trained on: the label rows and their teacher's version."""
         self.teachers, self.phases, self.absorbed = [], {}, []
         self._times, self._during = Counter(), {}
-        open_topic(self.queue, small_schema(UNIT), "run", create=True)
+        open_topic(self.queue, small_schema(UNIT), "run")
         RunEnd(self.store)
         for peer in (STUDENT_PEER, TEACHER_PEER):
             ensure(self.store, NAMES.hello(*peer).as_posix())
@@ -233,8 +233,7 @@ class World:
             plan_log=self.plans,
             clock=self.clock.now_s,
         )
-        # Read and decoded in this thread, for an order that is always the same.
-        consumer = Consumer(topic, 0, self.staleness, threads=0, verified=planner.take_verified)
+        consumer = Consumer(topic, 0, self.staleness, verified=planner.take_verified)
         return planner, SmallStudent(self, planner, consumer, self.ahead)
 
     def student_step(self):

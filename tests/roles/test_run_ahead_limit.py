@@ -62,7 +62,7 @@ class World:
 
     def look(self):
         silent_s = max(0, self.now - self.dies_at)
-        return {TEACHER_PEER: Pulse(0, self.now, self.phase, self.knows, "host", silent_s)}
+        return {TEACHER_PEER: Pulse(0, self.now, self.phase, self.knows, "host", silent_s=silent_s)}
 
     def lost(self):
         return [TEACHER_PEER] if self.now > self.dies_at else []

@@ -129,7 +129,7 @@ def test_a_crew_that_is_started_twice_fences_its_elder_and_no_other():
 
 def test_what_a_crew_left_unfinished_is_collected_when_its_own_successor_has_come():
     store = MemoryStore()
-    topic = open_topic(store, small_schema(UNIT), "run", create=True)
+    topic = open_topic(store, small_schema(UNIT), "run")
     for role, incarnation in ((FIRST, 1), (NIGHT, 1), (NIGHT, 2)):
         producer = Producer(topic, role, 0, incarnation)
         store.put_new(segment_name(producer.name, 0), b"written and never committed")

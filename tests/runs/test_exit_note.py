@@ -33,9 +33,9 @@ def test_a_successors_note_is_not_written_over(tmp_path):
 def test_a_full_disk_does_not_hide_how_it_ended(tmp_path, monkeypatch, caplog):
     run = open_run(load_config([], [f"run.dir={tmp_path}/run", *LIMITS]), "new")
 
-    def full(path, data):
+    def full(path, ending):
         raise DiskFull("the disk is full")
 
-    monkeypatch.setattr(exit_note, "write_whole", full)
+    monkeypatch.setattr(exit_note, "write_note", full)
     leave_note(run, Seat("teacher", 0, 1), [], ExitCode.FAILED, "why", 0)
     assert "no note says how this ended: the disk is full" in caplog.text

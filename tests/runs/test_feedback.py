@@ -176,7 +176,6 @@ def labelled_clips(folder, clip_frames=4):
     for plan in load_plans(folder / "metrics" / "plan.jsonl"):
         ids = consumer.fetch(plan).columns["sample_id"]
         steps.append([int(sample) // clip_frames for sample in ids[::clip_frames]])
-    consumer.close()
     return steps
 
 
@@ -192,7 +191,6 @@ def notes(folder):
     plan = planner.plan(0, planner.pending_rows, 1, reuse=False)
     consumer = Consumer(topic, 0, Staleness(1.0))
     rows = consumer.fetch(plan).columns
-    consumer.close()
     planner.close()
     return list(
         zip(rows["teacher_step"].tolist(), rows["sample_id"].tolist(), rows["score"].tolist(), strict=True)

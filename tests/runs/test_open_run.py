@@ -13,7 +13,7 @@ from tsal_dist import run as run_module
 from tsal_dist import run_dir as run_dir_module
 from tsal_dist.config import load_config
 from tsal_dist.dist.shutdown import StopFlag
-from tsal_dist.errors import AskedToLeave, ConfigError, ExchangeError, StaleRun
+from tsal_dist.errors import AskedToLeave, ConfigError, ExchangeError
 from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.run import Origin, differences, load_run, open_run
@@ -56,7 +56,7 @@ def test_an_origin_that_is_none_is_damage(tmp_path, origin):
     open_run(config(tmp_path), "new")
     written = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(written | {"origin": origin}))
-    with pytest.raises(StaleRun, match=r"run\.json is damaged"):
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
         load_run(tmp_path)
 
 
@@ -110,7 +110,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path, mode):
 def test_a_damaged_run_json_is_named(tmp_path):
     open_run(config(tmp_path), "new")
     (tmp_path / "run.json").write_text('{"id": ')
-    with pytest.raises(StaleRun, match=r"run\.json is damaged"):
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
         open_run(config(tmp_path), "resume")
 
 

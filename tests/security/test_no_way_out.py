@@ -42,9 +42,8 @@ def test_a_plan_log_cannot_name_a_segment_elsewhere(scene, tmp_path, name):
     text = dataclasses.replace(plan, ranks=((part,),)).to_json()
     (tmp_path / "plan.jsonl").write_text(json.dumps(text) + "\n")
     (forged,) = load_plans(tmp_path / "plan.jsonl")
-    consumer = scene.consumer(threads=0)
+    consumer = scene.consumer()
     delivery = consumer.fetch(forged)
-    consumer.close()
     assert not delivery.fresh_N.any(), "its rows weigh nothing, as those of any segment that cannot be read"
     assert "no name of a store" in consumer.damaged[name, part.seq]
 
@@ -64,7 +63,7 @@ def test_a_link_in_the_quarantine_is_not_followed(scene, tmp_path):
     (segment,) = (scene.store.root / "p").rglob("*.parquet")
     segment.unlink()
     segment.symlink_to(precious)
-    planner = scene.planner(max_bad_share=1.0)
+    planner = scene.planner()
     planner.tick()
     assert planner.plan(1, 8, 1).fresh_rows == 0
     planner.close()

@@ -23,10 +23,9 @@ from tsal_dist.dist.environment import child_environment
 from tsal_dist.errors import ExitCode
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.json_object import read_sealed, write_sealed
-from tsal_dist.observe.snapshot import checkpoint_steps
 from tsal_dist.pseudo.log import log_name
 from tsal_dist.pseudo.topic import list_producers, meta_name
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import RunDir, whole_steps
 
 SAVE_S = 15.0
 """Within this a student that is at work saves."""
@@ -208,4 +207,4 @@ def start_on_a_stale_listing(injector: FaultInjector, rng: random.Random) -> str
 
 
 def _newest(run_dir: RunDir) -> int:
-    return max(checkpoint_steps(run_dir, "student"), default=-1)
+    return max(whole_steps(run_dir.checkpoints("student")), default=-1)

@@ -205,9 +205,7 @@ def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> f
         surprises = [text for role in run.roles for text in role.surprises]
         if surprises or time.monotonic() > deadline:
             raise ConfigError(f"Undisturbed training does not work here: {surprises or 'it does not end'}.")
-    lines = [
-        line for line in read_metrics(folder / "metrics" / "student.jsonl") if "speed/steps_per_s" in line
-    ]
+    lines = [line for line in read_metrics(run.run_dir.metrics("student")) if "speed/steps_per_s" in line]
     return float(lines[-1]["speed/steps_per_s"])
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ import safetensors.torch
 from tsal_dist.checkpoint.codec import decode_state, encode_state
 from tsal_dist.errors import CheckpointError
 from tsal_dist.json_object import read_sealed, write_sealed
-from tsal_dist.run_dir import list_names, sync_folder, write_whole
+from tsal_dist.run_dir import COMMIT, list_names, sync_folder, write_whole
 
-COMMIT = "COMMIT"
 GONE = ".gone-"
 """Begins the name of a folder that is being removed."""
-_FINISHED = re.compile(r"step_(?P<step>[0-9]+)")
 _ASIDE = re.compile(r"\.step_[0-9]+-(?P<incarnation>[0-9]+)\.tmp")
 
 
@@ -48,31 +46,18 @@ class Commit:
         return self.incarnation, self.serial
 
 
-def place_of(folder: Path, step: int) -> Path:
-    return folder / f"step_{step}"
-
-
 def aside_folder(folder: Path, step: int, incarnation: int) -> Path:
     """Where the checkpoint is written before it gets its name: a folder that no other incarnation writes into."""
     return folder / f".step_{step}-{incarnation:06d}.tmp"
 
 
-def finished(folder: Path) -> list[int]:
-    """The steps of all folders with a COMMIT, whoever wrote them, rising."""
-    return sorted(
-        int(match["step"])
-        for path in _children(folder)
-        if (match := _FINISHED.fullmatch(path.name)) and (path / COMMIT).is_file()
-    )
-
-
 def leftovers(folder: Path, incarnation: int) -> list[Path]:
     """What crashes and half removed folders left, up to and including this incarnation."""
     return [
-        path
-        for path in _children(folder)
-        if path.name.startswith(GONE)
-        or ((match := _ASIDE.fullmatch(path.name)) and int(match["incarnation"]) <= incarnation)
+        folder / name
+        for name in list_names(folder)
+        if name.startswith(GONE)
+        or ((match := _ASIDE.fullmatch(name)) and int(match["incarnation"]) <= incarnation)
     ]
 
 
@@ -143,8 +128,3 @@ def read_file(place: Path, file: str, digests: Mapping[str, str]) -> bytes:
             f"checkpoint."
         )
     return data
-
-
-def _children(folder: Path) -> Iterator[Path]:
-    for name in list_names(folder):
-        yield folder / name

@@ -17,15 +17,12 @@ from typing import Any
 
 from tsal_dist.checkpoint.codec import decode_entry
 from tsal_dist.checkpoint.folder import (
-    COMMIT,
     Commit,
     DamagedCheckpoint,
     aside_folder,
     discard,
-    finished,
     hide,
     leftovers,
-    place_of,
     read_commit,
     read_file,
     read_state,
@@ -38,7 +35,7 @@ from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.errors import CheckpointError, ExchangeError, StaleRun
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, surviving
-from tsal_dist.run_dir import make_folder, write_whole
+from tsal_dist.run_dir import COMMIT, make_folder, step_folder, whole_steps, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +99,7 @@ class Checkpoints:
         could not write; what was committed before is untouched then, and training may go on. StaleRun where a
         successor has started.
         """
-        place = place_of(self._folder, step)
+        place = step_folder(self._folder, step)
         if step == self.at:  # loaded or saved at this very step: there is nothing new to say
             return place
         # The others write only into a clean folder, which rank 0 names.
@@ -117,7 +114,7 @@ class Checkpoints:
 
     def committed(self) -> list[int]:
         """The steps of the whole checkpoints of the history that goes on, oldest first."""
-        commits = {step: self._peek_commit(step) for step in finished(self._folder)}
+        commits = {step: self._peek_commit(step) for step in whole_steps(self._folder)}
         known = {step: commit.order for step, commit in commits.items() if commit}
         # One whose COMMIT cannot be read is offered, so that somebody hears of it.
         return sorted([*surviving(known), *(commits.keys() - known.keys())])
@@ -155,7 +152,7 @@ class Checkpoints:
 
     def peek(self, step: int, key: str) -> Any:
         """One entry of the role's state that holds no tensors or arrays, without reading those of the others."""
-        place = place_of(self._folder, step)
+        place = step_folder(self._folder, step)
         return decode_entry(read_file(place, "role.json", self._read_commit(step).files), key)
 
     def peek_all(self, key: str) -> list[Any]:
@@ -172,7 +169,7 @@ class Checkpoints:
         """Note how good the checkpoint of `step` is; lower is better (NME). Rank 0 only."""
         self._require_current()
         text = json.dumps(score if math.isfinite(score) else None).encode()
-        when_there_is_room(lambda: write_whole(place_of(self._folder, step) / SCORE, text), self._limits)
+        when_there_is_room(lambda: write_whole(step_folder(self._folder, step) / SCORE, text), self._limits)
 
     def best(self) -> int | None:
         """The step with the lowest score; the newest of equals; None if none has a score."""
@@ -221,7 +218,7 @@ class Checkpoints:
     def _commit(self, aside: Path, place: Path, step: int, files: Mapping[str, str]) -> dict[str, str]:
         if self._rank == 0:
             orders = [
-                commit.order for other in finished(self._folder) if (commit := self._peek_commit(other))
+                commit.order for other in whole_steps(self._folder) if (commit := self._peek_commit(other))
             ]
             serial = max((count for owner, count in orders if owner == self._incarnation), default=0) + 1
             write_commit(aside, Commit(step, self._world, self._identity, files, self._incarnation, serial))
@@ -238,11 +235,11 @@ class Checkpoints:
         try:
             self._require_current()
             kept = {*[step for step in self.committed() if step <= newest][-self._keep :], self.best()}
-            for step in finished(self._folder):
+            for step in whole_steps(self._folder):
                 # One whose COMMIT cannot be read may be anybody's: it stays until it is resumed from, or set aside.
                 if (step > newest or step not in kept) and self._peek_commit(step):
                     self._require_mine(step)
-                    self._remove(place_of(self._folder, step))
+                    self._remove(step_folder(self._folder, step))
             for path in leftovers(self._folder, self._incarnation):
                 self._remove(path)
         except StaleRun:
@@ -277,7 +274,7 @@ class Checkpoints:
         commit = self._peek_commit(step)
         if commit and commit.incarnation > self._incarnation:
             raise StaleRun(
-                f"{place_of(self._folder, step)} was written by incarnation {commit.incarnation} of this role, which "
+                f"{step_folder(self._folder, step)} was written by incarnation {commit.incarnation} of this role, which "
                 f"has followed this one (incarnation {self._incarnation}); this process must end."
             )
 
@@ -311,7 +308,9 @@ class Checkpoints:
         """A checkpoint and what this rank tells the others: that it is damaged, refused, cannot be read, or what it is."""
         said = {"refused": "", "fault": "", "lost": False, "commit": ""}
         try:
-            said["commit"] = hashlib.sha256((place_of(self._folder, step) / COMMIT).read_bytes()).hexdigest()
+            said["commit"] = hashlib.sha256(
+                (step_folder(self._folder, step) / COMMIT).read_bytes()
+            ).hexdigest()
             loaded, commit = self._load(step)
             return loaded, commit, said
         except DamagedCheckpoint as error:
@@ -323,7 +322,7 @@ class Checkpoints:
         return None, None, said
 
     def _load(self, step: int) -> tuple[Loaded, Commit]:
-        place, commit = place_of(self._folder, step), self._read_commit(step)
+        place, commit = step_folder(self._folder, step), self._read_commit(step)
         self._check_identity(place, commit.identity)
         state = read_state(place, "role", commit.files)
         rank_state = None
@@ -339,13 +338,13 @@ class Checkpoints:
         self._incarnation = max(self._incarnation, commit.incarnation)
 
     def _set_aside(self, step: int) -> None:
-        place = place_of(self._folder, step)
+        place = step_folder(self._folder, step)
         self._require_current()
         self._require_mine(step)
         rename_durably(place, place.with_name(f"{DAMAGED}{place.name}-{int(time.time())}"))
 
     def _score(self, step: int) -> float | None:
-        path = place_of(self._folder, step) / SCORE
+        path = step_folder(self._folder, step) / SCORE
         try:
             score = json.loads(path.read_bytes())
         except FileNotFoundError:
@@ -361,17 +360,17 @@ class Checkpoints:
     def _peek_commit(self, step: int) -> Commit | None:
         """What COMMIT says, or None where it is damaged or has just gone."""
         try:
-            return read_commit(place_of(self._folder, step))
+            return read_commit(step_folder(self._folder, step))
         except (DamagedCheckpoint, OSError):
             return None
 
     def _read_commit(self, step: int) -> Commit:
         try:
-            return read_commit(place_of(self._folder, step))
+            return read_commit(step_folder(self._folder, step))
         except FileNotFoundError:
             whole = ", ".join(map(str, self.committed())) or "none"
             raise CheckpointError(
-                f"{place_of(self._folder, step)} has no {COMMIT}, so it was never finished. Whole checkpoints in "
+                f"{step_folder(self._folder, step)} has no {COMMIT}, so it was never finished. Whole checkpoints in "
                 f"{self._folder}: {whole}."
             ) from None
 

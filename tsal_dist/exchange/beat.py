@@ -8,19 +8,17 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tsal_dist.errors import PeerLost
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.json_object import read_object
-from tsal_dist.run_dir import CREW, RunDir
+from tsal_dist.run_dir import CREW, DONE, RunDir
 
 log = logging.getLogger(__name__)
 
 NAMES = RunDir(Path())  # the run's layout as names of a store rooted at the run directory
-DONE = "done"
 OTHER_RANKS = 10
 PER_SILENCE = 6
 
@@ -29,17 +27,23 @@ Peer = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Pulse:
-    """The last heartbeat of a peer and how long ago this process saw it change."""
+class Beat:
+    """A rank's sign of life, as its file has it. It holds no time: whether it is alive shows by looking twice."""
 
     incarnation: int
     seq: int
     phase: str
     step: int
     host: str
-    silent_s: float
     memory: Mapping[str, float] = field(default_factory=dict)
-    """What it held, in GB, by the names of metrics."""
+    """What the rank held, in GB, by the names of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulse(Beat):
+    """The last heartbeat of a peer and how long ago this process saw it change."""
+
+    silent_s: float
 
 
 class Heart:
@@ -65,24 +69,17 @@ class Heart:
     def beat(self, phase: str, step: int) -> None:
         """Say that this rank is alive; the phase `done` says goodbye."""
         self._seq += 1
-        text = {
-            "incarnation": self._incarnation,
-            "seq": self._seq,
-            "phase": phase,
-            "step": step,
-            "host": self._host,
-            "memory": dict(self._measure()),
-        }
-        self._store.replace(self._name, json.dumps(text).encode())
+        beat = Beat(self._incarnation, self._seq, phase, step, self._host, dict(self._measure()))
+        self._store.replace(self._name, json.dumps(asdict(beat)).encode())
 
 
 def list_crews(store: Store, role: str) -> list[Peer]:
     """Rank 0 of every crew of `role` that ever showed a sign of life: crews come when they like, and nobody knows their
     names. This folder is listed because whoever looks writes into it as well: an NFS client looks anew at what it has
     changed itself, and may show another folder out of its cache for a minute."""
-    folder = NAMES.beat(role, 0).parent.as_posix()
     first = re.compile(rf"({role}(?:-{CREW})?)-0\.json")
-    return [(match[1], 0) for name in store.children(folder) if (match := first.fullmatch(name))]
+    names = store.children(NAMES.beats.as_posix())
+    return [(match[1], 0) for name in names if (match := first.fullmatch(name))]
 
 
 def beat_every_s(rank: int, beat_s: float, silent_s: float) -> float:
@@ -91,8 +88,8 @@ def beat_every_s(rank: int, beat_s: float, silent_s: float) -> float:
     return min(beat_s if rank == 0 else OTHER_RANKS * beat_s, silent_s / PER_SILENCE)
 
 
-def read_beat(raw: bytes) -> dict[str, Any] | None:
-    """What a heartbeat says, by the names of `Pulse`; None for a file that holds none, as before the first one."""
+def read_beat(raw: bytes) -> Beat | None:
+    """What a heartbeat says; None for a file that holds none, as before the first one."""
     kinds = {"incarnation": int, "seq": int, "phase": str, "step": int, "host": str}
     try:
         text = read_object(raw)
@@ -100,7 +97,7 @@ def read_beat(raw: bytes) -> dict[str, Any] | None:
         return None
     if not all(type(text.get(name)) is kind for name, kind in kinds.items()):
         return None
-    return {name: text[name] for name in kinds} | {"memory": _read_numbers(text.get("memory"))}
+    return Beat(**{name: text[name] for name in kinds}, memory=_read_numbers(text.get("memory")))
 
 
 def _read_numbers(text: object) -> dict[str, float]:
@@ -169,9 +166,9 @@ class Watch:
 
     def _pulse(self, peer: Peer) -> Pulse | None:
         raw = self._store.get(NAMES.beat(*peer).as_posix())
-        text = read_beat(raw)
+        beat = read_beat(raw)
         if raw != self._seen[peer][0]:
             self._seen[peer] = (raw, self._clock())
-            if raw and text is None:
+            if raw and beat is None:
                 log.warning("The heartbeat of %s %d is no heartbeat; who else writes there?", *peer)
-        return Pulse(**text, silent_s=self._quiet_s(peer)) if text else None
+        return Pulse(**vars(beat), silent_s=self._quiet_s(peer)) if beat else None

@@ -44,7 +44,8 @@ class Handshake:
         self._run_id = run_id
         self._shards = dict(shards or {})
         """Fingerprint of each set of shards that this process reads."""
-        self._mute = False
+        self._damaged: set[Peer] = set()
+        """Those whose hellos cannot be read: said once each time, not at every look."""
         self._nonce = secrets.token_hex(8)
         self._seen: dict[str, str] = {}
         self._expected: set[Peer] = set()
@@ -153,13 +154,14 @@ class Handshake:
                 raise ValueError("a value of it is missing or of another kind")
         except ValueError as error:
             log.log(
-                logging.DEBUG if self._mute else logging.WARNING,
+                logging.DEBUG if peer in self._damaged else logging.WARNING,
                 "%s is no hello (%s); waiting for another one",
                 self._store.where(name),
                 error,
             )
-            self._mute = True
+            self._damaged.add(peer)
             return None
+        self._damaged.discard(peer)
         return hello
 
 

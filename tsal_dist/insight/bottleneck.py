@@ -43,13 +43,13 @@ def give_verdict(snapshot: Snapshot, usage: LabelSupply) -> str:
     if not student.lines:
         return "Too early to tell: no line of metrics yet."
     own = _own_time(snapshot)
-    if not snapshot.has_teacher:
+    if not snapshot.config.has_teacher:
         return own or "One role, and it trains: nothing holds it up."
-    if snapshot.config["runtime"]["topology"] == "inline":
+    if snapshot.config.runtime.topology == "inline":
         return (
             own or f"Both roles take turns in one process; the teacher's turns take {wait:.0%} of the time."
         )
-    if snapshot.step <= snapshot.config["train"]["burn_in_steps"]:
+    if snapshot.step <= snapshot.config.train.burn_in_steps:
         return own or "Burn-in: the student learns from labelled frames, the teacher only follows."
     if (snapshot.of_teachers("speed/unwanted_share") or 0.0) > PARKED_SHARE:
         return (
@@ -114,7 +114,7 @@ def find_alarms(
         found.append(f"{trimmed / committed:.0%} of all labels were dropped as stale or duplicate.")
     age, every = (
         student.numbers.get("checkpoint/age_steps"),
-        snapshot.config["runtime"]["checkpoint"]["every"],
+        snapshot.config.runtime.checkpoint.every,
     )
     if age is not None and age > 2 * every:
         found.append(f"No checkpoint for {age:.0f} steps, although one is due every {every}.")
@@ -125,10 +125,10 @@ def _gate_alarm(snapshot: Snapshot, name: str, crew: RoleState) -> list[str]:
     """The gate of a crew has refused many versions in a row."""
     closed = []
     for line in reversed(crew.lines):
-        if line["step"] <= snapshot.config["train"]["burn_in_steps"] or line.get("gate/open", 1.0):
+        if line["step"] <= snapshot.config.train.burn_in_steps or line.get("gate/open", 1.0):
             break
         closed.append(line["step"])
-    if len(closed) < CLOSED_LINES or not snapshot.config["train"]["gate"]["enabled"]:
+    if len(closed) < CLOSED_LINES or not snapshot.config.train.gate.enabled:
         return []
     numbers = crew.numbers
     return [

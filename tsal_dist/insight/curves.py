@@ -8,7 +8,7 @@ import numpy as np
 from tsal_dist.config import RunConfig
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.page import charts, heading, paragraph, table, unfold
-from tsal_dist.observe.snapshot import Beat
+from tsal_dist.observe.snapshot import RankBeat
 
 Lines = Sequence[dict[str, Any]]
 Crews = Mapping[str, Lines]
@@ -38,7 +38,7 @@ class Span(NamedTuple):
     marks: tuple[tuple[float, str], ...]
 
 
-def draw_curves(config: RunConfig, student: Lines, teachers: Crews, beats: Sequence[Beat] = ()) -> str:
+def draw_curves(config: RunConfig, student: Lines, teachers: Crews, beats: Sequence[RankBeat] = ()) -> str:
     """All charts for which there are numbers; `teachers` are the lines of every crew by its name."""
     if not student:
         return paragraph("Nothing was written down yet.")
@@ -51,7 +51,7 @@ def draw_curves(config: RunConfig, student: Lines, teachers: Crews, beats: Seque
     )
 
 
-def _memory_of(beats: Sequence[Beat]) -> str:
+def _memory_of(beats: Sequence[RankBeat]) -> str:
     """What each rank held when it was heard last, the largest first."""
     held = {f"{beat.role} {beat.rank}": beat.memory for beat in beats if beat.memory}
     if not held:

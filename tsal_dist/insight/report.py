@@ -134,7 +134,7 @@ def _top(told: ToldRun, models: Sequence[Model]) -> str:
     facts = best_tiles(own, told.student) if own else []
     snapshot = told.status.snapshot
     pace = f"steps, at {snapshot.steps_per_s:.3g} a second" if snapshot.steps_per_s else "steps"
-    facts.append((f"{snapshot.step} / {snapshot.total_steps}", pace))
+    facts.append((f"{snapshot.step} / {snapshot.config.train.steps}", pace))
     times = [line["time"] for line in told.student]
     if times:
         facts.append((_duration(times[-1] - times[0]), "from first to last line"))

@@ -12,17 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tsal_dist.errors import ExchangeError, ExitCode
-from tsal_dist.exchange.beat import DONE
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.insight.bottleneck import LabelSupply, find_alarms, give_verdict
 from tsal_dist.observe.panel import Row, format_time
 from tsal_dist.observe.sinks import read_metrics
-from tsal_dist.observe.snapshot import TAIL_BYTES, Beat, Snapshot, first_value, read_snapshot
+from tsal_dist.observe.snapshot import TAIL_BYTES, RankBeat, Snapshot, first_value, read_snapshot
 from tsal_dist.pseudo.cursor import load_cursors
 from tsal_dist.pseudo.log import RECORD_BYTES, Kind, LogReader, Record, log_name
 from tsal_dist.pseudo.step_plan import Plan
 from tsal_dist.pseudo.topic import Topic, inspect_topic, list_producers, read_meta
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import DONE, RunDir
 
 State = Literal["alive", "quiet", "silent", "finished", "stopped"]
 LOOK_S = 2.5
@@ -34,7 +33,7 @@ RECENT_PLANS = 50
 class RankState:
     """One rank. `quiet`: its heartbeat stands still, though not yet for longer than the deadline allows."""
 
-    beat: Beat
+    beat: RankBeat
     state: State
     silent_s: float
 
@@ -117,7 +116,7 @@ class Status:
         return {
             "name": snapshot.name,
             "step": snapshot.step,
-            "total_steps": snapshot.total_steps,
+            "total_steps": snapshot.config.train.steps,
             "steps_per_s": snapshot.steps_per_s,
             "left_s": snapshot.left_s(snapshot.step) if self.going else None,
             "ranks": [
@@ -148,7 +147,7 @@ class Watcher:
         self._run_dir = run_dir
         self._clock = clock
         self._sleep = sleep
-        self._seen: dict[tuple[str, int], tuple[Beat, float, bool]] = {}
+        self._seen: dict[tuple[str, int], tuple[RankBeat, float, bool]] = {}
         """Beat, when it was first seen, and whether it has ever moved under our eyes."""
 
     def look_twice(self) -> Status:
@@ -180,7 +179,7 @@ class Watcher:
         verdict = _ended(snapshot, ranks) or give_verdict(snapshot, usage)
         return Status(snapshot, ranks, queue, usage, free.free / 1e9, tuple(alarms), verdict)
 
-    def _moves(self, beat: Beat, snapshot: Snapshot) -> bool:
+    def _moves(self, beat: RankBeat, snapshot: Snapshot) -> bool:
         """Take in a heartbeat; whether its rank is alive."""
         now, key = self._clock(), (beat.role, beat.rank)
         before = self._seen.get(key)
@@ -190,7 +189,7 @@ class Watcher:
         limit_s = _silent_s(snapshot)
         return beat.phase != DONE and lives and now - since < min(limit_s, max(limit_s / 4, 2 * LOOK_S))
 
-    def _judge(self, beat: Beat, snapshot: Snapshot) -> RankState:
+    def _judge(self, beat: RankBeat, snapshot: Snapshot) -> RankState:
         """What to call a rank whose heartbeat was taken in."""
         _, since, lives = self._seen[beat.role, beat.rank]
         still_s = self._clock() - since
@@ -207,7 +206,7 @@ class Watcher:
 
 
 def _silent_s(snapshot: Snapshot) -> float:
-    return float(snapshot.config["runtime"]["deadlines"]["silent_s"])
+    return float(snapshot.config.runtime.deadlines.silent_s)
 
 
 def _without_old_notes(snapshot: Snapshot, alive: set[str]) -> Snapshot:

@@ -31,9 +31,9 @@ def draw(
     """The run as a block of rows. `step` is the student's where the caller knows better than the files; the time
     left is told only of a run that is `going`."""
     step = snapshot.step if step is None else step
-    head = Text.assemble(("  " + snapshot.name, "bold"), f"  {snapshot.config['method']['name']}, ")
-    head.append(f"{snapshot.config['runtime']['topology']}", "dim")
-    bar = ProgressBar(total=max(1, snapshot.total_steps), completed=step, width=BAR_WIDTH)
+    head = Text.assemble(("  " + snapshot.name, "bold"), f"  {snapshot.config.method.name}, ")
+    head.append(f"{snapshot.config.runtime.topology}", "dim")
+    bar = ProgressBar(total=max(1, snapshot.config.train.steps), completed=step, width=BAR_WIDTH)
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="cyan", min_width=10)
     table.add_column(overflow="fold")
@@ -60,7 +60,7 @@ def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
         ("speed/upkeep_share", "upkeep {:.0%}"),
     )
     found.append(Row("", ", ".join([*quality, *shares]) or "no line of metrics yet"))
-    for name, crew in snapshot.teachers.items() if snapshot.has_teacher else ():
+    for name, crew in snapshot.teachers.items() if snapshot.config.has_teacher else ():
         found.append(Row(name, ", ".join(_teacher(snapshot, crew, step))))
         work = _known(
             crew.numbers,
@@ -72,7 +72,7 @@ def rows(snapshot: Snapshot, step: int, going: bool = True) -> list[Row]:
         )
         if work:
             found.append(Row("", ", ".join(work)))
-    if snapshot.reads_labels:
+    if snapshot.config.uses_clips:
         queue = _known(
             student,
             ("queue/pending", "{:.0f} rows wait"),
@@ -91,11 +91,11 @@ def format_line(snapshot: Snapshot, step: int | None = None) -> str:
     student = snapshot.student.numbers
     parts = [" ".join(["step", ", ".join(_progress(snapshot, step))])]
     parts += _known(student, ("loss/total", "loss {:.4g}"), ("speed/wait_share", "waits {:.0%}"))
-    if snapshot.reads_labels:
+    if snapshot.config.uses_clips:
         parts += _known(
             student, ("queue/pending", "{:.0f} rows wait"), ("staleness/steps", "labels {:.0f} steps old")
         )
-    for name, crew in snapshot.teachers.items() if snapshot.has_teacher else ():
+    for name, crew in snapshot.teachers.items() if snapshot.config.has_teacher else ():
         parts.append(f"{name} " + ", ".join(_teacher(snapshot, crew, step)))
         parts += _known(crew.numbers, ("speed/parked_share", "parked {:.0%}"))
     saved = snapshot.student.checkpoint_step
@@ -109,12 +109,12 @@ def format_time(seconds: float) -> str:
 
 
 def _progress(snapshot: Snapshot, step: int, going: bool = True) -> list[str]:
-    share = f"{100 * step // max(1, snapshot.total_steps)}%"
-    found = [f"{step}/{snapshot.total_steps} {share}"]
+    share = f"{100 * step // max(1, snapshot.config.train.steps)}%"
+    found = [f"{step}/{snapshot.config.train.steps} {share}"]
     if snapshot.steps_per_s:
         found.append(f"{snapshot.steps_per_s:.3g} steps/s")
     left_s = snapshot.left_s(step)
-    if going and left_s and step < snapshot.total_steps:
+    if going and left_s and step < snapshot.config.train.steps:
         found.append(f"{format_time(left_s)} left")
     return found
 
@@ -126,9 +126,9 @@ def _teacher(snapshot: Snapshot, crew: RoleState, step: int) -> list[str]:
     if version is None:
         return ["no version absorbed yet"]
     found = [f"version {version}", f"{max(0, step - version)} steps behind"]
-    if step < snapshot.config["train"]["burn_in_steps"]:
+    if step < snapshot.config.train.burn_in_steps:
         return [*found, "burn-in: labels are not wanted yet"]
-    if snapshot.config["train"]["gate"]["enabled"] and "gate/open" in numbers:
+    if snapshot.config.train.gate.enabled and "gate/open" in numbers:
         gate = "gate open" if numbers["gate/open"] else "gate CLOSED"
         if "gate/teacher_nme" in numbers:
             gate += f" (NME {numbers['gate/teacher_nme']:.4f}, student {numbers['gate/student_nme']:.4f})"
@@ -139,9 +139,9 @@ def _teacher(snapshot: Snapshot, crew: RoleState, step: int) -> list[str]:
 def _saved(snapshot: Snapshot, step: int) -> str:
     saved = snapshot.student.checkpoint_step
     if saved is None:
-        return f"nothing yet; every {snapshot.config['runtime']['checkpoint']['every']} steps"
+        return f"nothing yet; every {snapshot.config.runtime.checkpoint.every} steps"
     text = f"step {saved}"
-    for name, crew in snapshot.teachers.items() if snapshot.has_teacher else ():
+    for name, crew in snapshot.teachers.items() if snapshot.config.has_teacher else ():
         if crew.checkpoint_step is not None:
             text += f", {name}'s {crew.checkpoint_step}"
     return f"{text}; a crash now costs {step - saved} steps" if step > saved else text

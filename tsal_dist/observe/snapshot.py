@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tsal_dist.config.load import build_config
-from tsal_dist.config.method import ALONE
-from tsal_dist.errors import ConfigError
-from tsal_dist.exchange.beat import read_beat
+from tsal_dist.config import RunConfig
+from tsal_dist.exchange.beat import Beat, read_beat
+from tsal_dist.exchange.exit_note import Ending, read_note
 from tsal_dist.json_object import read_object
 from tsal_dist.observe.sinks import read_metrics
-from tsal_dist.run_dir import CREW, RunDir
+from tsal_dist.run import load_run
+from tsal_dist.run_dir import CREW, DONE, RunDir, whole_steps
 
 TAIL_BYTES = 64 * 1024
 """Enough for some fifty lines of metrics: what happened lately."""
@@ -26,33 +26,19 @@ CREW_TRACE = re.compile(rf"(teacher-{CREW})(-\d+)?")
 """The stem of a file that a crew with a name leaves: its metrics, or a rank's heartbeat."""
 
 
-@dataclass(frozen=True)
-class Beat:
-    """A rank's last sign of life. It holds no time: whether it is alive shows by looking twice."""
+@dataclass(frozen=True, kw_only=True)
+class RankBeat(Beat):
+    """A rank's last sign of life, and whose it is."""
 
     role: str
     rank: int
-    incarnation: int
-    seq: int
-    phase: str
-    step: int
-    memory: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Ending:
-    """The note that an attempt of a role left."""
-
-    code: int
-    reason: str
-    attempt: int
 
 
 @dataclass(frozen=True)
 class RoleState:
     """What is known of one role."""
 
-    beats: tuple[Beat, ...]
+    beats: tuple[RankBeat, ...]
     numbers: Mapping[str, float]
     """The newest value of every number that was written lately."""
     lines: tuple[Mapping[str, Any], ...]
@@ -75,7 +61,7 @@ class Snapshot:
     """Everything that a look at the files tells."""
 
     name: str
-    config: Mapping[str, Any]
+    config: RunConfig
     student: RoleState
     teachers: Mapping[str, RoleState]
     """Every crew of teachers that ever came, by what files call it; the one without a name where none did."""
@@ -88,26 +74,10 @@ class Snapshot:
         return {"student": self.student, **self.teachers}
 
     @property
-    def reads_labels(self) -> bool:
-        train = self.config["train"]
-        taught = train["loss"]["unlabelled"] > 0 and train["unlabelled_batch"] > 0
-        return bool(self.config["method"]["name"] != ALONE and taught)
-
-    @property
-    def has_teacher(self) -> bool:
-        """Whether a teacher takes part; a replay and a student of another run's log have none."""
-        runtime = self.config["runtime"]
-        return self.reads_labels and not (runtime["replay"] or runtime["offline"])
-
-    @property
-    def total_steps(self) -> int:
-        return int(self.config["train"]["steps"])
-
-    @property
     def step(self) -> int:
         """The student's, as it was last told."""
         # Rank 0's: the others beat seldom, and may be left of an earlier attempt that had more of them and was further.
-        steps = [beat.step for beat in self.student.beats if beat.rank == 0 and beat.phase != "done"]
+        steps = [beat.step for beat in self.student.beats if beat.rank == 0 and beat.phase != DONE]
         lines = [line["step"] for line in self.student.lines[-1:]]
         return int(max([*steps, *lines, 0]))
 
@@ -129,24 +99,14 @@ class Snapshot:
     def left_s(self, step: int) -> float | None:
         """Time to the last step at the present rate."""
         rate = self.steps_per_s
-        return (self.total_steps - step) / rate if rate else None
+        return (self.config.train.steps - step) / rate if rate else None
 
 
 def read_snapshot(run_dir: RunDir) -> Snapshot:
     """Look at a run. ConfigError where there is none."""
-    if not run_dir.run_json.exists():
-        raise ConfigError(
-            f"{run_dir.root} holds no run.json, so it is not a run. Name the folder that training printed, "
-            f"such as runs/demo."
-        )
-    try:
-        written = read_object(run_dir.run_json.read_bytes())
-        settings = dict(written["config"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{run_dir.run_json} is damaged ({error}). Restore it from a copy.") from None
-    config = build_config(settings, str(run_dir.run_json)).model_dump(mode="json")
+    config = load_run(run_dir.root).config
     return Snapshot(
-        name=config["run"]["name"] or run_dir.root.name,
+        name=config.run.name or run_dir.root.name,
         config=config,
         student=_read_role(run_dir, "student"),
         teachers=_read_teachers(run_dir),
@@ -165,28 +125,19 @@ def first_value(path: Path, name: str) -> float | None:
     return None
 
 
-def checkpoint_steps(run_dir: RunDir, role: str) -> list[int]:
-    """Steps of the role's whole checkpoints, oldest first."""
-    found = [
-        path.parent.name.removeprefix("step_") for path in run_dir.checkpoints(role).glob("step_*/COMMIT")
-    ]
-    return sorted(int(step) for step in found if step.isascii() and step.isdigit())
-
-
-def read_beats(run_dir: RunDir, role: str) -> tuple[Beat, ...]:
+def read_beats(run_dir: RunDir, role: str) -> tuple[RankBeat, ...]:
     """The last heartbeat of every rank that ever had one, by rank."""
     found = []
-    for path in run_dir.beat(role, 0).parent.glob(f"{role}-*.json"):
-        text, rank = read_beat(path.read_bytes()), path.stem.removeprefix(f"{role}-")
-        if text and rank.isdigit():  # the file is made before the first beat, by whoever waits for it
-            told = {name: text[name] for name in ("incarnation", "seq", "phase", "step", "memory")}
-            found.append(Beat(role, int(rank), **told))
+    for path in run_dir.beats.glob(f"{role}-*.json"):
+        beat, rank = read_beat(path.read_bytes()), path.stem.removeprefix(f"{role}-")
+        if beat and rank.isdigit():  # the file is made before the first beat, by whoever waits for it
+            found.append(RankBeat(**vars(beat), role=role, rank=int(rank)))
     return tuple(sorted(found, key=lambda beat: beat.rank))
 
 
 def _read_teachers(run_dir: RunDir) -> dict[str, RoleState]:
     """A crew that has left a heartbeat or a line of metrics was there."""
-    folders = {run_dir.beat("teacher", 0).parent, run_dir.metrics("teacher").parent}
+    folders = {run_dir.beats, run_dir.metrics("teacher").parent}
     traces = [path.stem for folder in folders for path in folder.glob("teacher-*.json*")]
     names = {match[1] for stem in traces if (match := CREW_TRACE.fullmatch(stem))}
     found = {name: _read_role(run_dir, name) for name in ("teacher", *sorted(names))}
@@ -199,7 +150,6 @@ def _read_role(run_dir: RunDir, role: str) -> RoleState:
     numbers: dict[str, float] = {}
     for line in lines:
         numbers |= {key: value for key, value in line.items() if is_number(value)}
-    steps = checkpoint_steps(run_dir, role)
     beats = read_beats(run_dir, role)
     if role == "student":
         beats += read_beats(run_dir, "inline")  # one process that is both
@@ -208,8 +158,8 @@ def _read_role(run_dir: RunDir, role: str) -> RoleState:
         beats=beats,
         numbers=numbers,
         lines=tuple(plain),
-        checkpoint_step=steps[-1] if steps else None,
-        ending=_read_ending(run_dir.exit_note(role)),
+        checkpoint_step=max(whole_steps(run_dir.checkpoints(role)), default=None),
+        ending=read_note(run_dir.exit_note(role)),
     )
 
 
@@ -227,17 +177,6 @@ def _numbers(text: bytes) -> dict[str, float]:
         return {name: float(value) for name, value in read_object(text).items() if is_number(value)}
     except ValueError:
         return {}
-
-
-def _read_ending(path: Path) -> Ending | None:
-    """Notes are written whole, so a damaged one is as good as none."""
-    try:
-        note = read_object(path.read_bytes())
-        ending = Ending(note["code"], note["reason"], note["attempt"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-    fits = type(ending.code) is int and isinstance(ending.reason, str) and type(ending.attempt) is int
-    return ending if fits else None
 
 
 def _read_text(path: Path) -> str:

@@ -19,6 +19,7 @@ from tsal_dist.dist.environment import child_environment
 from tsal_dist.dist.local_store import ADDRESS, serve_store
 from tsal_dist.errors import TrainingError
 from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.run_dir import RunDir
 
 Line = Mapping[str, Any]
 TRAIN = ("-m", "tsal_dist.train")
@@ -33,7 +34,7 @@ class MeasuredProcesses:
         self, run_dir: Path, overrides: Sequence[str], procs: int, entry: Sequence[str] = TRAIN
     ) -> None:
         """Start `procs` processes as torchrun would, each with one thread."""
-        self._metrics = run_dir / "metrics" / "student.jsonl"
+        self._metrics = RunDir(run_dir).metrics("student")
         self._said = run_dir.with_name(f"{run_dir.name}.out")
         self._said.parent.mkdir(parents=True, exist_ok=True)
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -1,4 +1,4 @@
-"""A consumer: reads the rows that a plan gives to its rank, ahead of time and verified, into numpy columns.
+"""A consumer: reads the rows that a plan gives to its rank, verified, into numpy columns.
 
 Every read checks the whole file against the checksum that came with the plan. A segment that was whole when it was
 admitted and is damaged now (bit rot, a deleted file) must not change how many rows a rank trains on: its rows come back
@@ -8,7 +8,6 @@ as zeros with weight zero, and `damaged` tells rank 0 what to condemn.
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,8 @@ log = logging.getLogger(__name__)
 
 Segment = tuple[str, int]
 """Producer and number."""
+KEEP_SEGMENTS = 8
+"""So many stay decoded: the rows of neighbouring plans lie in the same ones."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Delivery:
 
 
 class Consumer:
-    """One rank's reader. Every plan that was expected is fetched once."""
+    """One rank's reader."""
 
     def __init__(
         self,
@@ -50,40 +51,28 @@ class Consumer:
         rank: int,
         staleness: Staleness,
         *,
-        threads: int = 1,
-        keep_segments: int = 8,
         verified: Callable[[str, int], bytes | None] | None = None,
     ) -> None:
-        """With `threads` 0 nothing is read ahead. `verified` may hand over what this process has read and verified
-        already: on the planner's rank, `PlanSource.take_verified`."""
+        """`verified` may hand over what this process has read and verified already: on the planner's rank,
+        `PlanSource.take_verified`."""
         self.damaged: dict[Segment, str] = {}
         """Segments that failed here, with the reason; for the planner's `condemn`."""
         self._topic = topic
         self._verified = verified or (lambda producer, seq: None)
         self._rank = rank
         self._staleness = staleness
-        self._threads = ThreadPoolExecutor(threads, "consume") if threads else None
-        self._keep = keep_segments
-        self._segments: OrderedDict[Segment, Future[Columns | None]] = OrderedDict()
-        self._expected: dict[int, set[Segment]] = {}
-
-    def expect(self, plan: Plan) -> None:
-        """Start reading what `plan` gives to this rank."""
-        parts = plan.ranks[self._rank]
-        self._expected[plan.step] = {(part.producer, part.seq) for part in parts}
-        for part in parts:
-            self._want(part)
+        self._segments: OrderedDict[Segment, Columns | None] = OrderedDict()
+        """Those that were used last, the latest at the end; None for a damaged one."""
 
     def fetch(self, plan: Plan) -> Delivery:
-        """The rows of `plan` for this rank, in the plan's order. Waits for reads that are still under way."""
+        """The rows of `plan` for this rank, in the plan's order."""
         parts = plan.ranks[self._rank]
-        self.expect(plan)
         columns, weights = [], []
         for part in parts:
             self._staleness.require(
                 plan.now_step, part.teacher_step, f"Segment {part.seq} of {part.producer}"
             )
-            whole = self._want(part).result()
+            whole = self._segment(part)
             if whole is None:
                 columns.append(
                     {field.name: field.zeros(len(part)) for field in self._topic.schema.all_fields}
@@ -92,7 +81,8 @@ class Consumer:
             else:
                 columns.append(slice_columns(whole, slice(part.start, part.stop)))
                 weights.append(self._staleness.weight(plan.now_step, part.teacher_step))
-        self._forget(plan.step)
+        while len(self._segments) > KEEP_SEGMENTS:
+            self._segments.popitem(last=False)
         if not columns:
             columns.append({field.name: field.zeros(0) for field in self._topic.schema.all_fields})
         lags = [self._staleness.lag_steps(plan.now_step, part.teacher_step) for part in parts]
@@ -103,31 +93,12 @@ class Consumer:
             _per_row([part.use for part in parts], parts).astype(np.int64),
         )
 
-    def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
-
-    def _want(self, part: RowRange) -> "Future[Columns | None]":
+    def _segment(self, part: RowRange) -> Columns | None:
         key = part.producer, part.seq
         if key not in self._segments:
-            self._segments[key] = self._start(part)
+            self._segments[key] = self._read(part)
         self._segments.move_to_end(key)
         return self._segments[key]
-
-    def _start(self, part: RowRange) -> "Future[Columns | None]":
-        if self._threads is not None:
-            return self._threads.submit(self._read, part)
-        done: Future[Columns | None] = Future()
-        done.set_result(self._read(part))
-        return done
-
-    def _forget(self, step: int) -> None:
-        """Keep the segments that were used last, and those that a later plan will ask for."""
-        del self._expected[step]
-        awaited = set().union(*self._expected.values())
-        idle = [key for key in self._segments if key not in awaited]
-        for key in idle[: max(0, len(idle) - self._keep)]:
-            del self._segments[key]
 
     def _read(self, part: RowRange) -> Columns | None:
         name = segment_name(part.producer, part.seq)

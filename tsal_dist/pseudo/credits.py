@@ -13,16 +13,12 @@ from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.pseudo.cursor import cursor_name, load_cursor
 
 
-def check_limits(
-    *, high_rows: int, low_rows: int, segment_rows: int, plan_rows: int, producers: int, unit: int
-) -> None:
+def check_limits(*, low_rows: int, segment_rows: int, plan_rows: int, producers: int, unit: int) -> None:
     """Raise where these numbers could stop producers and planner in front of each other.
 
     All producers may be parked with just over `low_rows` each; that must be enough for one plan of all ranks, or
     nothing would ever be trained and freed again.
     """
-    if not 0 <= low_rows < high_rows:
-        raise ConfigError(f"Low water ({low_rows} rows) must be below high water ({high_rows} rows).")
     if segment_rows % unit:
         raise ConfigError(f"Segments of {segment_rows} rows cannot hold whole clips of {unit} frames.")
     if (low_rows + 1) * producers < plan_rows:

@@ -14,11 +14,17 @@ import numpy as np
 
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import NameAbsent
-from tsal_dist.pseudo.admission import MISSING, Inspection, RecentUnits, quarantine_segment, unit_runs
+from tsal_dist.pseudo.admission import (
+    MISSING,
+    Inspection,
+    RecentUnits,
+    inspect_segment,
+    quarantine_segment,
+    unit_runs,
+)
 from tsal_dist.pseudo.borrowed import lender_of
 from tsal_dist.pseudo.collect import load_watermark
 from tsal_dist.pseudo.feed import Feed, Head
-from tsal_dist.pseudo.inspector import Inspector
 from tsal_dist.pseudo.log import LogReader, Record
 from tsal_dist.pseudo.schema import Strings
 from tsal_dist.pseudo.staleness import Staleness
@@ -42,14 +48,15 @@ COLLECTED = "collected"
 DAMAGED = "damaged"
 FIRST_DOUBTS = 8
 """Damaged segments that are forgiven before the share of them is judged."""
+MAX_BAD_SHARE = 0.05
+KEEP_VERIFIED = 4
+"""Segments whose bytes wait for `take_verified`."""
 
 
 class Intake:
     """All producers of a topic, followed by one reader."""
 
-    def __init__(
-        self, topic: Topic, staleness: Staleness, dedupe_units: int, max_bad_share: float, threads: int
-    ) -> None:
+    def __init__(self, topic: Topic, staleness: Staleness, dedupe_units: int) -> None:
         self.feeds: dict[str, Feed] = {}
         self.refused: dict[str, str] = {}
         """Producers that are not read, and why."""
@@ -60,14 +67,13 @@ class Intake:
         self._topic = topic
         self._staleness = staleness
         self._unit = topic.schema.unit
-        self._inspector = Inspector(topic, threads)
+        self._verified: dict[tuple[str, int], bytes] = {}
         self._recent = RecentUnits(dedupe_units)
         self._returned: list[RowRange] = []
         self._turn = ""
         self._opened = 0
         self._bad = 0
         self._condemned: set[tuple[str, int]] = set()
-        self._max_bad_share = max_bad_share
 
     def discover(self) -> None:
         """List the producers. One that a later incarnation succeeded is read to its end and then left alone."""
@@ -84,16 +90,13 @@ class Intake:
     def poll(self) -> int:
         """Read what live producers committed: one store operation each. Returns the rows that came."""
         live = [feed for feed in self.feeds.values() if feed.live]
-        return sum(
-            rows or 0 for rows in self._inspector.map(lambda feed: self._try_read(feed.name, feed.poll), live)
-        )
+        return sum(self._try_read(feed.name, feed.poll) or 0 for feed in live)
 
     def draw(self, rows: int, now_step: int) -> list[RowRange]:
         """Up to `rows` rows that may be trained on at `now_step`; fewer where there are no more."""
         parts: list[RowRange] = []
         try:
             missing = rows - self._draw_returned(parts, rows, now_step)
-            self._look_ahead(missing)
             while missing > 0 and (feed := self._next_feed(now_step)):
                 parts.append(self._take(feed, missing))
                 missing -= len(parts[-1])
@@ -125,8 +128,8 @@ class Intake:
         self._quarantine(producer, seq, fault)
 
     def take_verified(self, producer: str, seq: int) -> bytes | None:
-        """See `Consumer`."""
-        return self._inspector.take_verified(producer, seq)
+        """The bytes of a segment that was inspected lately, once: a reader in this process need not read it again."""
+        return self._verified.pop((producer, seq), None)
 
     def lost_rows(self) -> Counter[str]:
         """Rows that will never be trained on, by reason."""
@@ -165,9 +168,6 @@ class Intake:
         self._turn, self._opened, self._bad = state["turn"], state["opened"], state["bad"]
         self.dropped_by_video = Counter(state["dropped_by_video"])
         self.discover()
-
-    def close(self) -> None:
-        self._inspector.close()
 
     def _welcome(self, name: str) -> None:
         store, file = self._topic.store, meta_name(name)
@@ -261,7 +261,7 @@ class Intake:
             record = feed.queue[0]
             if self._staleness.admits(now, record.step):
                 place = segment_name(feed.name, record.seq)
-                found = self._try_read(place, partial(self._inspector.inspect, feed.name, record))
+                found = self._try_read(place, partial(self._inspect, feed.name, record))
                 if found is None:
                     return False
                 feed.head = self._admit(feed, record, found)
@@ -269,6 +269,14 @@ class Intake:
                 self._trim(feed, record, [(0, record.rows)])
             feed.queue.popleft()
         return feed.head is not None
+
+    def _inspect(self, producer: str, record: Record) -> Inspection:
+        found = inspect_segment(self._topic, producer, record)
+        if not found.fault:
+            self._verified[producer, record.seq] = found.data
+            while len(self._verified) > KEEP_VERIFIED:
+                del self._verified[next(iter(self._verified))]
+        return found
 
     def _admit(self, feed: Feed, record: Record, found: Inspection) -> Head | None:
         self._opened += 1
@@ -294,7 +302,7 @@ class Intake:
     def _trim(self, feed: Feed, record: Record, runs: Sequence[tuple[int, int]]) -> None:
         """Drop rows as stale. The file is read only to count by video."""
         place = segment_name(feed.name, record.seq)
-        found = self._try_read(place, partial(self._inspector.inspect, feed.name, record))
+        found = self._try_read(place, partial(self._inspect, feed.name, record))
         if found:
             self._count_drops(found.video, runs)
         self.unread.pop(place, None)  # nobody will look there again
@@ -305,19 +313,10 @@ class Intake:
             self.dropped_by_video.update(video[slice(start, stop)].tolist())
         return sum(stop - start for start, stop in runs)
 
-    def _look_ahead(self, rows: int) -> None:
-        """Have the segments read that this draw will open and the next one may."""
-        wanted = 2 * rows
-        for feed in self.feeds.values():
-            if wanted <= 0:
-                return
-            if feed.queue and self._inspector.expect(feed.name, feed.queue[0]):
-                wanted -= feed.queue[0].rows
-
     def _quarantine(self, producer: str, seq: int, fault: str) -> None:
         quarantine_segment(self._topic, producer, seq, fault)
         self._bad += 1
-        if self._bad > max(FIRST_DOUBTS, self._max_bad_share * self._opened):
+        if self._bad > max(FIRST_DOUBTS, MAX_BAD_SHARE * self._opened):
             raise ExchangeError(
                 f"{self._bad} of {self._opened} segments in {self._topic.store.where()} were damaged, the last "
                 f"because: {fault} Look at the disk or the network before training on."

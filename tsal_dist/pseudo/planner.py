@@ -37,9 +37,7 @@ class Planner:
         max_reuse: int = 1,
         pool_rows: int = 8192,
         dedupe_units: int = 1 << 17,
-        max_bad_share: float = 0.05,
         seed: int = 0,
-        threads: int = 1,
         discover_s: float = 5.0,
         cursor_s: float = 1.0,
         plan_log: PlanLog | None = None,
@@ -49,7 +47,7 @@ class Planner:
             raise ConfigError(f"max_reuse counts every training on a row and is at least 1, not {max_reuse}.")
         self.topic = topic
         self.group = group
-        self.intake = Intake(topic, staleness, dedupe_units, max_bad_share, threads)
+        self.intake = Intake(topic, staleness, dedupe_units)
         self._staleness = staleness
         self._unit = topic.schema.unit
         self._pool = ReusePool(max_reuse, pool_rows, self._unit)
@@ -233,7 +231,6 @@ class Planner:
 
     def close(self) -> None:
         """The log of plans with it: lines may wait for room."""
-        self.intake.close()
         if self._log:
             self._log.close()
 

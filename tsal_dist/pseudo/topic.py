@@ -36,13 +36,13 @@ class Topic:
     """Fingerprint of the shards that rows name their frames in; "" where rows stand for themselves."""
 
 
-def open_topic(store: Store, schema: Schema, run_id: str, *, clips: str = "", create: bool = False) -> Topic:
-    """Open the topic on `store`, creating it where `create` allows and it does not exist yet.
+def open_topic(store: Store, schema: Schema, run_id: str, *, clips: str = "") -> Topic:
+    """Open the topic on `store`, which is made where it does not exist yet.
 
     `clips` is the fingerprint of the shards that this process reads. A row names a frame by its place in them, so a
     queue about others is refused: every label would be right, and on the wrong frame.
     """
-    if create and not _is_there(store):  # looked for first: what is there can be opened on a full disk
+    if not _is_there(store):  # looked for first: what is there can be opened on a full disk
         identity = uuid.uuid4().hex
         fresh = {
             "protocol": PROTOCOL,

@@ -174,9 +174,8 @@ class Wishes:
             self._reader.load_state_dict(state["reader"])
 
     def close(self) -> None:
-        if self._reader and self._consumer:
+        if self._reader:
             self._reader.close()
-            self._consumer.close()
 
 
 class WishedClips:

@@ -111,7 +111,6 @@ class LabelFeed:
             )
 
     def close(self) -> None:
-        self.consumer.close()
         self._pool.close()
 
     def _starts(self, rows: LabelBatch) -> range:

@@ -21,11 +21,12 @@ from tsal_dist.config import RunConfig
 from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.errors import CheckpointError, ConfigError, ExchangeError, ExitCode, PeerLost
-from tsal_dist.exchange.beat import DONE, NAMES, Watch
+from tsal_dist.exchange.beat import NAMES, Watch
 from tsal_dist.exchange.store import Store, ensure
 from tsal_dist.roles.peers import STUDENT_PEER, Peers
 from tsal_dist.roles.student_loop import OwnPace
 from tsal_dist.roles.teacher_loop import IDLE_S, TeacherLinks
+from tsal_dist.run_dir import DONE
 
 log = logging.getLogger(__name__)
 

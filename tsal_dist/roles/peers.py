@@ -6,8 +6,9 @@ from typing import Protocol
 
 from tsal_dist.clock import Clock
 from tsal_dist.errors import ExchangeError, StaleRun
-from tsal_dist.exchange.beat import DONE, Heart, Peer, Pulse, Watch
+from tsal_dist.exchange.beat import Heart, Peer, Pulse, Watch
 from tsal_dist.exchange.fence import Handshake, RunEnd
+from tsal_dist.run_dir import DONE
 
 log = logging.getLogger(__name__)
 

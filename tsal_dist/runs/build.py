@@ -10,15 +10,11 @@ from torch import nn
 from tsal_dist.config import RunConfig
 from tsal_dist.config.method import ALONE, MethodConfig
 from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.reader import build_reader_pool
-from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.engine.api import Engine
 from tsal_dist.engine.choose import build_engine
 from tsal_dist.errors import ConfigError
-from tsal_dist.exchange.posix import PosixStore
-from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.inference.trained import load_trained, load_weights
 from tsal_dist.metrics.gate import ReadinessGate
@@ -27,14 +23,12 @@ from tsal_dist.models.companions import Fitting
 from tsal_dist.models.detectors import find_stride
 from tsal_dist.observe.profiler import StepProfiler
 from tsal_dist.pseudo.consumer import Consumer
-from tsal_dist.pseudo.credits import Credits
 from tsal_dist.pseudo.plan_source import PlanSource
 from tsal_dist.pseudo.planner import Planner
-from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import Schema, SourceColumns, labels_schema
 from tsal_dist.pseudo.staleness import Staleness
 from tsal_dist.pseudo.step_plan import PlanLog
-from tsal_dist.pseudo.topic import Topic, open_topic, producer_name
+from tsal_dist.pseudo.topic import Topic
 from tsal_dist.recipes.api import Choose, Recipe, Source, Task
 from tsal_dist.recipes.averaging import StepAverage
 from tsal_dist.recipes.find import find_method
@@ -50,6 +44,7 @@ from tsal_dist.run import Run
 from tsal_dist.run_dir import role_in_files
 from tsal_dist.runs.build_feedback import build_wished_clips
 from tsal_dist.runs.build_nets import build_member, build_student_net
+from tsal_dist.runs.build_queue import build_producer, open_own_topic
 from tsal_dist.runs.build_staleness import build_staleness, require_young_labels
 from tsal_dist.runs.build_streams import (
     STUDENT_LABELS,
@@ -57,6 +52,7 @@ from tsal_dist.runs.build_streams import (
     TEACHER_LABELS,
     TEACHER_STUDY,
     RoleRank,
+    clip_readers,
     clip_stream,
     labelled_stream,
     mirror,
@@ -147,7 +143,7 @@ def build_student(
     watched = config.runtime.log.profile if role_rank.rank == 0 else 0
     return Student(
         config=config,
-        profiler=StepProfiler(run.dir.root / "profile", "student-0", watched),
+        profiler=StepProfiler(run.dir.profile, "student-0", watched),
         recipe=recipe,
         rank=role_rank.rank,
         world=role_rank.world,
@@ -195,9 +191,9 @@ def build_teacher(
     task = build_task(config, shards.labelled)
     recipe = build_recipe(config, task)
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
-    data = config.data
+    data, queue = config.data, config.runtime.queue
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
-    name = role_in_files("teacher", role_rank.crew)
+    name, reader = role_in_files("teacher", role_rank.crew), GROUP if limited else None
     weights = _first_weights(config, run, name)
     panel = {key: build_member(config, member, weights) for key, member in recipe.panel.items()}
     engine = _teacher_engine(config, recipe, next(iter(panel.values())), role_rank.device)
@@ -237,7 +233,9 @@ def build_teacher(
         clips=_clips_to_label(
             config, run, shards.unlabelled, easy, role_rank, clips_per_cycle, recipe.choose
         ),
-        producer=_producer(config, topic, name, role_rank.rank, tenure.incarnation, limited),
+        producer=build_producer(
+            config, topic, name, role_rank.rank, tenure.incarnation, reader, queue.segment_age_s
+        ),
         gate=ReadinessGate(config.train.gate.slack),
     )
 
@@ -251,30 +249,6 @@ def _teacher_engine(config: RunConfig, recipe: Recipe, net: nn.Module, device: t
     every, train = config.runtime.weights.publish_every, config.train
     versions = train.steps // every - train.burn_in_steps // every
     return build_engine(net, config.runtime.teacher, own, max(1, versions * steps), device)
-
-
-def _producer(
-    config: RunConfig, topic: Topic, role: str, rank: int, incarnation: int, limited: bool
-) -> Producer:
-    queue, limits = config.runtime.queue, config.runtime.deadlines
-    credits = None
-    if limited:
-        name = producer_name(role, rank, incarnation)
-        credits = Credits(
-            topic.store, name, [GROUP], queue.high_water_rows, queue.low_water_rows, limits.silent_s
-        )
-    return when_there_is_room(
-        lambda: Producer(
-            topic,
-            role,
-            rank,
-            incarnation,
-            max_rows=queue.segment_rows,
-            max_age_s=queue.segment_age_s,
-            credits=credits,
-        ),
-        limits,
-    )
 
 
 def _planner(config: RunConfig, run: Run, topic: Topic, staleness: Staleness, incarnation: int) -> PlanSource:
@@ -307,16 +281,9 @@ def _feed(
     known = clips.shared_with(shards.labelled)
     hard = training_view(config, data.hard)
     hard = replace(hard, labels=bool(known), labels_of=known, points=model.num_points)
-    pool = build_reader_pool(
-        clips,
-        hard,
-        ReadAhead(data.workers, deadline_s=config.runtime.deadlines.silent_s),
-        max(1, 2 * config.train.unlabelled_batch // data.clip_frames),
-        data.clip_frames,
-    )
     return LabelFeed(
         consumer,
-        pool,
+        clip_readers(config, clips, hard, 2 * config.train.unlabelled_batch // data.clip_frames),
         [source.name for source in recipe.sources],
         clip_frames=data.clip_frames,
         clip_stride=data.clip_stride,
@@ -365,12 +332,7 @@ def source_columns(source: Source) -> SourceColumns:
 
 
 def _labels_topic(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:
-    store = PosixStore(run.dir.queue("labels"), create=True)
-    schema = _labels_schema(config, recipe)
-    return when_there_is_room(
-        lambda: open_topic(store, schema, run.id, clips=clips.fingerprint, create=True),
-        config.runtime.deadlines,
-    )
+    return open_own_topic(config, run, "labels", _labels_schema(config, recipe), clips)
 
 
 def _topic_to_read(config: RunConfig, run: Run, recipe: Recipe, clips: ShardSet) -> Topic:

@@ -8,6 +8,8 @@ import torch
 from tsal_dist.config import RunConfig
 from tsal_dist.config.data import AugmentConfig
 from tsal_dist.data.crop import ViewSettings
+from tsal_dist.data.pool import InProcess, Workers
+from tsal_dist.data.reader import build_reader_pool
 from tsal_dist.data.request import ReadAhead
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.data.stream import ClipStream
@@ -56,6 +58,17 @@ def clip_stream(
         clip_frames=config.data.clip_frames,
         clip_stride=config.data.clip_stride,
         read_ahead=ReadAhead(workers=config.data.workers),
+    )
+
+
+def clip_readers(config: RunConfig, clips: ShardSet, view: ViewSettings, ahead: int) -> InProcess | Workers:
+    """What reads clips that are asked for by name, up to `ahead` of them before they are needed."""
+    return build_reader_pool(
+        clips,
+        view,
+        ReadAhead(config.data.workers, deadline_s=config.runtime.deadlines.silent_s),
+        max(1, ahead),
+        config.data.clip_frames,
     )
 
 

@@ -1,15 +1,14 @@
-"""The note that a role leaves for its launcher: how this attempt ended, which no exit code of torchrun says."""
+"""The note that a role leaves for its launcher: whose it is to write."""
 
-import json
 import logging
 from collections.abc import Iterable
 
 from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import ExchangeError, ExitCode
+from tsal_dist.exchange.exit_note import Ending, write_note
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure
 from tsal_dist.run import Run
-from tsal_dist.run_dir import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +19,10 @@ def leave_note(
     """Rank 0's last act. Whose turn is over says nothing: the note is its successor's."""
     if seat.rank != 0 or any(tenure.over for tenure in tenures):
         return
-    text = json.dumps({"code": int(code), "reason": reason, "attempt": attempt}).encode()
     path = run.dir.exit_note("student" if seat.role == "inline" else seat.name)
     try:
-        when_there_is_room(lambda: write_whole(path, text), run.config.runtime.deadlines)
+        when_there_is_room(
+            lambda: write_note(path, Ending(code, reason, attempt)), run.config.runtime.deadlines
+        )
     except ExchangeError as error:
         log.warning("no note says how this ended: %s", error)

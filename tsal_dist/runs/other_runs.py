@@ -55,7 +55,7 @@ def open_offline(config: RunConfig, run: Run, schema: Schema, clips: ShardSet) -
         _check_labels(other, schema, clips)
         lent.append(_topic_of(other).store)
     own = PosixStore(run.dir.queue("labels"), create=True)
-    return open_topic(BorrowedStore(own, lent), schema, run.id, clips=clips.fingerprint, create=True)
+    return open_topic(BorrowedStore(own, lent), schema, run.id, clips=clips.fingerprint)
 
 
 def _sources(config: RunConfig) -> list[Path]:

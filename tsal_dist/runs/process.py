@@ -25,7 +25,7 @@ from tsal_dist.dist.topology import Seat
 from tsal_dist.engine.inference import Inference
 from tsal_dist.engine.numerics import set_numerics
 from tsal_dist.errors import ConfigError, ExitCode, PeerLost, TsalError
-from tsal_dist.exchange.beat import DONE, PER_SILENCE, Heart, Peer, Watch, list_crews
+from tsal_dist.exchange.beat import PER_SILENCE, Heart, Peer, Watch, list_crews
 from tsal_dist.exchange.fence import Handshake, RunEnd
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.room import when_there_is_room
@@ -54,7 +54,7 @@ from tsal_dist.roles.student_upkeep import StudentUpkeep
 from tsal_dist.roles.teacher import Teacher
 from tsal_dist.roles.teacher_loop import TeacherLinks, run_teacher
 from tsal_dist.run import Mode, Run, open_run, pin_shards
-from tsal_dist.run_dir import role_in_files
+from tsal_dist.run_dir import DONE, role_in_files
 from tsal_dist.runs.begin import begin, open_whole
 from tsal_dist.runs.build import build_student, build_teacher, settle_method
 from tsal_dist.runs.build_feedback import build_notes
@@ -152,7 +152,6 @@ def _check_water(config: RunConfig, students: int, teachers: int) -> None:
     """Refuse limits under which both roles could wait for each other."""
     queue, train = config.runtime.queue, config.train
     check_limits(
-        high_rows=queue.high_water_rows,
         low_rows=queue.low_water_rows,
         segment_rows=queue.segment_rows,
         plan_rows=train.unlabelled_batch * students,

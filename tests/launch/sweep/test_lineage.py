@@ -10,9 +10,8 @@ from launch.sweep.lineage import TrialFolder, clone_run
 from tests.launch.conftest import ROOT
 from tsal_dist.config import load_config
 from tsal_dist.errors import CheckpointError
-from tsal_dist.observe.snapshot import checkpoint_steps
 from tsal_dist.run import open_run
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import RunDir, whole_steps
 
 FILES = [ROOT / "configs/demo.toml"]
 
@@ -54,7 +53,7 @@ def test_a_clone_goes_on_from_the_step_and_is_taken_up_under_its_own_settings(so
     before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
     step, target, config = clone(source, 20, tmp_path / "b")
     assert step == 20
-    assert checkpoint_steps(RunDir(target), "student") == [10, 20]
+    assert whole_steps(RunDir(target).checkpoints("student")) == [10, 20]
     assert (target / "checkpoints/teacher/step_30/COMMIT").exists()  # a teacher takes what fits its student
     assert [
         json.loads(text)["step"] for text in (target / "metrics/student.jsonl").read_text().splitlines()

@@ -31,7 +31,7 @@ def damage(scene, seq):
 
 def test_what_was_set_aside_is_no_violation(scene):
     damage(scene, 1)
-    planner = scene.planner(max_bad_share=1.0)
+    planner = scene.planner()
     planner.tick()
     planner.plan(1, 24, 1)
     planner.close()

@@ -9,6 +9,7 @@ import torch
 
 from tsal_dist.checkpoint.store import Checkpoints
 from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.run_dir import RunDir
 
 LEARNT = ("loss/", "train/", "unlabelled/", "weight/", "staleness/", "validation/")
 OWN_QUEUE = ("planner", "reader")
@@ -36,7 +37,7 @@ def equal(first: object, second: object) -> bool:
 
 def saved(folder: Path, role: str, step: int | None = None) -> dict[str, Any]:
     """The role's part of a checkpoint of this run, the last one unless told."""
-    checkpoints = Checkpoints(folder / "checkpoints" / role, None, keep=9)
+    checkpoints = Checkpoints.to_read(RunDir(folder).checkpoints(role))
     step = checkpoints.latest_committed() if step is None else step
     assert step is not None, f"{folder} has no checkpoint of the {role}"
     return dict(checkpoints.load(step).state)
@@ -46,7 +47,7 @@ def metrics(folder: Path, role: str = "student") -> list[dict[str, Any]]:
     """What was written down of learning: not times, nor what an attempt counts for itself."""
     return [
         {name: value for name, value in line.items() if name == "step" or name.startswith(LEARNT)}
-        for line in read_metrics(folder / "metrics" / f"{role}.jsonl")
+        for line in read_metrics(RunDir(folder).metrics(role))
     ]
 
 

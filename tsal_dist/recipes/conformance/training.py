@@ -7,6 +7,7 @@ from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.recipes.api import as_it_is, unchanged
 from tsal_dist.recipes.conformance.sameness import assert_same_end, metrics, saved
 from tsal_dist.recipes.conformance.short_runs import SAVE_EVERY, SEED, STEPS, TRAIN, ShortRuns, start
+from tsal_dist.run_dir import RunDir, whole_steps
 
 SEEDS = (SEED, SEED + 1, SEED + 2)
 HALVES = ("train.labelled_batch=2", "train.unlabelled_batch=4")
@@ -30,8 +31,8 @@ def check_a_killed_run_goes_on_to_the_bit(runs: ShortRuns) -> None:
     before = SAVE_EVERY + 2
     folder = runs.folder("killed")
     start([[KILLED, "student", str(before), *runs.words("killed")]], folder, codes=[SIGKILLED])
-    found = [path.parent.name for path in (folder / "checkpoints" / "student").glob("*/COMMIT")]
-    assert found == [f"step_{SAVE_EVERY}"], f"killed before step {before}, it has {found}"
+    found = whole_steps(RunDir(folder).checkpoints("student"))
+    assert found == [SAVE_EVERY], f"killed before step {before}, it has checkpoints of {found}"
     runs.train("killed", flags=["--resume"])
     assert_same_end(runs.straight, folder, _roles(runs))
 
@@ -80,7 +81,7 @@ def check_a_killed_teacher_costs_labels_and_not_the_run(runs: ShortRuns) -> None
     teacher = [KILLED, "teacher", "2", "--resume-or-start", *words, "runtime.role=teacher"]
     start([student, teacher], folder, codes=[0, SIGKILLED])
     last: dict[str, float] = {}
-    for line in read_metrics(folder / "metrics" / "student.jsonl"):
+    for line in read_metrics(RunDir(folder).metrics("student")):
         last |= line
     assert last["step"] == LONGER, f"it ended at step {last['step']}"
     assert last["queue/delivered"] > 0, "it was given no label while its teacher lived"
