@@ -5,16 +5,18 @@ import shlex
 import shutil
 import subprocess
 
+from tsal_dist.address import is_secret_variable
 from tsal_dist.errors import ConfigError
 
-_SECRET = re.compile(r"(\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY)\w*)=(?!\$)", re.IGNORECASE)
+_SAID = re.compile(r'([\w-]+)=(?!"?[$`])')
+"""What is given a value here, and not one that the job takes from elsewhere, as by $NAME and $(cat file)."""
 
 
-def refuse_secrets(words: str) -> None:
-    """Job files are read by others, and kept."""
-    if found := _SECRET.search(words):
+def refuse_variables(words: str) -> None:
+    """Job files are read by others, and kept: nothing in them may set what sounds like a secret."""
+    if found := next(filter(is_secret_variable, _SAID.findall(words)), ""):
         raise ConfigError(
-            f"A line of the job would set {found[1]} for everybody who can read the job's file. Keep it in a file that "
+            f"A line of the job would set {found.lstrip('-')} for everybody who can read the job's file. Keep it in a file that "
             f"only you can read, and name that: --setup 'source ~/.tsal-credentials'."
         )
 

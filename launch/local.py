@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
     logger.info("run %s; logs in %s", run.dir.root, run.dir.root / "logs")
     logs = {
         crew: Log(
-            run.dir.root / "logs" / f"{crew.in_files or 'world'}.log",
+            run.dir.launcher(f"{crew.in_files or 'world'}.log"),
             f"[{crew.in_files}] " if crew.role else "",
         )
         for crew in crews

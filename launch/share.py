@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.hand_over import create_objects, refuse_secrets, require, sbatch
+from launch.hand_over import create_objects, refuse_variables, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.slurm.render import check_line, makes_array
 from launch.template import fill_template
@@ -108,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
 def submit_slurm(args: argparse.Namespace, command: Sequence[str]) -> int:
     """An array, and a job that waits for it."""
     for words in (args.setup, *args.option):
-        refuse_secrets(words)
+        refuse_variables(words)
     for option in args.option:
         check_line(option)
         if makes_array(option):

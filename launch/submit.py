@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from launch.crew import add_config_words, crew_words
-from launch.hand_over import call, create_objects, refuse_secrets, require, sbatch
+from launch.hand_over import call, create_objects, refuse_variables, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_crew_words, add_mode_words, chosen_crews, open_chosen
@@ -93,7 +93,7 @@ def submit_slurm(argv: list[str]) -> int:
     args = build_slurm_parser().parse_intermixed_args(argv)
 
     for words in (args.setup, *args.option, *args.teacher_option):
-        refuse_secrets(words)
+        refuse_variables(words)
     config = load_config(args.config, args.overrides)
     crews = [_alone(crew) for crew in chosen_crews(config, args, args.nodes, _procs_per_node(args))]
     if not any(crew.role == "teacher" for crew in crews) and (args.teacher_partition or args.teacher_option):
@@ -121,7 +121,8 @@ def submit_slurm(argv: list[str]) -> int:
         stage=args.stage,
     )
     texts = {crew: render_job(config, crew, crew_words(crew, args), request) for crew in crews}
-    paths = {crew: run_folder(config) / "logs" / f"{job_name(crew)}.sbatch" for crew in crews}
+    run_dir = RunDir(run_folder(config))
+    paths = {crew: run_dir.launcher(f"{job_name(crew)}.sbatch") for crew in crews}
     if args.dry_run:
         for crew, text in texts.items():
             sys.stdout.write((f"# {paths[crew]}\n" if len(crews) > 1 else "") + text)
@@ -133,12 +134,12 @@ def submit_slurm(argv: list[str]) -> int:
         copy_code(Path.cwd(), files, root)
     for crew, text in texts.items():
         write_whole(paths[crew], text.encode())
-    note = run_folder(config) / "logs" / STUDENT_JOB
+    note = run_dir.launcher(STUDENT_JOB)
     jobs = _join(paths[crews[0]], note) if args.crew else submit_jobs([paths[crew] for crew in crews])
     if not args.crew:
         write_whole(note, jobs[0].encode())
     for crew, job in zip(crews, jobs, strict=True):
-        log = run_folder(config) / "logs" / f"{log_name(crew)}-{job}.log"
+        log = run_dir.launcher(f"{log_name(crew)}-{job}.log")
         sys.stdout.write(f"{crew.in_files}{' ' * bool(crew.role)}job {job}; its log will be {log}\n")
     return ExitCode.DONE
 

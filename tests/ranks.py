@@ -39,23 +39,13 @@ def run_ranks(
 
     The first rank to fail ends all of them and its traceback is raised; so does the deadline.
     """
-    import torch.distributed as dist
+    from tsal_dist.dist.local_store import seat, serve_store  # here: not every test needs torch
 
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    variables = {
-        "WORLD_SIZE": str(world),
-        "LOCAL_WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-        "OMP_NUM_THREADS": "1",
-        **(env or {}),
-    }
+    store = serve_store()
     pipes, processes = [], []
     for rank in range(world):
         ours, theirs = CONTEXT.Pipe(duplex=False)
-        own = {**variables, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        own = {**seat(rank, world, store.port), "OMP_NUM_THREADS": "1", **(env or {})}
         process = CONTEXT.Process(target=_rank, args=(theirs, fn, rank, world, args, group, timeout_s, own))
         process.start()
         theirs.close()

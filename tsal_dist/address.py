@@ -1,4 +1,5 @@
-"""URLs as people write them: none may carry a secret, for what is written ends in run.json, logs and job files.
+"""Addresses and names as people write them: none may carry a secret, for what is written ends in run.json, logs and job
+files.
 
 Credentials belong where fsspec and the cloud's own tools look for them: the environment, or files such as
 ~/.aws/credentials and ~/.config/fsspec/.
@@ -10,10 +11,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from tsal_dist.errors import ConfigError
 
 _SECRET = re.compile(
-    r"secret|token|password|passwd|pwd|passphrase|signature|^sig$|credential|^auth|jwt|bearer|^code$|session"
-    r"|(access|api|account|private|shared)_?-?key|^key$",
+    r"secret|token|password|passwd|pwd|passphrase|signature|credential|^auth|jwt|bearer"
+    r"|(access|api|account|private|shared)_?-?key",
     re.I,
 )
+_OF_A_URL = re.compile(r"^sig$|^code$|session|^key$", re.I)
+"""Secrets as parameters of a URL. A shell calls other things so: folders of code, and sessions of tmux and the desktop."""
+_NONE_IN_A_SHELL = re.compile(
+    r"^(OLD)?PWD$|^AUTHORS?$|^TOKENIZERS_PARALLELISM$|^GOOGLE_APPLICATION_CREDENTIALS$|(?i:[_-](file|path|dir)$)"
+)
+"""Sound like a secret: the folder that one is in, a library's threads, and names for the place on disk of a secret."""
 
 
 def is_url(text: str) -> bool:
@@ -21,8 +28,13 @@ def is_url(text: str) -> bool:
 
 
 def is_secret(name: str) -> bool:
-    """Whether what goes by this name is likely to be a secret."""
-    return bool(_SECRET.search(name))
+    """Whether what goes by this name in a URL, or as a setting, is likely to be a secret."""
+    return bool(_SECRET.search(name) or _OF_A_URL.search(name))
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether a variable of a shell, or a program's option, that goes by this name is likely to be a secret."""
+    return bool(_SECRET.search(name) and not _NONE_IN_A_SHELL.search(name))
 
 
 def refuse_secrets(text: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Every path of a run, in one place. The layout is drawn here and nowhere else.
+"""The files of a run, drawn in one place, and asked for here: `RunDir` knows where each lies.
 
 run.json                        resolved config, run id, the run it began from; written once
 data.json                       fingerprints of all shards, by the first process that opens them; written once
@@ -14,10 +14,12 @@ checkpoints/<role>/step_<n>/    everything a role needs to go on; it gets its na
 checkpoints/<role>/damaged-*    what could not be resumed from, for a person to look at
 logs/attempt_<n>/               one log file per rank of an attempt; `latest` points at the newest
 logs/student.job                the Slurm job that the student is in, for crews that join
-metrics/<role>.jsonl            one line per logged step
+logs/<job>.sbatch, logs/*.log   what a launcher submitted, and what its processes printed
+metrics/<role>.jsonl            one line per logged step; `plan.jsonl`: which rows each step was given
+metrics/tensorboard/<role>/     the same as events; metrics/wandb/ is W&B's own
 metrics/<service>-<role>.json   how much of it a tracking service was told; .log has why it was not, .lock who tells
 metrics/mlflow.json             the id that MLflow drew for this run; written once
-profile/                        what a profiler saw of some steps
+profile/                        traces of a few steps, and a page about them
 trust/<role>-<step>.safetensors what the scores of these weights mean, measured on held-out frames
 label/                          frames that were suggested, and labels.csv, which a person has filled: it is not the run's to delete
 code/<digest>/                  what a job that was submitted with --snapshot runs
@@ -115,12 +117,18 @@ class RunDir:
     def logs(self, attempt: int) -> Path:
         return self.root / "logs" / f"attempt_{attempt}"
 
+    def launcher(self, name: str) -> Path:
+        return self.root / "logs" / name
+
     @property
     def latest_logs(self) -> Path:
         return self.root / "logs" / "latest"
 
     def metrics(self, name: str) -> Path:
         return self.root / "metrics" / f"{name}.jsonl"
+
+    def tensorboard(self, role: str) -> Path:
+        return self.root / "metrics" / "tensorboard" / role
 
     def forwarding(self, service: str, role: str, ending: str) -> Path:
         return self.root / "metrics" / f"{service}-{role}.{ending}"

@@ -21,9 +21,9 @@ from pathlib import Path
 from launch.crew import crew_words
 from launch.process_plan import TRAIN
 from launch.sweep.place import describe_place
-from launch.sweep.space import to_override
 from launch.sweep.trial_plan import SweepPlan, plan_sweep
 from tsal_dist.cli import run_entry
+from tsal_dist.config.load import to_override
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.run_dir import write_whole
 

@@ -3,8 +3,6 @@
 report/trials.txt  report/trials.json  report/best.toml  report/learning_curves.png  report/parallel_coordinates.png
 """
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from launch.sweep.states import Curves, Metric, TrialState, write_states
 from launch.sweep.table import draw_trials
 from launch.sweep.trial_plan import SweepPlan
 from tsal_dist.config import RunConfig
+from tsal_dist.config.load import to_toml
 from tsal_dist.run_dir import write_whole
 
 WIDTH = 160
@@ -78,15 +77,8 @@ def _toml(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     plain = {name: value for name, value in tree.items() if not isinstance(value, Mapping)}
     if plain:
         yield f"[{prefix.rstrip('.')}]"
-        yield from (f"{name} = {_value(value)}" for name, value in plain.items())
+        yield from (f"{name} = {to_toml(name, value)}" for name, value in plain.items())
         yield ""
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _toml(value, f"{prefix}{name}.")
-
-
-def _value(value: Any) -> str:
-    """JSON writes strings, booleans, lists and finite numbers as TOML does."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} does not belong into a config")
-    return json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tsal_dist.config.load import to_toml
 from tsal_dist.errors import ConfigError
 
 CONTINUOUS = ("uniform", "loguniform")
@@ -80,11 +81,6 @@ def parse_space(tree: Mapping[str, Any]) -> dict[str, Domain]:
     return dict(_domains(tree, ""))
 
 
-def to_override(key: str, value: Any) -> str:
-    """`value` as a setting on a command line; JSON's scalars and lists are TOML's as well."""
-    return f"{key}={json.dumps(value)}"
-
-
 def _domains(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Domain]]:
     for name, value in tree.items():
         key = f"{prefix}{name}"
@@ -109,7 +105,7 @@ def _domain(key: str, kind: str, values: Any) -> Domain:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"space: {key} has {kind} = {values!r}. Give a list in brackets.")
     if kind not in RANGES:
-        if len({json.dumps(value) for value in values}) < len(values):
+        if len({to_toml(f"space: {key}", value) for value in values}) < len(values):
             raise ConfigError(f"space: {key} names a value twice in {values!r}. Remove one of them.")
         return Domain(kind, tuple(values))
     if len(values) != 2 or any(type(value) not in (int, float) for value in values):

@@ -1,19 +1,13 @@
 """A sweep, written down: the sections of its TOML file. The space itself is read by `space`."""
 
-import difflib
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from tsal_dist.config.load import explain, read_toml
 from tsal_dist.config.section import Section
 from tsal_dist.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class SweepSection(Section):
@@ -135,41 +129,10 @@ class SweepFile(Section):
 
 def read_sweep(path: Path) -> SweepFile:
     """The file, with one clear error for what is wrong in it."""
-    try:
-        tree = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        others = ", ".join(map(str, sorted(path.parent.glob("*.toml"))))
-        raise ConfigError(
-            f"There is no sweep file {str(path)!r}.{others and f' There are: {others}.'}"
-        ) from None
-    except IsADirectoryError:
-        raise ConfigError(f"{str(path)!r} is a folder; name the TOML file in it.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    tree = read_toml(path, "sweep file")
     try:
         found = SweepFile.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from None
+        raise ConfigError(f"{path}: {explain(error, SweepFile, 'docs/sweeps.md')}") from None
     name = found.sweep.name or path.stem
     return found.model_copy(update={"sweep": found.sweep.model_copy(update={"name": name})})
-
-
-def sweep_keys() -> list[str]:
-    """Every dotted key that a sweep file may set, settings and space aside."""
-    sections = {
-        name: field.annotation
-        for name, field in SweepFile.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
-    return [f"{name}.{key}" for name, section in sections.items() for key in section.model_fields]
-
-
-def _explain(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(map(str, problem["loc"][:2]))
-    if problem["type"] != "extra_forbidden":
-        return f"{where} = {problem['input']!r} is not valid: {problem['msg']}."
-    known = [*sweep_keys(), *SweepFile.model_fields]
-    near = difflib.get_close_matches(where, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Sections are {', '.join(SweepFile.model_fields)}."
-    return f"There is no setting {where!r}. {hint}"

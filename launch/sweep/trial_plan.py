@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from launch.process_plan import TRAIN, Crew, default_procs, plan_crews
-from launch.sweep.space import Domain, parse_space, to_override
+from launch.sweep.space import Domain, parse_space
 from launch.sweep.spec import SweepFile, read_sweep
 from tsal_dist.address import is_url
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.config.load import all_keys, override
+from tsal_dist.config.load import all_keys, override, to_override
 from tsal_dist.errors import ConfigError
 from tsal_dist.json_object import flatten
 

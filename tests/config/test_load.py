@@ -2,13 +2,15 @@
 
 import json
 import re
+from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.config.load import all_keys, build_config
+from tsal_dist.config.load import all_keys, build_config, parse_value, read_toml, to_override
 from tsal_dist.config.moved import MOVED
 from tsal_dist.errors import ConfigError
 
@@ -63,6 +65,40 @@ def test_another_method_takes_nothing_of_the_settings_of_the_one_before(tmp_path
         assert load_config([file], words).method.settings == {"views": 3}
 
 
+AWKWARD = [
+    "runs/😀x", "a\x7fb", 'a "quoted" one', "back\\slash\\u0041", "two\nlines\r\n", "\t tab ", "nul\0", "nan", "3", "true",
+    "", "[1]", "\udcff",
+]  # fmt: skip
+"""Text that a shell, JSON or TOML writes in a way of its own. The last one is a name that is no UTF-8, as Python holds it."""
+
+
+@pytest.mark.parametrize("text", AWKWARD, ids=ascii)
+def test_a_setting_that_was_written_as_a_word_is_read_as_it_was(text):
+    assert load_config([], [to_override("run.dir", text)]).run.dir == text
+    assert load_config([], [to_override("data.labelled", [text, "b"])]).data.labelled == (text, "b")
+
+
+@given(
+    st.recursive(
+        st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        st.lists,
+        max_leaves=5,
+    )
+)
+def test_every_value_of_a_setting_survives_as_a_word(value):
+    key, _, word = to_override("method.x", value).partition("=")
+    assert (key, parse_value(word)) == ("method.x", value)
+    assert type(parse_value(word)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("-inf"), [1.0, float("nan")], None, {"a": 1}, date(2020, 1, 1)], ids=str
+)
+def test_what_no_setting_can_be_is_refused_before_it_becomes_a_word(value):
+    with pytest.raises(ConfigError, match=r"method\.floor = .* Give text, a finite number"):
+        to_override("method.floor", value)
+
+
 @pytest.mark.parametrize(("old", "new"), sorted(MOVED.items()))
 def test_a_setting_under_its_old_name_is_refused_with_the_new_one(old, new):
     with pytest.raises(ConfigError, match=re.escape(repr(new))):
@@ -105,6 +141,20 @@ def test_a_missing_file_names_its_neighbour(tmp_path):
     write(tmp_path, "demo.toml", "")
     with pytest.raises(ConfigError, match=r"Did you mean .*demo\.toml"):
         load_config([tmp_path / "dmo.toml"])
+
+
+def test_a_missing_file_in_a_missing_folder_names_the_one_that_is_meant(tmp_path, monkeypatch):
+    (tmp_path / "configs" / "sweeps").mkdir(parents=True)
+    for folder in ("configs", "configs/sweeps"):
+        write(tmp_path / folder, "demo.toml", "")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"Did you mean 'configs/demo\.toml'"):
+        load_config(["config/demo.toml"])
+    with pytest.raises(ConfigError, match=r"no sweep file .* Did you mean 'configs/sweeps/demo\.toml'"):
+        read_toml(Path("config/sweeps/demo.toml"), "sweep file")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="Name another: there is none beside it"):
+        load_config(["empty/demo.toml"])
 
 
 @pytest.mark.parametrize("text", ["[train", "a = ", "\x00"])

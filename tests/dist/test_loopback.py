@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-from tsal_dist.dist.local_store import ADDRESS, serve_store
+from tsal_dist.dist.environment import Environment, read_environment
+from tsal_dist.dist.local_store import ADDRESS, seat, serve_store
 
 ROOT = Path(__file__).parents[2]
 LOOPBACK, LISTENING = "0100007F", "0A"
@@ -82,3 +83,12 @@ def test_agent_and_workers_listen_nowhere_else_and_restart_as_under_torchrun(tmp
     assert done.returncode == 0, done.stderr[-3000:]
     said = [line for line in done.stdout.splitlines() if line.startswith("listens at")]
     assert said == [f"listens at {[LOOPBACK]}"] * 4, "two workers and their agent, at both attempts"
+
+
+def test_a_seat_is_what_torchrun_would_have_told():
+    told = seat(1, 3, 29400)
+    assert read_environment(told) == Environment(
+        rank=1, world=3, local_rank=1, local_world=3, master_addr=ADDRESS, master_port=29400, agent_store=True
+    )
+    again = read_environment({"TORCHELASTIC_RESTART_COUNT": "2", **told})
+    assert again.restart_count == 0, "a launch inside of another one is no restart of that"

@@ -4,14 +4,18 @@ import pytest
 
 from tests.checkpoint.equality import equal
 from tests.ranks import run_ranks
-from tests.roles.short_runs import metrics, saved, train
+from tests.roles.short_runs import metrics, saved, train, words
 from tests.runs.test_offline import listing
 from tsal_dist import adapt, distill
+from tsal_dist.config import load_config
+from tsal_dist.config.load import to_override
 from tsal_dist.errors import ConfigError
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.pseudo.step_plan import load_plans
-from tsal_dist.run import load_run
+from tsal_dist.run import load_run, open_run
 from tsal_dist.run_dir import RunDir
+from tsal_dist.runs.start import chosen_config
+from tsal_dist.train import build_parser
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,25 @@ def adapt_rank(rank, world, argv):
 
 def distill_rank(rank, world, argv):
     return int(distill.main(argv))
+
+
+@pytest.mark.parametrize(
+    "folder", ["😀", "del\x7f", 'a "quoted" one', "back\\slash", "two\nlines"], ids=ascii
+)
+def test_a_run_is_followed_whatever_its_folder_is_called(faces, tmp_path, folder):
+    run = tmp_path / folder / "run"
+    open_run(load_config([], [*words(faces, "none"), to_override("run.dir", str(run))]), "new")
+
+    def chosen(*argv):
+        return chosen_config(build_parser().parse_intermixed_args(argv))
+
+    assert chosen("--from", str(run), "run.dir=x").runtime.fork == str(run)
+    assert chosen("--resume", str(run)).run.dir == str(run)
+    assert chosen("--replay-plan", str(run), "run.dir=x").runtime.replay == str(run)
+    assert chosen("--offline", str(run), "method.name=tsal").runtime.offline == (str(run),)
+    config = adapted(run, "--footage", faces.train)
+    assert (config.runtime.fork, config.run.dir) == (str(run), f"{run}-adapted")
+    assert distilled(run).method.settings["teacher"] == str(run)
 
 
 @pytest.mark.ranks

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from launch.hand_over import refuse_variables
 from tests.pack.footage import make_image
 from tests.roles.short_runs import pack_faces, words
 from tests.test_address import GIVEAWAYS, SECRET
@@ -127,6 +128,32 @@ def test_no_command_takes_one_or_prints_one(argv, tmp_path):
     (tmp_path / "l.txt").write_text("face.png None 1 1 2 2\n")
     argv = [str(tmp_path / "l.txt") if word == "LIST" else word for word in argv]
     assert SECRET not in say(*argv, code=ExitCode.WRONG_CONFIG)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export DB_PWD={}", "PASSPHRASE='{}'", "export A=1 REGISTRY_CREDENTIAL={}", "MY_JWT={}", "SSH_PRIVATE_KEY={}", "HF_TOKEN={}",
+        "AWS_SESSION_TOKEN={}", "login --api-key={}", "login --password={}", "--export=ALL,AUTH={}", "X_SECRET='$a{}'", "pwd={}",
+    ],
+)  # fmt: skip
+def test_no_line_of_a_job_sets_one(line):
+    with pytest.raises(ConfigError, match="Keep it in a file that only you can read") as refusal:
+        refuse_variables(line.format(SECRET))
+    assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export TMUX_SESSION=night", "XDG_SESSION_ID=3", "DBUS_SESSION_BUS_ADDRESS=unix:path=/run/bus", "PWD=/home/me", "OLDPWD=/",
+        "CODE=~/code", "KEY=3", "AUTHOR=me", "TOKENIZERS_PARALLELISM=false", "--account=lab", "--comment=monkey=business",
+        "GOOGLE_APPLICATION_CREDENTIALS=~/key.json", "HF_TOKEN_PATH=~/.token", "login --token-file=~/.token", "DB_PWD=$MINE",
+        'DB_PWD="$(pass db)"', "HF_TOKEN=`cat ~/.token`", "source ~/.tsal-credentials",
+    ],
+)  # fmt: skip
+def test_a_line_that_only_sounds_like_one_is_taken(line):
+    refuse_variables(line)
 
 
 @pytest.mark.parametrize("target", ["slurm", "k8s"])

@@ -1,1 +1,2 @@
-"""What this project costs against plain baselines: each bench is a module, `python -m tools.bench` runs them all."""
+"""What this project costs against plain baselines: each bench is a module, and `python -m tools.bench` runs those of
+speed."""

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, and the table of what came out.
+"""The benchmarks of speed, one after the other, and the table of what came out.
 
     python -m tools.bench
     python -m tools.bench --quick
@@ -8,7 +8,8 @@ Each is a command of its own (`python -m tools.bench.<name>`) that measures ours
 something. What it printed last, a line of JSON, is kept in --folder. `--write` puts the table of all that is kept there
 between the two marks in a page, so a part can be measured again without the rest.
 
-`accuracy` is not among them: it trains for hours, and keeps its own cells. See tools.bench.accuracy.
+`accuracy`, `boxes`, `labelling` and `size` are not among them: they measure how right detectors are and how large, and
+keep or write down what they find by themselves. `accuracy` trains for hours.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """TOML files left to right, then dotted overrides, then one frozen RunConfig or one clear error."""
 
 import difflib
+import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +32,7 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
     """
     tree: Tree = {}
     for file in files:
-        _lay_over(tree, _read(Path(file)))
+        _lay_over(tree, read_toml(Path(file), "config file"))
     _lay_over(tree, _parse_overrides(overrides))
     if files and isinstance(tree.setdefault("run", {}), dict) and not tree["run"].get("name"):
         tree["run"]["name"] = Path(files[-1]).stem
@@ -45,7 +47,7 @@ def build_config(tree: Mapping[str, Any], where: str = "") -> RunConfig:
         config = RunConfig.model_validate(tree)
         check_sections(config)
     except (ValidationError, ConfigError) as error:
-        text = _explain(error) if isinstance(error, ValidationError) else str(error)
+        text = explain(error) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"{where}: {text}" if where else text) from None
     return config
 
@@ -69,6 +71,28 @@ def override(config: RunConfig, *overrides: str) -> RunConfig:
     return build_config(tree)
 
 
+def to_override(key: str, value: Any) -> str:
+    """`value` as a setting on a command line, from which `parse_value` reads the same one again."""
+    return f"{key}={to_toml(key, value)}"
+
+
+def to_toml(key: str, value: Any) -> str:
+    """`value` as a TOML file says it; `key` is for the message. JSON writes what settings hold as TOML does, if it may
+    leave letters as they are: TOML knows no pairs of escapes for one letter. And DEL has to be escaped there alone."""
+    if not _is_plain(value):
+        raise ConfigError(
+            f"{key} = {_shown(value)} is nothing that a setting can be. Give text, a finite number, true or false, or a "
+            f"list of such."
+        )
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
 def all_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
     """Every dotted key a file or an override may set."""
     for name, field in section.model_fields.items():
@@ -84,16 +108,17 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _read(path: Path) -> Tree:
+def read_toml(path: Path, what: str) -> Tree:
+    """The file, which people know as `what`, or one clear error."""
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        raise ConfigError(f"There is no config file {str(path)!r}.{_nearest_file(path)}") from None
+        raise ConfigError(f"There is no {what} {str(path)!r}.{_nearest_file(path)}") from None
     except IsADirectoryError:
         raise ConfigError(f"{str(path)!r} is a folder; name the TOML file in it.") from None
     except OSError as error:
-        raise ConfigError(f"The config file {str(path)!r} cannot be read: {error.strerror}.") from None
+        raise ConfigError(f"The {what} {str(path)!r} cannot be read: {error.strerror}.") from None
     except RecursionError:
         raise ConfigError(f"{path} is not valid TOML: it is nested too deeply.") from None
     except ValueError as error:  # TOML's own, other encodings, numbers with thousands of digits
@@ -101,16 +126,12 @@ def _read(path: Path) -> Tree:
 
 
 def _nearest_file(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path("configs")
-    names = [str(other) for other in sorted(folder.glob("*.toml"))]
-    near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.5)
-    if near:
-        return f" Did you mean {near[0]!r}?"
-    return (
-        f" {folder} holds: {', '.join(names)}."
-        if names
-        else " Name one that is there, or none: every setting has a default."
-    )
+    name, there = path.stem, {other.stem: str(other) for other in sorted(path.parent.glob("*.toml"))}
+    if not path.parent.is_dir():
+        name, there = str(path), {str(other): str(other) for other in sorted(Path("configs").rglob("*.toml"))}
+    if near := difflib.get_close_matches(name, there, n=1, cutoff=0.5):
+        return f" Did you mean {there[near[0]]!r}?"
+    return f" There are: {', '.join(there.values())}." if there else " Name another: there is none beside it."
 
 
 def _parse_override(text: str) -> Tree:
@@ -118,13 +139,13 @@ def _parse_override(text: str) -> Tree:
     key = key.strip()
     if not equals or not key or key.count(".") > _DEEPEST:
         raise ConfigError(f"The override {shown(text)!r} is not of the form section.key=value.")
-    leaf = _parse_value(value.strip())
+    leaf = parse_value(value.strip())
     for part in reversed(key.split(".")):
         leaf = {part: leaf}
     return leaf  # type: ignore[no-any-return]
 
 
-def _parse_value(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """A TOML value, or the bare text: `method.name=tsal` should not need quotes within quotes."""
     try:
         tree = tomllib.loads(f"value = {text}")
@@ -161,16 +182,18 @@ def _merge(into: Tree, later: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem as one sentence; how many more there are."""
+def explain(
+    error: ValidationError, kind: type[BaseModel] = RunConfig, page: str = "docs/configuration.md"
+) -> str:
+    """The first problem as one sentence; how many more there are. `page` lists all settings of this `kind` of file."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    where = _dotted(first["loc"])
+    where = _dotted(first["loc"], kind)
     if first["type"] == "extra_forbidden":
-        message = f"There is no setting {where!r}.{_nearest_key(where)}"
+        message = f"There is no setting {where!r}.{_nearest_key(where, kind, page)}"
     else:
         message = f"{where} = {_shown(first['input'])} is not valid: {first['msg']}."
-        message += _documented(where)
+        message += _documented(where, kind)
     return message + (f" ({len(problems) - 1} more problems.)" if len(problems) > 1 else "")
 
 
@@ -182,9 +205,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
-def _dotted(location: tuple[int | str, ...]) -> str:
+def _dotted(location: tuple[int | str, ...], kind: type[BaseModel]) -> str:
     """The key as the user wrote it: pydantic appends list positions and union branches."""
-    known: type[BaseModel] | None = RunConfig
+    known: type[BaseModel] | None = kind
     parts = []
     for part in location:
         parts.append(str(part))
@@ -194,8 +217,8 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     return ".".join(parts)
 
 
-def _nearest_key(key: str) -> str:
-    keys = list(all_keys())
+def _nearest_key(key: str, kind: type[BaseModel], page: str) -> str:
+    keys = list(all_keys(kind))
     # The last word may be right and its section wrong: `train.lr`.
     word = key.rsplit(".", 1)[-1]
     same_word = [known for known in keys if known.rsplit(".", 1)[-1] == word]
@@ -203,11 +226,11 @@ def _nearest_key(key: str) -> str:
     if not near:
         sections = {known.rsplit(".", depth)[0] for known in keys for depth in range(1, known.count(".") + 1)}
         near = difflib.get_close_matches(key, [*keys, *sorted(sections)], n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else " The settings are listed in docs/configuration.md."
+    return f" Did you mean {near[0]!r}?" if near else f" The settings are listed in {page}."
 
 
-def _documented(key: str) -> str:
-    section: type[BaseModel] | None = RunConfig
+def _documented(key: str, kind: type[BaseModel]) -> str:
+    section: type[BaseModel] | None = kind
     *path, leaf = key.split(".")
     for part in path:
         field = section.model_fields.get(part) if section else None

@@ -1,4 +1,5 @@
-"""The whole run, and the only rules that span sections."""
+"""The whole run, and the rules that span its sections, as far as settings alone can break them: what also needs the method,
+the shards or the processes is checked where these are known."""
 
 from pydantic import Field
 

@@ -24,3 +24,16 @@ def serve_store() -> TCPStore:
             master_listen_fd=listener.detach(),
             use_libuv=False,  # the other kind of server takes over no socket in older releases
         )
+
+
+def seat(rank: int, world: int, port: int) -> dict[str, str]:
+    """What torchrun would tell worker `rank` of `world`, all on this machine, that meet at the store on this `port`."""
+    told: dict[str, object] = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": world,
+        "LOCAL_WORLD_SIZE": world,
+    }
+    told |= {"MASTER_ADDR": ADDRESS, "MASTER_PORT": port, "TORCHELASTIC_RESTART_COUNT": 0}
+    told |= {"TORCHELASTIC_USE_AGENT_STORE": True}  # it outlives whoever comes and goes
+    return {name: str(value) for name, value in told.items()}

@@ -1,12 +1,13 @@
 """Leaving in good order: a signal sets a flag, the role agrees on it, the exit code says what comes next.
 
 A handler that does work can strike in the middle of a collective or a write, and what it raises in the midst of an
-import or a destructor is lost. So it only remembers, and every loop that may last (train, evaluate, wait, warm up)
-polls `requested`. A process listens before it imports what takes time, and asks where it is safe to leave while it starts:
-it has nothing to save yet (`leave_if_asked`). Before Python has come to that the system ends it, as it ends whatever does
-not listen; a launcher that wants to miss nothing starts it with the signals blocked (`launch.processes.start`), which keeps
-them until this page listens. Signals reach ranks one by one: before acting on the flag the ranks of a
-role agree, or one would leave a collective that the others wait in.
+import or a destructor is lost. So it only remembers, and every loop of a role that takes steps or waits polls
+`requested`; what a step brings with it, such as an evaluation, is finished before. A process listens before it
+imports what takes time, and asks where it is safe to leave while it starts: it has nothing to save yet
+(`leave_if_asked`). Before Python has come to that the system ends it, as it ends whatever does not listen; a launcher
+that wants to miss nothing starts it with the signals blocked (`launch.processes.start`), which keeps them until this
+page listens. Signals reach ranks one by one: before acting on the flag the ranks of a role agree, or one would leave
+a collective that the others wait in.
 
 torchrun passes SIGTERM on to its workers and is killed by SIGUSR1, so a scheduler's early warning to torchrun
 must be SIGTERM; SIGUSR1 is for whoever signals the ranks themselves. It also turns every exit code of a worker

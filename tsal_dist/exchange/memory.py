@@ -1,4 +1,4 @@
-"""A store in this process's memory: for one process in both roles, for tests and simulations."""
+"""A store in this process's memory: what lies over another one (`copy_on_write`), and for tests."""
 
 import threading
 

@@ -33,7 +33,7 @@ def open_sinks(run_dir: RunDir, role: str, chosen: LogConfig | None = None) -> S
     chosen = chosen or LogConfig()
     sinks: list[Sink] = []
     if chosen.tensorboard:
-        sinks.append(TensorBoardSink(run_dir.metrics(role).parent / "tensorboard" / role))
+        sinks.append(TensorBoardSink(run_dir.tensorboard(role)))
     sinks.append(JsonlSink(run_dir.metrics(role)))
     # After the file's, in which services find their numbers.
     if chosen.wandb:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from tsal_dist.dist.environment import child_environment
-from tsal_dist.dist.local_store import ADDRESS, serve_store
+from tsal_dist.dist.local_store import seat, serve_store
 from tsal_dist.errors import TrainingError
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run_dir import RunDir
@@ -41,21 +41,13 @@ class MeasuredProcesses:
         # A held process would outlive us for ever, and one that works would train to no end.
         bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         command = [*bound, sys.executable, *entry, *overrides, f"run.dir={run_dir}", "runtime.log.every=1"]
-        # As torchrun's agent does: a store that outlives whoever comes and goes.
         self._store = serve_store()
-        meeting = {
-            "MASTER_ADDR": ADDRESS,
-            "MASTER_PORT": str(self._store.port),
-            "TORCHELASTIC_USE_AGENT_STORE": "True",
-            "WORLD_SIZE": str(procs),
-            "LOCAL_WORLD_SIZE": str(procs),
-        }
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with open(self._said, "wb") as said:
             for rank in range(procs):
-                seat = {"RANK": str(rank), "LOCAL_RANK": str(rank), **meeting, **threads}
+                told = child_environment(seat(rank, procs, self._store.port) | threads)
                 process = subprocess.Popen(
-                    command, env=child_environment(seat), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                    command, env=told, stdin=subprocess.DEVNULL, stdout=said, stderr=said
                 )
                 self._processes.append(process)
                 _keep_to_core(process.pid, rank)

@@ -2,8 +2,8 @@
 
 One cycle, in order:
 
-    absorb   each student version published since the last cycle: once, in order
-    learn    after each of them, a few steps of its own from its single source
+    absorb   what the student has published since the last cycle: every version, in order, or the newest, as the method wants
+    learn    after each that it absorbs, a few steps of its own from its single source
     check    against the student on held-out frames: a teacher that is worse must not teach
     label    some clips of its stream, as one segment; unless the student is behind on what it has
 

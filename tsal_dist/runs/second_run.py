@@ -1,13 +1,13 @@
 """What every run has in common that follows from a trained one: its place beside it, processes of its own, and words."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any, get_args
 
 from tsal_dist.config import RunConfig
-from tsal_dist.config.load import override
+from tsal_dist.config.load import override, to_override
 from tsal_dist.dist.environment import read_environment
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import Run
@@ -37,8 +37,7 @@ def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequ
         **{f"data.{key}": find_named(root, trained.config, key) for key in get_args(Key)},
         **settings,
     }
-    words = [f"{key}={json.dumps(value)}" for key, value in changed.items()]
-    return override(trained.config, *words, *overrides)
+    return override(trained.config, *starmap(to_override, changed.items()), *overrides)
 
 
 def split_settings(flag: str, words: Sequence[str]) -> tuple[list[str], list[str]]:

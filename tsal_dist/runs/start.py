@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.config.load import override
+from tsal_dist.config.load import override, to_override
 from tsal_dist.dist.environment import Environment, read_environment
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat, plan_seats
@@ -29,8 +29,8 @@ def chosen_config(args: argparse.Namespace) -> RunConfig:
         overrides.append(f"runtime.log.profile={args.profile}")
     if args.replay_plan or args.offline:
         overrides += [
-            f"runtime.replay={json.dumps(args.replay_plan or '')}",
-            f"runtime.offline={json.dumps(args.offline or [])}",
+            to_override("runtime.replay", args.replay_plan or ""),
+            to_override("runtime.offline", args.offline or []),
             "runtime.topology=split",
             "runtime.role=",
         ]
@@ -43,16 +43,15 @@ def chosen_config(args: argparse.Namespace) -> RunConfig:
             f"--replay-plan {args.replay_plan} begins where that run began, and --from {args.fork} somewhere else. Choose one."
         )
     if args.fork:
-        overrides.append("runtime.replay=")
         overrides += [
-            f"runtime.fork={json.dumps(args.fork)}",
-            f"runtime.fork_step={json.dumps(args.step or 'last')}",
+            "runtime.replay=",
+            to_override("runtime.fork", args.fork),
+            to_override("runtime.fork_step", args.step or "last"),
         ]
     if args.resume and not args.config:
-        folder = f"run.dir={json.dumps(args.resume)}"
-        return override(load_run(args.resume).config, folder, *overrides)
+        return override(load_run(args.resume).config, to_override("run.dir", args.resume), *overrides)
     if args.resume:
-        overrides.append(f"run.dir={json.dumps(args.resume)}")
+        overrides.append(to_override("run.dir", args.resume))
     if args.replay_plan and not args.config:
         return override(load_run(args.replay_plan).config, *overrides)
     if args.fork and not args.config:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.sweep.space import Domain, parse_space, to_override
+from launch.sweep.space import Domain, parse_space
 from tsal_dist.config import load_config
+from tsal_dist.config.load import to_override
 from tsal_dist.errors import ConfigError
 
 
@@ -72,6 +73,7 @@ def test_lists_survive_searchers_that_know_none(value):
         ("method.name", "tsal"),
         ("train.gate.enabled", False),
         ("method.use", ["heatmap"]),
+        ("run.dir", "runs/😀\x7f"),
     ],
 )
 def test_a_value_reaches_the_config_as_it_is(key, value):

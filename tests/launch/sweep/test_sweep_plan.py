@@ -7,9 +7,10 @@ import pytest
 
 from launch.sweep.__main__ import main
 from launch.sweep.place import fit_plan
-from launch.sweep.spec import read_sweep, sweep_keys
+from launch.sweep.spec import SweepFile, read_sweep
 from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
+from tsal_dist.config.load import all_keys
 from tsal_dist.errors import ConfigError, TsalError
 
 LR = "train.optim.lr = { uniform = [1e-3, 1e-2] }"
@@ -67,7 +68,19 @@ def plan(tmp_path, space=LR, text="", *words, trials=None):
         (LR, '[sweep]\nshared_labels = "runs/none"', "shared_labels: runs/none holds no run.json"),
         (LR, '[sweep]\ndir = "s3://bucket/sweep"', "sweep.dir is 's3://bucket/sweep'"),
         (LR, "[schedule]\nkindd = 1", "no setting 'schedule.kindd'. Did you mean 'schedule.kind'"),
-        (LR, '[place]\nstrategy = "PACKED"', "place.strategy = 'PACKED' is not valid"),
+        (
+            LR,
+            '[place]\nstrategy = "PACKED"',
+            "place.strategy = 'PACKED' is not valid: .* Meaning: Bundles close",
+        ),
+        (LR, "[shedule]\nkind = 1", "no setting 'shedule'. Did you mean 'schedule'"),
+        (LR, "[nothing]\nlike = 1", "no setting 'nothing'. The settings are listed in docs/sweeps.md"),
+        (LR, "[settings]\ntrain.optim.lr = nan", "train.optim.lr = nan is nothing that a setting can be"),
+        (
+            "train.seed = { choice = [1, 2020-01-01] }",
+            "",
+            "space: train.seed = .*2020.* is nothing that a setting",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_its_key(tmp_path, space, text, says):
@@ -107,7 +120,7 @@ def test_every_sweep_that_is_shipped_fits_the_demo(file, tmp_path):
 
 def test_the_page_names_every_key_of_a_sweep_file():
     page = (ROOT / "docs/sweeps.md").read_text()
-    assert [key for key in sweep_keys() if f"`{key}`" not in page] == []
+    assert [key for key in all_keys(SweepFile) if "." in key and f"`{key}`" not in page] == []
 
 
 def test_an_absent_or_broken_file_is_named(tmp_path):
@@ -115,9 +128,22 @@ def test_an_absent_or_broken_file_is_named(tmp_path):
         read_sweep(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="is a folder"):
         read_sweep(tmp_path)
-    (tmp_path / "bad.toml").write_text("[sweep")
+    (tmp_path / "sweep.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"no sweep file .*/x\.toml'\. There are: .*/sweep\.toml\."):
+        read_sweep(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("text", ["[sweep", "a = " + "[" * 9000, "a = " + "9" * 5000, b"a = '\xff'"], ids=len)
+def test_a_broken_file_is_named(tmp_path, text):
+    (tmp_path / "bad.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match="bad.toml is not valid TOML"):
         read_sweep(tmp_path / "bad.toml")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "loop.toml").symlink_to(tmp_path / "loop.toml")
+    with pytest.raises(ConfigError, match=r"sweep file '.*loop\.toml' cannot be read: Too many levels"):
+        read_sweep(tmp_path / "loop.toml")
 
 
 def test_a_dry_run_shows_the_plan_and_starts_nothing(capsys, monkeypatch):

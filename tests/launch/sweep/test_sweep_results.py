@@ -11,6 +11,7 @@ from launch.sweep.table import draw_trials, format_line, show_time
 from launch.sweep.trial_plan import plan_sweep
 from tests.launch.conftest import ROOT
 from tsal_dist.config import load_config
+from tsal_dist.config.load import to_override
 
 NME = Metric("validation/nme", "min")
 SPACE = """
@@ -60,6 +61,15 @@ def test_the_best_config_is_the_trials_own(plan, tmp_path):
     assert found["train"]["optim"]["lr"] == VALUES["train.optim.lr"]
     assert "10.00 %" in path.read_text()
     assert "checkpoints 2 times" in best_toml(plan, state("c", 0.1, clones=2), NME)
+
+
+def test_the_best_config_is_a_file_whatever_the_shards_are_called(tmp_path):
+    file, odd = tmp_path / "tiny.toml", 'shards/😀\x7f "x"'
+    file.write_text(f"[space]\n{SPACE}")
+    words = [to_override("data.unlabelled", [odd])]
+    plan = plan_sweep([str(ROOT / "configs/demo.toml")], words, file, {}, tmp_path)
+    (tmp_path / "best.toml").write_text(best_toml(plan, state("c", 0.1), NME))
+    assert load_config([tmp_path / "best.toml"]).data.unlabelled == (odd,)
 
 
 def test_a_report_has_everything(plan, tmp_path):

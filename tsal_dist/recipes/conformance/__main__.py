@@ -6,16 +6,11 @@ python -m tsal_dist.recipes.conformance --quick my_idea.py:recipe
 """
 
 import argparse
-import sys
 from typing import Any
 
 from tsal_dist.cli import run_entry
+from tsal_dist.config.load import parse_value
 from tsal_dist.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def main(argv: list[str]) -> int:
@@ -54,10 +49,7 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"{text!r} is not of the form key=value.")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
+    return key, parse_value(value)
 
 
 if __name__ == "__main__":

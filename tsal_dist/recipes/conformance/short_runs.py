@@ -1,6 +1,5 @@
 """Short runs of the method on trial, on synthetic faces: in processes of their own, as a launcher starts them."""
 
-import json
 import multiprocessing
 import os
 import runpy
@@ -8,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import starmap
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tsal_dist.config import RunConfig, load_config
+from tsal_dist.config.load import to_override
 from tsal_dist.dist.environment import take_seat
-from tsal_dist.dist.local_store import ADDRESS, serve_store
+from tsal_dist.dist.local_store import seat, serve_store
 from tsal_dist.dist.parent_death import die_with_parent
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.pack.execute import pack
@@ -94,13 +95,13 @@ class World:
             options = PackOptions(split=name, shard_frames=16)
             made[name] = self.folder / name
             pack(build_plan(inputs, [probe(one) for one in inputs], options), str(made[name]), workers=1)
-        return tuple(f"data.{name}={json.dumps(str(place))}" for name, place in made.items())
+        return tuple(to_override(f"data.{name}", str(place)) for name, place in made.items())
 
     @cached_property
     def school(self) -> Path:
         """A run of labels alone."""
         folder = self.folder / "school"
-        start([[*TRAIN, *SETTINGS, *self.data, *SCHOOL, f"run.dir={folder}"]], folder)
+        start([[*TRAIN, *SETTINGS, *self.data, *SCHOOL, to_override("run.dir", str(folder))]], folder)
         return folder
 
     @cached_property
@@ -138,16 +139,12 @@ class ShortRuns:
 
     def words(self, name: str, *more: str) -> tuple[str, ...]:
         """The settings of a run, as a command line has them."""
-        given = {
-            key: str(self._world.school) if value == A_RUN else value
-            for key, value in self.trial.needed.items()
-        }
-        method = [f"method.name={json.dumps(self.trial.name)}"]
-        method += [f"method.{key}={json.dumps(value)}" for key, value in given.items()]
-        first = (
-            [] if self._builds_several_nets else [f"model.weights={json.dumps(str(self._world.schooled))}"]
-        )
-        return (*SETTINGS, *self._world.data, *first, *method, f"run.dir={self.folder(name)}", *more)
+        given: dict[str, Any] = {"method.name": self.trial.name, "run.dir": str(self.folder(name))}
+        for key, value in self.trial.needed.items():
+            given[f"method.{key}"] = str(self._world.school) if value == A_RUN else value
+        if not self._builds_several_nets:
+            given["model.weights"] = str(self._world.schooled)
+        return (*SETTINGS, *self._world.data, *starmap(to_override, given.items()), *more)
 
     @cached_property
     def _builds_several_nets(self) -> bool:
@@ -176,10 +173,9 @@ def start(
     wanted = list(codes or [0] * len(commands))
     folder.parent.mkdir(parents=True, exist_ok=True)
     said = folder.with_name(f"{folder.name}.out")
-    # As torchrun's agent does: a store that outlives whoever comes and goes.
     store = serve_store() if together else None
     processes = [
-        _start_one(command, _seat(rank, len(commands), store.port) if store else {}, said)
+        _start_one(command, seat(rank, len(commands), store.port) if store else {}, said)
         for rank, command in enumerate(commands)
     ]
     deadline = time.monotonic() + LIMIT_S
@@ -203,25 +199,19 @@ def start(
     return words
 
 
-def _start_one(command: Sequence[str], seat: Mapping[str, str], said: Path) -> BaseProcess:
-    process = SERVER.Process(target=_be, args=(command, {"OMP_NUM_THREADS": "1", **seat}, said))
+def _start_one(command: Sequence[str], told: Mapping[str, str], said: Path) -> BaseProcess:
+    process = SERVER.Process(target=_be, args=(command, {"OMP_NUM_THREADS": "1", **told}, said))
     process.start()
     return process
 
 
-def _be(command: Sequence[str], seat: Mapping[str, str], said: Path) -> None:
+def _be(command: Sequence[str], told: Mapping[str, str], said: Path) -> None:
     """What `python -m` of these words is. The server ends with whoever asked for runs, and its runs with it."""
     die_with_parent()
     with open(said, "ab") as out:
         for stream in (1, 2):
             os.dup2(out.fileno(), stream)
-    take_seat(seat)
+    take_seat(told)
     torch.set_num_threads(1)  # the server imported torch before it could be told by the variable
     sys.argv = list(command)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
-
-
-def _seat(rank: int, world: int, port: int) -> dict[str, str]:
-    names: dict[str, Any] = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-    names |= {"MASTER_ADDR": ADDRESS, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
-    return {name: str(value) for name, value in names.items()}
