@@ -1,10 +1,12 @@
 """Outputs: what could not be written, or would destroy an input, is refused before work begins."""
 
+import errno
 import os
 
 import pytest
 
-from tsal_dist.errors import ConfigError, DataError, DiskFull
+from tsal_dist.cli import run_entry
+from tsal_dist.errors import ConfigError, DataError, DiskFull, ExitCode
 from tsal_dist.outputs import check_file, check_folder, written_whole
 from tsal_dist.run_dir import write_whole
 
@@ -107,3 +109,31 @@ def test_a_name_as_long_as_the_filesystem_takes_is_written_whole(tmp_path, name)
     write_whole(tmp_path / name, b"again")
     assert (tmp_path / name).read_bytes() == b"again"
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EACCES, "", "a/b"), "Cannot open a/b: this user may not read or write there"),
+        (
+            NotADirectoryError(errno.ENOTDIR, "", "a/b"),
+            "Cannot open a/b: something on the way there is a file",
+        ),
+        (OSError(errno.ENOSPC, ""), "Cannot write a file: the disk is full; free some space"),
+    ],
+)
+def test_what_a_disk_refuses_while_a_command_works_is_told_in_a_line(capsys, error, line):
+    def main(argv):
+        raise error
+
+    assert run_entry(main, []) == ExitCode.FAILED
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {line}")
+
+
+def test_any_other_error_of_the_system_is_a_defect_and_keeps_its_traceback():
+    def main(argv):
+        raise FileNotFoundError(errno.ENOENT, "", "a/b")
+
+    with pytest.raises(FileNotFoundError):
+        run_entry(main, [])

@@ -57,6 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="of the labelled videos, how many are held out to measure on: those that `tsal pack` holds out (0.2)",
     )
+    add(
+        "--validation-of",
+        default="",
+        metavar="URL",
+        help="as for `tsal pack`: hold out what is held out in this folder, in place of a share",
+    )
     add("--steps", type=int, default=300, metavar="N", help="steps of 8 pictures (300)")
     add(
         "--side",
@@ -94,7 +100,7 @@ def main(argv: list[str]) -> int:
         root=args.root,
         track=list,  # two labels of a frame that nothing tells apart are two subjects
     )
-    split = split_frames(inputs, args.validation, args.seed)
+    split = split_frames(inputs, args.validation, args.seed, args.validation_of)
     print(_describe(split))
     if args.dry_run:
         return 0

@@ -36,9 +36,22 @@ def main(argv: list[str]) -> int:
         sys.stdout.write("\n")
     finally:
         server.server_close()
-    print(f"{len(desk.book.entries)} frames are labelled. Pack them with their videos:")
-    print(f"  tsal pack --videos VIDEOS --labels {desk.book.path} --out shards/more")
+    print(f"{len(desk.book.entries)} frames are labelled. {pack_words(args.run, desk.book.path)}")
     return 0
+
+
+def pack_words(run: Path | None, table: Path) -> str:
+    """How the table comes into shards: beside the labels that a run has learnt from, and with the same footage held out."""
+    if run is None:
+        return f"Pack them with their videos:\n  tsal pack --videos VIDEOS --labels {table} --out shards/more"
+    from tsal_dist.run import load_run
+
+    held_out = load_run(run).config.data.validation
+    same = f" --validation-of {held_out[0]}" if len(held_out) == 1 else ""
+    return (
+        "Pack them with their videos, and with the labels that the run has learnt from:\n"
+        f"  tsal pack --videos VIDEOS --labels LABELS {table}{same} --out shards/more"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _desk_of_run(args: argparse.Namespace) -> "Desk":
-    from tsal_dist.inference.suggestion import suggest
+    from tsal_dist.inference.suggestion import labelled_since, suggest
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.label.book import open_book
     from tsal_dist.label.server import Desk
@@ -99,13 +112,14 @@ def _desk_of_run(args: argparse.Namespace) -> "Desk":
 
     trained = load_trained(args.run, "student")
     shards = open_footage(args.run, trained.config, args.shards)
-    folder = RunDir(args.run).label
+    run_dir = RunDir(args.run)
+    folder, table = run_dir.label, args.out or run_dir.labels
     if not read_suggestions(folder, shards.fingerprint):
-        found = suggest(trained, shards, args.frames, pick_device())
+        found = suggest(trained, shards, args.frames, pick_device(), since=labelled_since(table))
         write_suggestions(folder, shards.fingerprint, found)
     layout = trained.config.model.layout
     names = Layout(layout.names).names_of(trained.config.model.num_points)
-    book = open_book(args.out or folder / "labels.csv", Layout(names, layout.skeleton))
+    book = open_book(table, Layout(names, layout.skeleton))
     tasks = suggested_tasks(shards, read_suggestions(folder, shards.fingerprint))
     return Desk(tasks, book, Pictures(shards))
 

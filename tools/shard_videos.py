@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
         if not args.labels:
             _pack(args, inputs, options)
             return 0
-        train, held_out = hold_out(inputs, args.validation, args.seed)
+        train, held_out = hold_out(inputs, args.validation, args.seed, args.validation_of)
         _pack(args, train, options)
         if held_out:
             _pack(args, held_out, replace(options, split=VALIDATION, labelled=1.0))

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
 
     import cv2
 
-    from tsal_dist.inference.suggestion import suggest
+    from tsal_dist.inference.suggestion import labelled_since, suggest
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.insight.suggestion_sheet import draw_suggestions
     from tsal_dist.label.suggested import write_suggestions
@@ -42,9 +42,10 @@ def main(argv: list[str]) -> int:
 
     trained = load_trained(args.run, args.role)
     shards = open_footage(args.run, trained.config, args.shards)
-    found = suggest(trained, shards, args.frames, pick_device())
+    run_dir = RunDir(args.run)
+    found = suggest(trained, shards, args.frames, pick_device(), since=labelled_since(run_dir.labels))
     layout = Layout(trained.config.model.layout.names, trained.config.model.layout.skeleton)
-    out = args.out or RunDir(args.run).label
+    out = args.out or run_dir.label
     out.mkdir(parents=True, exist_ok=True)
     kept = write_suggestions(out, shards.fingerprint, found)
     sheet = draw_suggestions(shards, found, trained.config.data.box_expand, layout)

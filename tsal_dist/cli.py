@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tsal_dist.dist.environment import error_file
 from tsal_dist.errors import TsalError
+from tsal_dist.run_dir import NO_ROOM, REMEDIES, in_plain_words
 
 DOOR = "tsal "
 INTERRUPTED = 130  # the shell's convention for SIGINT
@@ -34,9 +35,7 @@ def run_entry(
     try:
         return main(list(sys.argv[1:] if argv is None else argv))
     except TsalError as error:
-        sys.stderr.write(f"error: {error}\n")
-        _tell_torchrun(str(error))
-        return error.exit_code
+        return _refuse(error)
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted. {way_back}\n")
         return INTERRUPTED
@@ -45,6 +44,19 @@ def run_entry(
         # interpreter's own flush at exit does not complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A place that the user may not use, and a full disk, are no defects of ours, wherever they are met.
+        if error.errno not in REMEDIES:
+            raise
+        action = "write" if error.errno in NO_ROOM else "open"
+        return _refuse(in_plain_words(action, error.filename or "a file", error))
+
+
+def _refuse(error: TsalError) -> int:
+    """One line for the person, and for torchrun's report."""
+    sys.stderr.write(f"error: {error}\n")
+    _tell_torchrun(str(error))
+    return error.exit_code
 
 
 @contextlib.contextmanager

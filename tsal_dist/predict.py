@@ -94,10 +94,12 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
         nargs=4,
         type=float,
         metavar=("X1", "Y1", "X2", "Y2"),
-        help="the subject in the first frame (default: it is searched for)",
+        help="around the subject's points in the first frame (default: it is searched for)",
     )
     where.add_argument(
-        "--boxes", metavar="CSV", help="path[,frame],x1,y1,x2,y2 per line; frames count from 1"
+        "--boxes",
+        metavar="CSV",
+        help="path[,frame],x1,y1,x2,y2 per line, around the subject's points; frames count from 1",
     )
     add_subject_models(where)
     add(
@@ -213,14 +215,14 @@ def _write(
             if isinstance(found, str):
                 fates.append(Fate(source, found))
                 continue
-            fates.append(find_fate(source, found))
+            fates.append(find_fate(source, found, options.most_error))
             unused -= {(row.path, row.frame) for row in found}
             if add:
                 add(found)
     _name_unused_boxes([box for box in options.boxes if box in unused])
     if len(sources) > 1:
         sys.stderr.write("".join(f"{tell_fate(fate, options.frames)}\n" for fate in fates))
-    sys.stderr.write(f"{summarise(fates, options.subjects == 'many')}\n")
+    sys.stderr.write(f"{summarise(fates, options.subjects == 'many', options.most_error)}\n")
     unread = [fate.source.path for fate in fates if fate.unread]
     if unread:
         raise DataError(

@@ -44,7 +44,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space, nothing that was committed is lost (`df`, and `df -i` for files)",
     errno.EDQUOT: "the disk quota is used up; free some space, nothing that was committed is lost",
-    errno.EROFS: "the filesystem is mounted read-only; remount it or choose another run directory",
+    errno.EROFS: "the filesystem is mounted read-only; remount it or choose another place",
     errno.EACCES: "this user may not {action} there; change the owner or the mode of the folder",
     errno.EPERM: "this user may not {action} there; change the owner or the mode of the folder",
     errno.EIO: "the disk or the network behind it failed; look at the host's kernel log",
@@ -53,7 +53,14 @@ REMEDIES = {
     errno.ENAMETOOLONG: "the name is longer than the filesystem allows; choose a shorter one",
     errno.ELOOP: "its links lead in a circle; choose another place",
 }
-DONE_THERE = {"list": "read", "sweep": "write", "create": "write", "move": "write", "delete": "write"}
+DONE_THERE = {
+    "open": "read or write",
+    "list": "read",
+    "sweep": "write",
+    "create": "write",
+    "move": "write",
+    "delete": "write",
+}
 """What a user who may not do something lacks the right to."""
 MOST_NAME = 200
 """Bytes of a name that its temporary file repeats; filesystems allow 255 bytes."""
@@ -147,6 +154,10 @@ class RunDir:
     @property
     def label(self) -> Path:
         return self.root / "label"
+
+    @property
+    def labels(self) -> Path:
+        return self.label / "labels.csv"
 
     @property
     def code(self) -> Path:
@@ -275,10 +286,15 @@ def plainly(action: str, place: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        number = error.errno or 0
-        remedy = REMEDIES.get(number, os.strerror(number)).format(action=DONE_THERE.get(action, action))
-        kind = DiskFull if number in NO_ROOM else ExchangeError
-        raise kind(f"Cannot {action} {place}: {remedy}.") from error
+        raise in_plain_words(action, place, error) from error
+
+
+def in_plain_words(action: str, place: Path | str, error: OSError) -> ExchangeError:
+    """What went wrong, and the remedy. `action` is open where nobody knows what was done."""
+    number = error.errno or 0
+    remedy = REMEDIES.get(number, os.strerror(number)).format(action=DONE_THERE.get(action, action))
+    kind = DiskFull if number in NO_ROOM else ExchangeError
+    return kind(f"Cannot {action} {place}: {remedy}.")
 
 
 def aside_of(path: Path, ending: str = ".tmp") -> Path:

@@ -12,6 +12,8 @@ from tsal_dist.pack.face import Face, build_face
 from tsal_dist.pack.gather import gather_inputs
 from tsal_dist.pack.hold_out import hold_out
 from tsal_dist.pack.inputs import Input, Label
+from tsal_dist.pack.sources import SOURCES, encode_sources, first_rows
+from tsal_dist.pack.video_facts import probe
 
 HEAD = "path,frame,nose_x,nose_y,tail_x,tail_y\n"
 
@@ -108,6 +110,15 @@ def test_the_same_videos_are_held_out_as_by_pack_and_some_that_show_nobody(tmp_p
     assert len(held) == 2
     assert len({one.name for one in split.held if one.empty}) == 1
     assert not {one.name for one in split.held} & {one.name for one in split.train}
+
+
+def test_what_pack_held_out_before_is_held_out_again(tmp_path):
+    for number in range(5):
+        make_video(tmp_path / f"{number}.avi", seed=number)
+    inputs = gather(tmp_path, "".join(f"{number}.avi,2,10,10,20,30\n" for number in range(5)))
+    rows = first_rows([(inputs[3], probe(inputs[3]))])
+    (tmp_path / SOURCES).write_bytes(encode_sources(rows))
+    assert {one.name for one in split_frames(inputs, 0.2, 0, str(tmp_path)).held} == {inputs[3].name}
 
 
 def test_labels_without_a_subject_are_refused(tmp_path):

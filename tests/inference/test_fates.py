@@ -1,12 +1,17 @@
 """What became of each input is said, and one that is broken does not cost the others."""
 
+from dataclasses import replace
+
 import cv2
+import numpy as np
 import pytest
 
 from tests.inference.squares import SquareDetector, draw_square, finder_of, write_film
 from tests.pack.footage import cut
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.detector import Detector
+from tsal_dist.inference.fates import find_fate, summarise
+from tsal_dist.inference.pictures import Source
 
 MIDDLES = [(60 + t, 70) for t in range(12)]
 
@@ -46,6 +51,28 @@ def test_each_input_has_a_line(detector, folder):
     assert d == f"{folder}/d.avi: a subject in 0 of 12 frames"
     assert e == f"{folder}/e.png: a subject"
     assert f == f"{folder}/f.mp4: a subject in 9 of 9 frames"
+
+
+@pytest.mark.parametrize("name", ["g.mp4", "g.png"])
+def test_what_cannot_be_opened_is_not_called_broken(detector, folder, name):
+    (folder / name).symlink_to(folder / "a disk that is not there" / name)
+    *_, line = detector.predict(str(folder)).fates()
+    assert line.startswith(f"{folder}/{name}: left out. ")
+    assert "cannot be read: No such file or directory. Check that it is there" in line
+
+
+def test_points_that_are_not_drawn_are_told(detector, folder):
+    """Of two points 40 px apart one is expected to be off by a tenth of that: whoever sees one of them is told why."""
+    rows = detector.predict(f"{folder}/a.avi").rows
+    source = Source("video", f"{folder}/a.avi")
+    points_K2 = np.array([(0.0, 0.0), (40.0, 0.0)])
+    found = [replace(row, points_K2=points_K2, expected_px_K=np.array([1.0, 4.0])) for row in rows]
+    size_px = found[0].size_px
+    told = summarise([find_fate(source, found, 3.9 / size_px)], many=False, most_error=3.9 / size_px)
+    assert told.endswith(
+        f"; 12 of 24 points by more than {390 / size_px:g} %: these are not drawn (--max-error)"
+    )
+    assert "drawn" not in summarise([find_fate(source, found, 0.5)], many=False, most_error=0.5)
 
 
 def test_frames_that_were_not_asked_for_are_not_missed(detector, folder):

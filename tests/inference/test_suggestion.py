@@ -9,9 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.pack.packing import SPOT, pack_spot
 from tests.roles.short_runs import pack_faces, train
+from tsal_dist.config import RunConfig
+from tsal_dist.config.load import override
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.shard_set import open_shards
@@ -22,11 +25,16 @@ from tsal_dist.inference.suggestion import (
     doubt,
     explain,
     in_source,
+    labelled_since,
     show_guess,
     split_refs,
+    suggest,
 )
+from tsal_dist.inference.trained import Trained
 from tsal_dist.label.suggested import read_suggestions
+from tsal_dist.models.detectors import build_detector
 from tsal_dist.records import FrameRef
+from tsal_dist.run_dir import RunDir
 
 ROOT = Path(__file__).parents[2]
 NONE = np.empty((0, 2))
@@ -109,6 +117,26 @@ def test_from_a_run_to_a_sheet(run, tmp_path):
     assert sheet.shape[1] == 4 * 288
     assert sheet.std() > 20
     assert read_suggestions(tmp_path, "other shards") == []
+
+
+def test_what_a_page_has_kept_is_not_suggested_again(tmp_path):
+    """It is in no shards before they are packed again; a frame that was looked at and shows nothing is kept, too."""
+    table = RunDir(tmp_path / "run").labels
+    assert labelled_since(table) == set(), "nobody has labelled yet"
+    table.parent.mkdir(parents=True)
+    table.write_text("path,frame,subject,p0x,p0y\na.avi,3,,1,2\na.avi,4,,,\nb.avi,1,2,1,2\ne.png,,,5,6\n")
+    assert labelled_since(table) == {("a.avi", 2), ("a.avi", 3), ("b.avi@2", 0), ("e.png", 0)}
+    shards = open_shards([pack_spot(tmp_path).url])
+    config = override(RunConfig(), "model.detector=lite", "model.num_points=2", "model.crop_px=32")
+    trained = Trained(build_detector("lite", 2), config, "fresh")
+    every = suggest(trained, shards, 99, torch.device("cpu"))
+    assert len(every) == 3
+    table.write_text(f"path,frame,p0x,p0y\n{every[0].guess.video},{every[0].guess.frame + 1},1,2\n")
+    since = labelled_since(table)
+    again = suggest(trained, shards, 99, torch.device("cpu"), since=since)
+    assert {one.guess.ref for one in again} == {one.guess.ref for one in every[1:]}
+    with pytest.raises(ConfigError, match="Every frame of these shards is labelled"):
+        suggest(trained, shards, 1, torch.device("cpu"), since={("clip.avi", frame) for frame in range(4)})
 
 
 def test_a_damaged_file_of_suggestions_is_named(tmp_path):

@@ -1,7 +1,9 @@
 """Whole videos with a few labels in them, in one command."""
 
+import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.pack.gather import gather_inputs
 from tsal_dist.pack.hold_out import hold_out
 from tsal_dist.pack.packing_plan import PackOptions, build_plan
+from tsal_dist.pack.sources import SOURCES, encode_sources, first_rows
 from tsal_dist.pack.video_facts import probe
 from tsal_dist.shards.frames import read_frames
 from tsal_dist.shards.manifest import open_manifest
@@ -96,6 +99,12 @@ def test_a_label_without_a_video_is_named(desk, line, rule):
         gathered(desk, labels(desk, line))
 
 
+@pytest.mark.parametrize("named", ["B.AVI", "b.avi ", "bb"])
+def test_the_nearest_name_is_told(desk, named):
+    with pytest.raises(ConfigError, match=rf"name '.*{named}', and none .*; the nearest is .*/videos/b\.avi"):
+        gathered(desk, labels(desk, f"{named},1"))
+
+
 def test_two_videos_of_one_name_need_more_of_the_path(desk):
     make_video(desk / "videos/c/a.avi", seed=9)
     with pytest.raises(ConfigError, match="Write more of its path"):
@@ -109,6 +118,15 @@ def test_labels_of_a_file_that_is_not_packed_go_to_no_other(desk):
     table = labels(desk, "day1/cam.avi,1")
     with pytest.raises(ConfigError, match=r"day1/cam\.avi, a file that is none of the 1 videos"):
         gather_inputs(videos=[desk / "day2"], labels=[table])
+
+
+@pytest.mark.parametrize("spelt", ["NFC", "NFD"])
+def test_letters_with_accents_have_two_spellings(desk, spelt):
+    """A Mac writes the one where a keyboard writes the other, and a person sees no difference."""
+    there = unicodedata.normalize("NFD" if spelt == "NFC" else "NFC", "grün.avi")
+    make_video(desk / "videos" / there, seed=9)
+    found = gathered(desk, labels(desk, unicodedata.normalize(spelt, "elsewhere/grün.avi,2")))
+    assert list(found[f"videos/{there}"].labels) == [1]
 
 
 @pytest.mark.parametrize("other", ["day2/cam.avi", "away/day2/cam.avi", "day2/cam"])
@@ -166,6 +184,31 @@ def test_whole_videos_are_held_out(desk):
     assert {each.name for each in train} == {"a.avi", "b.avi", "c/d.avi"} - {one.name}
     assert hold_out(found, 0.2, seed=0) == (train, held_out)
     assert {hold_out(found, 0.2, seed)[1][0].name for seed in range(9)} == {"a.avi", "b.avi"}
+
+
+def test_what_was_held_out_is_held_out_again(desk, caplog):
+    """More labels, and more footage beside it, which gives every video another name: the draw is another, and content is not."""
+    before = list(gathered(desk, labels(desk, "a.avi,1", "b.avi,1")).values())
+    train, held_out = hold_out(before, 0.2, seed=0)
+    for folder, inputs in (("val", held_out), ("train", train)):
+        (desk / folder).mkdir()
+        rows = first_rows([(one, probe(one)) for one in inputs])
+        (desk / folder / SOURCES).write_bytes(encode_sources(rows))
+    make_video(desk / "more.avi", seed=9)
+    table = labels(desk, "a.avi,1", "b.avi,1", "c/d.avi,1", "more.avi,1", f"{held_out[0].name},2")
+    now = gather_inputs(videos=[desk / "videos", desk / "more.avi"], labels=[table])
+    for seed in range(9):
+        train, again = hold_out(now, 0.2, seed, str(desk / "val"))
+        assert [one.path for one in again] == [held_out[0].path]
+        assert sorted(again[0].labels) == [0, 1], "what is labelled of it now"
+        assert len(train) == 3
+    with pytest.raises(ConfigError, match="names no packed video or picture. Name the folder"):
+        hold_out(now, 0.2, 0, str(desk))
+    with pytest.raises(ConfigError, match="none of the 1 inputs there is among those"):
+        hold_out([one for one in now if one.path != held_out[0].path], 0.2, 0, str(desk / "val"))
+    shutil.copy(desk / "train" / SOURCES, desk / "val")
+    hold_out([one for one in now if "/c/" not in one.path], 0.2, 0, str(desk / "val"))
+    assert "1 of the 2 held out in" in caplog.text
 
 
 def test_the_only_labelled_video_is_not_held_out(desk):

@@ -13,7 +13,7 @@ from tsal_dist.boxes.learning import Lesson, OnStep, learn
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.trained import pick_device
 from tsal_dist.models.box_net import BoxNote, save_box_net
-from tsal_dist.pack.hold_out import split_by_video
+from tsal_dist.pack.hold_out import split_again, split_by_video
 from tsal_dist.pack.inputs import Input
 
 SUBJECT_PX, SMALL = 16, 0.1
@@ -40,9 +40,13 @@ class Split:
         return fingerprint([*self.train, *self.held])
 
 
-def split_frames(inputs: Sequence[Input], share: float, seed: int) -> Split:
-    """The videos that `pack --labels` holds out by the same share and seed; and as many of those that show no subject."""
-    train, held = split_by_video(inputs, share, seed, lambda label: has_box(label.face))
+def split_frames(inputs: Sequence[Input], share: float, seed: int, again: str = "") -> Split:
+    """The videos that `pack --labels` holds out by the same share and seed, or by the same earlier folder (`again`); and as
+    many of those that show no subject."""
+    if again:
+        train, held = split_again(inputs, again)
+    else:
+        train, held = split_by_video(inputs, share, seed, lambda label: has_box(label.face))
     barren = [one for one in train if not any(has_box(label.face) for label in one.labels.values())]
     others = [one for one in train if any(has_box(label.face) for label in one.labels.values())]
     more, none_in_it = split_by_video(barren, share, seed, lambda label: not has_box(label.face))

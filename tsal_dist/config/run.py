@@ -20,7 +20,7 @@ class OutputConfig(Section):
     """The run directory, a path that every process sees; "" means runs/<name>."""
 
     name: str = Field("", pattern=r"^[\w.-]*$")
-    """A run's name; "" takes the name of the last config file."""
+    """A run's name, of letters, digits, `_`, `.` and `-`; "" takes the name of the last config file."""
 
 
 class RunConfig(Section):

@@ -102,14 +102,14 @@ class Predictions:
 
     def summary(self) -> str:
         """A sentence: in how many frames there is a subject, and how far off its points are expected to be."""
-        return summarise(self._fates(), self.options.subjects == "many")
+        return summarise(self._fates(), self.options.subjects == "many", self.options.most_error)
 
     def _fates(self) -> list[Fate]:
         rows, unread = self._by_path(), self.unread
         return [
             Fate(source, unread[source.path])
             if source.path in unread
-            else find_fate(source, rows[source.path])
+            else find_fate(source, rows[source.path], self.options.most_error)
             for source in self.sources
         ]
 

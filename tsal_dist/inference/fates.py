@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tsal_dist.inference.overlay import MOST_ERROR, shown_points
 from tsal_dist.inference.pictures import FrameRange, Source
 from tsal_dist.inference.prediction import Found
 from tsal_dist.pack.frame_count import stored_frames
@@ -32,9 +33,13 @@ class Fate:
     expected_px: float = 0.0
     expected_share: float = 0.0
     """Of the subject's size."""
+    points: int = 0
+    """Of these rows."""
+    doubtful: int = 0
+    """Of them, those that are too far off to be drawn or to be labels."""
 
 
-def find_fate(source: Source, rows: Sequence[Found]) -> Fate:
+def find_fate(source: Source, rows: Sequence[Found], most_error: float = MOST_ERROR) -> Fate:
     """Of an input that was read."""
     held = [row for row in rows if row.found]
     frames = Counter(row.frame for row in held)
@@ -48,6 +53,8 @@ def find_fate(source: Source, rows: Sequence[Found]) -> Fate:
         finds=len(held),
         expected_px=float(sum(row.expected_px_K.mean() for row in held)),
         expected_share=float(sum(row.expected_px_K.mean() / row.size_px for row in held)),
+        points=sum(len(row.points_K2) for row in held),
+        doubtful=sum(int((~shown_points(row, most_error)).sum()) for row in held),
     )
 
 
@@ -68,9 +75,9 @@ def _tell(fate: Fate, frames: FrameRange) -> str:
     return text
 
 
-def summarise(fates: Sequence[Fate], many: bool) -> str:
-    """A sentence: in how many frames there is a subject, and how far off its points are expected to be. `many`: all subjects
-    were followed."""
+def summarise(fates: Sequence[Fate], many: bool, most_error: float = MOST_ERROR) -> str:
+    """A sentence: in how many frames there is a subject, how far off its points are expected to be, and how many of them are
+    therefore missing in overlay and labels. `many`: all subjects were followed."""
     text = f"in {sum(fate.held for fate in fates)} of {sum(fate.frames for fate in fates)} frames"
     most = max((fate.most for fate in fates), default=0)
     if many:
@@ -87,4 +94,9 @@ def summarise(fates: Sequence[Fate], many: bool) -> str:
         return f"{text}; how far off the points are was never measured"
     share = 100 * sum(fate.expected_share for fate in fates) / finds
     whose = "their" if many else "its"
-    return f"{text}; {whose} points are expected to be off by {expected_px:.1f} px, {share:.1f} % of {whose} size"
+    text += f"; {whose} points are expected to be off by {expected_px:.1f} px, {share:.1f} % of {whose} size"
+    doubtful = sum(fate.doubtful for fate in fates)
+    if not doubtful:
+        return text
+    points = sum(fate.points for fate in fates)
+    return f"{text}; {doubtful} of {points} points by more than {100 * most_error:g} %: these are not drawn (--max-error)"

@@ -134,10 +134,21 @@ def read_pictures(source: Source, frames: FrameRange = FrameRange()) -> Iterator
     if source.kind == "image":
         image = cv2.imread(source.place)
         if image is None:
-            raise DataError(f"{source.path} cannot be decoded as an image. Check that it is whole.")
+            raise _unreadable(source, "cannot be decoded as an image. Check that it is whole.")
         yield Picture(source.path, None, 0.0, np.asarray(image, np.uint8))
     else:
         yield from _read_video(source, frames)
+
+
+def _unreadable(source: Source, broken: str) -> DataError:
+    """To a decoder a file that this user may not read is like a broken one, which would be looked into in vain."""
+    try:
+        with open(source.place, "rb"):
+            return DataError(f"{source.path} {broken}")
+    except OSError as error:
+        return DataError(
+            f"{source.path} cannot be read: {error.strerror}. Check that it is there, and whose it is."
+        )
 
 
 def count_pictures(source: Source, frames: FrameRange = FrameRange()) -> int:
@@ -181,7 +192,7 @@ def _read_video(source: Source, frames: FrameRange) -> Iterator[Picture]:
             f"The camera or stream {source.path} gives no picture. Check that it is there and not in use."
         )
     if not number:
-        raise DataError(f"{source.path} holds no frame that OpenCV can decode. Check it with another player.")
+        raise _unreadable(source, "holds no frame that OpenCV can decode. Check it with another player.")
     if not shown:
         raise ConfigError(
             f"{source.path} has {number} frames and --frames begins at {frames.first}. Begin earlier."

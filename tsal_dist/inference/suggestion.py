@@ -5,8 +5,10 @@ descriptions, heatmaps and the centre's offsets, lie apart. Novelty is how far i
 or chosen one. Frames are chosen one by one, so that each choice makes its like less interesting.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,10 +26,14 @@ from tsal_dist.geometry.heatmap import decode_heatmap
 from tsal_dist.inference.trained import Trained
 from tsal_dist.models.detectors import stride_of
 from tsal_dist.models.input import normalize
+from tsal_dist.pack.face import name_subject
+from tsal_dist.pack.formats.table import read_csv
 from tsal_dist.records import Clip, FrameRef
 from tsal_dist.shards.frames import FrameTable
 
 Floats = NDArray[np.float64]
+Place = tuple[str, int]
+"""Video and frame as a frame table has them; a still's frame is 0."""
 
 MOST_LOOKED_AT = 2000
 """Frames that a detector looks at, spread over all videos."""
@@ -61,20 +67,35 @@ class Suggestion:
     reason: str
 
 
+def labelled_since(table: Path) -> set[Place]:
+    """What a labelling page has kept in its table: it is in no shards before they are packed again."""
+    entries = read_csv(table, Path()) if table.exists() else ()
+    return {(name_subject(one.path, one.subject), one.frame or 0) for one in entries}
+
+
 def suggest(
-    trained: Trained, shards: ShardSet, count: int, device: torch.device, most: int = MOST_LOOKED_AT
+    trained: Trained,
+    shards: ShardSet,
+    count: int,
+    device: torch.device,
+    most: int = MOST_LOOKED_AT,
+    since: Collection[Place] = (),
 ) -> list[Suggestion]:
-    """The `count` frames without a label that teach most, the best first."""
+    """The `count` frames without a label that teach most, the best first. `since` are labelled, though not in the shards."""
     if count < 1:
         raise ConfigError(f"--frames is {count}; it must be at least 1.")
-    unlabelled, labelled = split_refs(shards)
-    if not unlabelled:
-        raise ConfigError(
-            "Every frame of these shards is labelled: there is none to suggest. Name other footage."
-        )
     settings = ViewSettings(trained.config.model.crop_px, trained.config.data.box_expand, labels=False)
     reader = FrameReader(shards, settings)
     try:
+        unlabelled, labelled = split_refs(shards)
+        if since:
+            done = [place_of(reader, ref) in since for ref in unlabelled]
+            labelled = [*labelled, *compress(unlabelled, done)]
+            unlabelled = [ref for ref, is_done in zip(unlabelled, done, strict=True) if not is_done]
+        if not unlabelled:
+            raise ConfigError(
+                "Every frame of these shards is labelled: there is none to suggest. Name other footage."
+            )
         guesses = list(look(trained, reader, spread_refs(unlabelled, most), device))
         known = [thumb(_read(reader, ref)) for ref in spread_refs(labelled, most)]
     finally:
@@ -88,6 +109,11 @@ def suggest(
     )
     names = trained.config.model.layout.names
     return [Suggestion(guesses[place], explain(place, guesses, novelty, names)) for place, novelty in chosen]
+
+
+def place_of(reader: FrameReader, ref: FrameRef) -> Place:
+    table = reader.shard(ref.shard).table
+    return table.videos[table.video_N[ref.index]], int(table.frame_N[ref.index])
 
 
 def split_refs(shards: ShardSet) -> tuple[list[FrameRef], list[FrameRef]]:

@@ -6,7 +6,7 @@ from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.inference.evaluation import ScoredFrame
-from tsal_dist.inference.suggestion import Suggestion, show_guess, split_refs, suggest
+from tsal_dist.inference.suggestion import Suggestion, labelled_since, show_guess, split_refs, suggest
 from tsal_dist.inference.trained import load_trained, pick_device
 from tsal_dist.insight import page
 from tsal_dist.insight.contours import Lines, contours
@@ -76,7 +76,7 @@ def tell_next(run: Run, shards: ShardSet) -> str:
     if not unlabelled:
         return ""
     trained = load_trained(run.dir.root, "student")
-    found = suggest(trained, shards, NEXT, pick_device(), LOOKED_AT)
+    found = suggest(trained, shards, NEXT, pick_device(), LOOKED_AT, labelled_since(run.dir.labels))
     intro = (
         "Frames without a label, with the student's guess: those first from which a label would teach most. "
         f"To label them: tsal label {run.dir.root}"

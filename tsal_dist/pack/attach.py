@@ -1,14 +1,17 @@
 """Labels of frames that lie within whole videos: each finds its video, however its own file spells it.
 
 A label's path is the video's, from the label file's folder; or else, where no file is there, the end of it, from one folder
-name down to the bare file name, with or without extension: labels travel to other machines. Two paths that contradict each
-other are never one video's. DeepLabCut's `labeled-data/<video>/img0042.png` is frame 42 of <video>. A video whose labels
-tell several subjects apart becomes as many inputs. What is no frame of a video is a picture of its own, and must exist.
+name down to the bare file name, with or without extension: labels travel to other machines, and a Mac spells an ü with
+two characters. Two paths that contradict each other are never one video's. DeepLabCut's `labeled-data/<video>/img0042.png`
+is frame 42 of <video>. A video whose labels tell several subjects apart becomes as many inputs. What is no frame of a video
+is a picture of its own, and must exist.
 """
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path, PurePath
 
 from tsal_dist.errors import ConfigError
@@ -56,7 +59,7 @@ def _place(entry: Entry, videos: Sequence[Input], finder: "_Finder") -> tuple[st
     named = frame_of(entry.path)
     if named is None:
         return None
-    found = [one.path for one in videos if PurePath(one.path).stem == named[0]]
+    found = [one.path for one in videos if _one_spelling(PurePath(one.path).stem) == _one_spelling(named[0])]
     return (found[0], named[1]) if len(found) == 1 else None
 
 
@@ -125,7 +128,16 @@ def _own_words(path: str, video: str) -> tuple[str, ...]:
 
 def _words(path: PurePath) -> tuple[str, ...]:
     """Folders and name, without a video's extension."""
-    return path.with_suffix("").parts if path.suffix.lower() in VIDEO_EXTENSIONS else path.parts
+    return _parts(path.with_suffix("") if path.suffix.lower() in VIDEO_EXTENSIONS else path)
+
+
+def _parts(path: PurePath | str) -> tuple[str, ...]:
+    return PurePath(_one_spelling(str(path))).parts
+
+
+def _one_spelling(name: str) -> str:
+    """Of letters with accents, which have two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _ends_alike(one: Sequence[str], other: Sequence[str]) -> bool:
@@ -135,11 +147,11 @@ def _ends_alike(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _find_by_end(videos: Sequence[Input], path: str) -> str:
-    wanted = PurePath(path).parts
+    wanted = _parts(path)
     for length in range(len(wanted), 0, -1):
         tail = wanted[-length:]
         for same in (_ends_with, _ends_with_stem):
-            found = [one.path for one in videos if same(PurePath(one.path).parts, tail)]
+            found = [one.path for one in videos if same(_parts(one.path), tail)]
             if len(found) == 1:
                 return found[0]
             if len(found) > 1:
@@ -148,9 +160,18 @@ def _find_by_end(videos: Sequence[Input], path: str) -> str:
                     "Write more of its path into the labels."
                 )
     raise ConfigError(
-        f"The labels name {path}, and none of the {len(videos)} videos of --videos is called so, such as "
-        f"{videos[0].path if videos else '(none)'}. Correct the path in the labels, or name its folder with --videos."
+        f"The labels name {path!r}, and none of the {len(videos)} videos of --videos is called so; the nearest is "
+        f"{_nearest(videos, path)}. Correct the path in the labels, or name its folder with --videos."
     )
+
+
+def _nearest(videos: Sequence[Input], path: str) -> str:
+    """The video whose name is most like it: what is wrong is mostly a letter, a space, or upper case."""
+    wanted = PurePath(path).name.casefold()
+    alike = {
+        one.path: SequenceMatcher(None, wanted, PurePath(one.path).name.casefold()).ratio() for one in videos
+    }
+    return max(alike, key=alike.__getitem__, default="(none)")
 
 
 def _ends_with(parts: Sequence[str], tail: Sequence[str]) -> bool:

@@ -55,6 +55,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of the labelled videos of --labels, how many are held out; 0 holds none out (default: 0.2)",
     )
+    add(
+        "--validation-of",
+        default="",
+        metavar="URL",
+        help="hold out the videos that are held out in this folder, such as shards/mine/val, in place of a share: what was "
+        "trained on stays in training, and scores compare (default: none)",
+    )
     add("--public", type=Path, metavar="DIR", help="a folder of 300W, 300VW or AFLW (default: none)")
     add(
         "--part",

@@ -5,18 +5,27 @@ Pictures of one folder stay together where there are several folders: tools put 
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tsal_dist.errors import ConfigError
+from tsal_dist.pack.content import content_digest
 from tsal_dist.pack.face import name_subject
 from tsal_dist.pack.inputs import Input, Label
+from tsal_dist.pack.sources import read_sources
+from tsal_dist.pack.video_facts import files_of
+
+log = logging.getLogger(__name__)
 
 
-def hold_out(inputs: Sequence[Input], share: float, seed: int) -> tuple[list[Input], list[Input]]:
-    """Inputs to train on, and inputs held out, of which only the labelled frames are kept."""
-    train, held = split_by_video(inputs, share, seed, _has_points)
+def hold_out(
+    inputs: Sequence[Input], share: float, seed: int, again: str = ""
+) -> tuple[list[Input], list[Input]]:
+    """Inputs to train on, and inputs held out, of which only the labelled frames are kept. `again` names a folder of an
+    earlier pack, whose inputs are held out in place of a share."""
+    train, held = split_again(inputs, again) if again else split_by_video(inputs, share, seed, _has_points)
     kept = [
         replace(one, whole=False, labels={k: v for k, v in one.labels.items() if _has_points(v)})
         for one in held
@@ -44,6 +53,40 @@ def split_by_video(
     for one, group in zip(inputs, groups, strict=True):
         parts[group in held].append(one)
     return parts
+
+
+def split_again(inputs: Sequence[Input], folder: str) -> tuple[list[Input], list[Input]]:
+    """Inputs to train on, and those that lie in this folder of an earlier pack. A draw changes with every video that gets its
+    first label, and what was trained on must not be measured on next. Names change with what is packed; content does not."""
+    there = {row.digest: row.name for row in read_sources(folder) if row.digest}
+    if not there:
+        raise ConfigError(
+            f"--validation-of is {folder!r}, which names no packed video or picture. Name the folder that an earlier `tsal pack "
+            "--labels` held out, such as shards/mine/val."
+        )
+    digests = {path: _content(one) for path, one in {one.path: one for one in inputs}.items()}
+    missing = sorted(name for digest, name in there.items() if digest not in digests.values())
+    if len(missing) == len(there):
+        raise ConfigError(
+            f"--validation-of is {folder!r}, and none of the {len(there)} inputs there is among those that are packed now, such "
+            f"as {missing[0]}. Name them with --videos or --labels as before, or leave the flag away."
+        )
+    if missing:
+        log.warning(
+            "%d of the %d held out in %s are not packed now: %s", len(missing), len(there), folder, missing[0]
+        )
+    parts: tuple[list[Input], list[Input]] = ([], [])
+    for one in inputs:
+        parts[digests[one.path] in there].append(one)
+    return parts
+
+
+def _content(one: Input) -> str:
+    """As `sources.parquet` tells it; "" for what cannot be read, which packing says."""
+    try:
+        return content_digest(files_of(one))
+    except OSError:
+        return ""
 
 
 def _draw(names: Sequence[str], count: int, footage: set[str]) -> set[str]:

@@ -30,9 +30,8 @@ class Probe:
 def probe(one: Input) -> Probe:
     if one.problem is not None:
         return Probe("", 0, 0, *one.problem)
-    files = [label.file for label in one.labels.values()] if one.kind == "sequence" else [one.path]
+    files = files_of(one)
     try:
-        files = [file for file in files if os.path.exists(file)] or files[:1]
         size = sum(os.path.getsize(file) for file in files)
         if not size:
             return Probe("", 0, 0, "empty", "the file has no bytes")
@@ -43,6 +42,12 @@ def probe(one: Input) -> Probe:
         return Probe(digest, size, len(one.labels))
     frames, status, reason = _look_into(one)
     return Probe(digest, size, frames, status, reason)
+
+
+def files_of(one: Input) -> list[str]:
+    """The files that it is read from; one that is missing where all are."""
+    files = [label.file for label in one.labels.values()] if one.kind == "sequence" else [one.path]
+    return [file for file in files if os.path.exists(file)] or files[:1]
 
 
 def _look_into(one: Input) -> tuple[int, str, str]:
