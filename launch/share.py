@@ -19,7 +19,7 @@ from pathlib import Path
 from launch.hand_over import create_objects, refuse_variables, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.slurm.render import check_line, makes_array
-from launch.template import fill_template
+from launch.template import fill_template, yaml_word
 from tools import shard_videos
 from tsal_dist import predict
 from tsal_dist.cli import run_entry
@@ -156,7 +156,7 @@ def submit_k8s(args: argparse.Namespace, command: Sequence[str]) -> int:
     }
 
     def pod(words: Sequence[str]) -> str:
-        lines = "\n".join(f"- {json.dumps(word)}" for word in words)
+        lines = "\n".join(f"- {yaml_word(word)}" for word in words)
         return fill_template(HERE / "k8s" / "share_pod.yaml", {**values, "command": lines}).rstrip()
 
     text = fill_template(

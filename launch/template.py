@@ -1,5 +1,6 @@
 """Job texts with {{blanks}}: readable as they are, and filled in completely or not at all."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,19 @@ BLANK = re.compile(r"\{\{(\w+)\}\}")
 SBATCH = "#SBATCH"
 TAKEN_AS_IT_IS = re.compile(r"[^\s\"'\\%#]*")
 """What sbatch reads from its own lines as it is written: a blank ends a word, a % begins a number of the job's."""
+
+PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
+"""What JSON writes for one letter beyond the first 65,536; YAML takes it for two, neither of which is one."""
+
+
+def yaml_word(word: str) -> str:
+    """One word of a YAML list, whatever is in it."""
+
+    def whole(pair: re.Match[str]) -> str:
+        letter = bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
+        return f"\\U{ord(letter):08x}"
+
+    return PAIR.sub(whole, json.dumps(word))
 
 
 def fill_template(path: Path, values: Mapping[str, object]) -> str:

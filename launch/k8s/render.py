@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from launch.process_plan import Crew, Load, load_of
-from launch.template import fill_template
+from launch.template import fill_template, yaml_word
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import run_folder
@@ -173,7 +173,7 @@ def _render_spec(
         "grace_s": round(limits.grace_s),
         "scheduling": "\n".join(_scheduling(crew, request)),
         "image": json.dumps(request.image),
-        "command": "\n".join(f"- {json.dumps(word)}" for word in command),
+        "command": "\n".join(f"- {yaml_word(word)}" for word in command),
         "probe": json.dumps(probe),
         "resources": json.dumps(resources),
         # Machines may wait for each other, then the roles for one another.

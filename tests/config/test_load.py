@@ -37,6 +37,7 @@ def test_a_run_is_named_after_its_last_file(tmp_path):
     files = [write(tmp_path, "base.toml", ""), write(tmp_path, "night.toml", "")]
     assert load_config(files).run.name == "night"
     assert load_config(files, ["run.name=mine"]).run.name == "mine"
+    assert load_config([write(tmp_path, "my night (2).toml", "")]).run.name == "my-night-2-"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Blanks are filled completely or not at all."""
 
 import pytest
+import yaml
 
-from launch.template import fill_template
+from launch.template import fill_template, yaml_word
 
 
 @pytest.fixture
@@ -22,3 +23,21 @@ def test_what_is_missing_or_left_over_is_a_defect(template):
         fill_template(template, {"one": 1, "empty": ""})
     with pytest.raises(ValueError, match="no blanks for \\['two'\\]"):
         fill_template(template, {"one": 1, "block": "", "empty": "", "two": 2})
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "runs/😀",
+        "ü",
+        "del\x7f",
+        'a "quoted" one',
+        "\\ud83d\\ude00",
+        "\\😀",
+        "a\u2028b",
+        "two\nlines",
+        "- x: 1",
+    ],
+)
+def test_a_word_of_yaml_is_read_as_it_was(word):
+    assert yaml.safe_load(f"- {yaml_word(word)}") == [word]

@@ -52,7 +52,7 @@ def distill_rank(rank, world, argv):
     "folder", ["😀", "del\x7f", 'a "quoted" one', "back\\slash", "two\nlines"], ids=ascii
 )
 def test_a_run_is_followed_whatever_its_folder_is_called(faces, tmp_path, folder):
-    run = tmp_path / folder / "run"
+    run = tmp_path / folder / "my run"
     open_run(load_config([], [*words(faces, "none"), to_override("run.dir", str(run))]), "new")
 
     def chosen(*argv):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tsal_dist.address import refuse_secrets, shown
 from tsal_dist.config.moved import refuse_moved
-from tsal_dist.config.run import RunConfig, check_sections
+from tsal_dist.config.run import RunConfig, check_sections, name_after
 from tsal_dist.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -35,7 +35,7 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
         _lay_over(tree, read_toml(Path(file), "config file"))
     _lay_over(tree, _parse_overrides(overrides))
     if files and isinstance(tree.setdefault("run", {}), dict) and not tree["run"].get("name"):
-        tree["run"]["name"] = Path(files[-1]).stem
+        tree["run"]["name"] = name_after(Path(files[-1]).stem)
     return build_config(tree)
 
 

@@ -1,6 +1,8 @@
 """The whole run, and the rules that span its sections, as far as settings alone can break them: what also needs the method,
 the shards or the processes is checked where these are known."""
 
+import re
+
 from pydantic import Field
 
 from tsal_dist.address import is_url, shown
@@ -21,6 +23,11 @@ class OutputConfig(Section):
 
     name: str = Field("", pattern=r"^[\w.-]*$")
     """A run's name, of letters, digits, `_`, `.` and `-`; "" takes the name of the last config file."""
+
+
+def name_after(place: str) -> str:
+    """A run's name after a file or a folder, whose own may have a space in it."""
+    return re.sub(r"[^\w.-]+", "-", place)
 
 
 class RunConfig(Section):

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override, to_override
+from tsal_dist.config.run import name_after
 from tsal_dist.dist.environment import read_environment
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import Run
@@ -27,7 +28,7 @@ def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequ
     name = f"{root.resolve().name}-{word}"
     changed = {
         "run.dir": str(root.parent / name),
-        "run.name": name,
+        "run.name": name_after(name),
         "runtime.topology": "split" if read_environment().world > 1 else "inline",
         "runtime.role": "",
         "runtime.lockstep": False,
