@@ -35,7 +35,7 @@ def open_with(models: Sequence[Model]) -> str:
     )
     blind = blind_error(first)
     if blind is not None:
-        text += f" Without looking, the average shape put into every box is {100 * blind:.1f} % beside them."
+        text += f" Without looking, the average shape of the labels put into every box is {100 * blind:.1f} % beside them."
     return text
 
 

@@ -19,6 +19,7 @@ from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.run import Run
+from tsal_dist.runs.labelled_points import read_rows
 
 KEPT = 8
 PER_VIDEO = 24
@@ -47,6 +48,8 @@ class Model:
     """Whether these frames are of shards that it was trained on: then they say nothing of others."""
     chosen_on: bool
     """Whether they are of the shards that it was validated on."""
+    average_K2: NDArray[np.float64] | None
+    """The average shape of the labels that it was trained on, as shares of their boxes; None where nobody knows it."""
 
     @cached_property
     def few(self) -> list[ScoredFrame]:
@@ -76,6 +79,8 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     refuse_other_names(shards.manifests[0].url, shards.layout.names, name, layout.names)
     evaluator = build_evaluator(config, shards, pick_device())
     seen, judged = was_trained_on(run, shards), _share(run, shards, ["validation"])
+    labelled = open_if_there(run.dir.root, config, "labelled")
+    average = average_shape(labelled) if labelled else None
     roles: list[Role] = ["student", "teacher"]
     models = []
     for role in roles:
@@ -102,6 +107,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
                 config.mirrors_to_the_end,
                 seen,
                 judged,
+                average,
             )
         )
     return models
@@ -133,22 +139,27 @@ def upright(model: Model) -> NDArray[np.float64] | None:
     )
 
 
-def blind_error(model: Model) -> float | None:
-    """The error of whoever puts the average shape into every box and never looks: what any model must beat.
+def average_shape(labelled: ShardSet) -> NDArray[np.float64] | None:
+    """Where each landmark lies in its subject's box, on average, as a share of the box's sides. None where some landmark is
+    never seen."""
+    sum_K2, count_K1 = np.zeros((labelled.points, 2)), np.zeros((labelled.points, 1))
+    for row in read_rows(labelled):
+        corner_2, side_2 = row.box_4[:2], row.box_4[2:] - row.box_4[:2]
+        sum_K2 += np.where(row.placed_K[:, None], (row.points_K2 - corner_2) / side_2, 0.0)
+        count_K1 += row.placed_K[:, None]
+    return sum_K2 / count_K1 if count_K1.all() else None
 
-    The average is that of the same frames, which is kind to it. None where some landmark is never visible.
-    """
+
+def blind_error(model: Model) -> float | None:
+    """The error of whoever puts the average shape of the training labels into every box and never looks: what any model must
+    beat. Not that of these frames themselves, which those of one video all resemble."""
     few = model.few
-    if not few:
+    if not few or model.average_K2 is None:
         return None
     truth_NK2 = np.stack([one.truth_K2 for one in few])
     visible_NK = np.stack([one.visible_K for one in few])
     box_N4 = np.stack([one.box_4 for one in few])
-    corner_N12, side_N12 = box_N4[:, None, :2], box_N4[:, None, 2:] - box_N4[:, None, :2]
-    share_NK2 = np.where(visible_NK[..., None], (truth_NK2 - corner_N12) / side_N12, np.nan)
-    if not visible_NK.any(0).all():
-        return None
-    guess_NK2 = np.nanmean(share_NK2, axis=0) * side_N12 + corner_N12
+    guess_NK2 = model.average_K2 * (box_N4[:, None, 2:] - box_N4[:, None, :2]) + box_N4[:, None, :2]
     errors = FaceErrors(truth_NK2.shape[1], model.judge.evaluator.normalizer)
     errors.add(guess_NK2, truth_NK2, visible_NK, box_N4)
     return errors.nme if errors.faces else None
