@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.inputs import VIDEO_EXTENSIONS
+from tsal_dist.pack.picture_file import load_image
 
 Image = NDArray[np.uint8]
 
@@ -132,10 +133,10 @@ def _file(path: Path) -> Source | None:
 def read_pictures(source: Source, frames: FrameRange = FrameRange()) -> Iterator[Picture]:
     """Every wanted frame in order. DataError where nothing can be decoded."""
     if source.kind == "image":
-        image = cv2.imread(source.place)
+        image = load_image(source.place)
         if image is None:
             raise _unreadable(source, "cannot be decoded as an image. Check that it is whole.")
-        yield Picture(source.path, None, 0.0, np.asarray(image, np.uint8))
+        yield Picture(source.path, None, 0.0, image)
     else:
         yield from _read_video(source, frames)
 

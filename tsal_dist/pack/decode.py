@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tsal_dist.pack.frame_count import open_video
 from tsal_dist.pack.inputs import Input
 from tsal_dist.pack.packing_plan import Piece
+from tsal_dist.pack.picture_file import load_image
 from tsal_dist.shards.frames import OK
 
 Image = NDArray[np.uint8]
@@ -117,12 +118,3 @@ def _images(piece: Piece) -> Iterator[Decoded]:
 
 def _file_of(source: Input, frame: int) -> str:
     return source.labels[frame].file if source.kind == "sequence" else source.path
-
-
-def load_image(path: str) -> Image | None:
-    """BGR, turned as its EXIF asks; None when it is not an image."""
-    try:
-        data = np.fromfile(path, np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # type: ignore[return-value]
-    except (OSError, cv2.error):
-        return None

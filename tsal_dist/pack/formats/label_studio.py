@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-import cv2
 import numpy as np
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.pack.face import Entry, Face, build_face, check_box, place_file
+from tsal_dist.pack.picture_file import load_image
 from tsal_dist.records import Layout
 
 
@@ -111,7 +111,7 @@ def write_label_studio(path: Path, entries: Sequence[Entry], points: int, layout
             raise ConfigError(
                 f"{entry.path} is a video, and Label Studio's key points lie on pictures. Extract its frames first."
             )
-        picture = cv2.imread(os.path.abspath(path.parent / entry.path))
+        picture = load_image(os.path.abspath(path.parent / entry.path))
         if picture is None:
             raise ConfigError(f"{entry.path} cannot be opened, and its size is needed to count in percent.")
         height, width = picture.shape[:2]
