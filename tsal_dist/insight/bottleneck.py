@@ -122,13 +122,16 @@ def find_alarms(
 
 
 def _gate_alarm(snapshot: Snapshot, name: str, crew: RoleState) -> list[str]:
-    """The gate of a crew has refused many versions in a row."""
+    """The gate of a crew has refused many versions in a row, or all there were in a run that has reached its end."""
+    train = snapshot.config.train
+    judged = [line for line in crew.lines if line["step"] > train.burn_in_steps]
     closed = []
-    for line in reversed(crew.lines):
-        if line["step"] <= snapshot.config.train.burn_in_steps or line.get("gate/open", 1.0):
+    for line in reversed(judged):
+        if line.get("gate/open", 1.0):
             break
         closed.append(line["step"])
-    if len(closed) < CLOSED_LINES or not snapshot.config.train.gate.enabled:
+    never_opened = snapshot.step >= train.steps and len(closed) == len(judged)
+    if not closed or not train.gate.enabled or (len(closed) < CLOSED_LINES and not never_opened):
         return []
     numbers = crew.numbers
     return [
