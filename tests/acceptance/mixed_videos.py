@@ -60,11 +60,17 @@ def _make(folder: Path, seed: int) -> Iterator[Truth]:
     yield _save(folder / "one_frame.mp4", film(15, 1))
 
 
+STEADY = {"x264-params": "mbtree=0"}
+
+
 def write_film(path: Path, frames_THWC: Frames, rate: int = RATE, times_s: list[float] | None = None) -> None:
     """H.264 in .mp4, Motion JPEG in .avi; `times_s` says when each frame is shown."""
     codec, form = ("mjpeg", "yuvj420p") if path.suffix == ".avi" else ("libx264", "yuv420p")
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
+        # With its tree of macroblocks x264 reads memory that nobody has written, and gives another film each time; with
+        # another number of threads, too.
+        stream = container.add_stream(codec, rate=rate, options=STEADY if codec == "libx264" else {})
+        stream.codec_context.thread_count = 1
         stream.height, stream.width = frames_THWC.shape[1:3]
         stream.pix_fmt = form
         ticks = 1000 if times_s else rate
