@@ -19,7 +19,6 @@ from tsal_dist.observe.panel import rows
 from tsal_dist.observe.sinks import JsonlSink
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.pseudo.step_plan import Plan, PlanLog, RowRange
-from tsal_dist.run_dir import write_whole
 
 ROOT = Path(__file__).parents[2]
 FED = LabelSupply(fresh_rows=100, reused_rows=0, missing_rows=0)
@@ -162,13 +161,6 @@ def test_a_failed_role_says_why_and_a_requeued_one_is_no_alarm(tmp_path):
     assert status.alarms == ("The student failed: The detector collapsed.",)
 
 
-def test_a_note_needs_no_number_of_its_attempt(tmp_path):
-    """A launcher goes by it, and so a look at the run tells of it."""
-    run = write_run(tmp_path)
-    write_whole(run.exit_note("student"), b'{"code": 1, "reason": "The detector collapsed."}')
-    assert look(run).alarms == ("The student failed: The detector collapsed.",)
-
-
 @pytest.mark.parametrize(
     ("student", "teacher", "usage", "expected"),
     [
@@ -227,14 +219,6 @@ def test_alarms(tmp_path, student, teacher, expected):
     run = write_run(tmp_path, steps=100, student=STUDENT | student, teacher=TEACHER | teacher)
     (alarm,) = look(run, lambda: beat(run, "student", 999, 100)).alarms
     assert expected in alarm
-
-
-@pytest.mark.parametrize("total", [30, 100])
-def test_a_gate_that_never_opened_in_a_short_run_is_an_alarm_at_its_end(tmp_path, total):
-    """Two versions in all: while there are more to come, that is nothing yet."""
-    run = write_run(tmp_path, steps=30, total=total, teacher=TEACHER | {"gate/open": 0.0})
-    told = " ".join(look(run, lambda: beat(run, "student", 999, 30)).alarms)
-    assert ("The gate has been closed since step 20, 2 versions" in told) == (total == 30)
 
 
 def test_falling_peaks_are_an_alarm_before_training_stops(tmp_path):

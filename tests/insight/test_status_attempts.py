@@ -8,6 +8,7 @@ import pytest
 from tests.insight.test_status import Time, age, look, states
 from tests.observe.runs import beat, end, write_run
 from tsal_dist.insight.status import LOOK_S, Watcher
+from tsal_dist.run_dir import write_whole
 
 
 def go_on(run):
@@ -88,3 +89,10 @@ def test_a_silent_rank_0_is_told_of_whatever_the_others_do(tmp_path):
     status = look(run, lambda: beat(run, "student", seq=2, step=50, rank=1))
     assert [rank.state for rank in status.ranks if rank.beat.role == "student"] == ["silent", "alive"]
     assert "student 0 silent" in status.alarms[0]
+
+
+def test_a_note_needs_no_number_of_its_attempt(tmp_path):
+    """A launcher goes by it, and so a look at the run tells of it."""
+    run = write_run(tmp_path)
+    write_whole(run.exit_note("student"), b'{"code": 1, "reason": "The detector collapsed."}')
+    assert look(run).alarms == ("The student failed: The detector collapsed.",)
