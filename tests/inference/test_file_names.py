@@ -9,6 +9,7 @@ from tsal_dist.errors import ConfigError
 from tsal_dist.inference.detector import Detector, Options, draw_rows
 from tsal_dist.inference.fates import find_fate, tell_fate
 from tsal_dist.inference.kept_rows import KeptRows
+from tsal_dist.inference.overlay import MOST_ERROR
 from tsal_dist.inference.pictures import FrameRange, count_pictures, find_sources, frame_rate, read_pictures
 from tsal_dist.inference.table import build_table
 from tsal_dist.predict import main
@@ -39,7 +40,7 @@ def test_a_name_with_a_colon_is_no_address(films, detector, tmp_path):
     assert (count_pictures(source), frame_rate(source)) == (5, 25)
     rows = detector.look_at(source, Options())
     assert set(build_table(rows, tmp_path)["path"].to_pylist()) == {AT_NOON}
-    assert tell_fate(find_fate(source, rows[:3]), FrameRange()).endswith(
+    assert tell_fate(find_fate(source, rows[:3], MOST_ERROR), FrameRange()).endswith(
         "it breaks off after 3 of its 5 frames"
     )
 

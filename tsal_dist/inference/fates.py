@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tsal_dist.inference.overlay import MOST_ERROR, shown_points
+from tsal_dist.inference.overlay import shown_points
 from tsal_dist.inference.pictures import FrameRange, Source
 from tsal_dist.inference.prediction import Found
 from tsal_dist.pack.frame_count import stored_frames
@@ -39,7 +39,7 @@ class Fate:
     """Of them, those that are too far off to be drawn or to be labels."""
 
 
-def find_fate(source: Source, rows: Sequence[Found], most_error: float = MOST_ERROR) -> Fate:
+def find_fate(source: Source, rows: Sequence[Found], most_error: float) -> Fate:
     """Of an input that was read."""
     held = [row for row in rows if row.found]
     frames = Counter(row.frame for row in held)
@@ -75,7 +75,7 @@ def _tell(fate: Fate, frames: FrameRange) -> str:
     return text
 
 
-def summarise(fates: Sequence[Fate], many: bool, most_error: float = MOST_ERROR) -> str:
+def summarise(fates: Sequence[Fate], many: bool, most_error: float) -> str:
     """A sentence: in how many frames there is a subject, how far off its points are expected to be, and how many of them are
     therefore missing in overlay and labels. `many`: all subjects were followed."""
     text = f"in {sum(fate.held for fate in fates)} of {sum(fate.frames for fate in fates)} frames"

@@ -126,10 +126,11 @@ def _check_reading(told: str, source: Source, task: Task) -> None:
             f"{told} has {source.views} views and reads a center, which is read off one view alone. Leave views out, or "
             f"read 'heatmap'."
         )
-    if source.views > len(views_of(task.mirror_K)):
+    there = len(views_of(task.mirror_K))
+    if source.views > there:
         mirrored = "" if task.mirror_K else " of landmarks that nobody knows the mirror image of"
         raise ConfigError(
-            f"{told} has {source.views} views, and there are {len(views_of(task.mirror_K))}{mirrored}. Use at most so many."
+            f"{told} has {source.views} views, and there are {there}{mirrored}. Use at most so many."
         )
     if reading not in SIZED:
         if size:

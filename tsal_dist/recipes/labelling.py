@@ -109,6 +109,7 @@ class _Asked:
         self._outputs: dict[str, DetectorOutput] = {}
         self._embeddings: dict[str, Tensor] = {}
         self._heat: dict[tuple[str, int], Tensor] = {}
+        self._peaks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def read(self, source: Source) -> Found:
         output = self._output(source.member)
@@ -143,9 +144,10 @@ class _Asked:
 
     def peaks(self, member: str, views: int) -> tuple[Tensor, Tensor]:
         """Points and scores of the heatmaps, averaged over the views."""
-        return decode_heatmap(
-            self._heat_of(member, views), self._stride_of(self._output(member)), self._radius
-        )
+        if (member, views) not in self._peaks:  # a track carries what the heatmap says
+            stride = self._stride_of(self._output(member))
+            self._peaks[member, views] = decode_heatmap(self._heat_of(member, views), stride, self._radius)
+        return self._peaks[member, views]
 
     def _heat_of(self, member: str, views: int) -> Tensor:
         if (member, views) not in self._heat:
