@@ -60,9 +60,11 @@ demo: demo-data ## the whole story on a laptop: one labelled person, many unlabe
 	@echo "         runs/demo/report/overlay.mp4  landmarks on a video that was not trained on"
 	@echo "         demo/synthetic/contact.png    the synthetic people"
 
-# Two workers on two cores, as each computes with one thread. A file stays with one worker: what its tests share, such as
-# a run to look at, is made once.
-WORKERS ?= 2
+# For two cores: fast tests compute, with one thread each, and two workers fill the cores. Slow ones mostly wait for each other's
+# processes, and two workers leave half of the cores idle. A file stays with one worker: what its tests share, such as a run to
+# look at, is made once.
+test: WORKERS ?= 2
+test-all: WORKERS ?= 3
 IN_PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
 
 test: setup ## the fast tests: all but whole runs and long computing, in minutes (ARGS= goes to pytest)
