@@ -14,6 +14,7 @@ from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tsal_dist.config import RunConfig
     from tsal_dist.label.server import Desk
 
 
@@ -24,7 +25,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--frames is {args.frames}; it must be at least 1.")
     from tsal_dist.label.server import DeskServer
 
-    desk = _desk_of_run(args) if args.run else _desk_of_shards(args)
+    desk, config = _desk_of_run(args) if args.run else (_desk_of_shards(args), None)
     server = DeskServer(desk, args.port)
     print(f"label {len(desk.tasks)} frames at {server.url}", flush=True)
     print(f"every frame that you save is in {desk.book.path}; Ctrl-C ends", flush=True)
@@ -36,17 +37,15 @@ def main(argv: list[str]) -> int:
         sys.stdout.write("\n")
     finally:
         server.server_close()
-    print(f"{len(desk.book.entries)} frames are labelled. {pack_words(args.run, desk.book.path)}")
+    print(f"{len(desk.book.entries)} frames are labelled. {pack_words(config, desk.book.path)}")
     return 0
 
 
-def pack_words(run: Path | None, table: Path) -> str:
+def pack_words(config: "RunConfig | None", table: Path) -> str:
     """How the table comes into shards: beside the labels that a run has learnt from, and with the same footage held out."""
-    if run is None:
+    if config is None:
         return f"Pack them with their videos:\n  tsal pack --videos VIDEOS --labels {table} --out shards/more"
-    from tsal_dist.run import load_run
-
-    held_out = load_run(run).config.data.validation
+    held_out = config.data.validation
     same = f" --validation-of {held_out[0]}" if len(held_out) == 1 else ""
     return (
         "Pack them with their videos, and with the labels that the run has learnt from:\n"
@@ -100,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _desk_of_run(args: argparse.Namespace) -> "Desk":
+def _desk_of_run(args: argparse.Namespace) -> "tuple[Desk, RunConfig]":
     from tsal_dist.inference.suggestion import labelled_since, suggest
     from tsal_dist.inference.trained import load_trained, pick_device
     from tsal_dist.label.book import open_book
@@ -121,7 +120,7 @@ def _desk_of_run(args: argparse.Namespace) -> "Desk":
     names = Layout(layout.names).names_of(trained.config.model.num_points)
     book = open_book(table, Layout(names, layout.skeleton))
     tasks = suggested_tasks(shards, read_suggestions(folder, shards.fingerprint))
-    return Desk(tasks, book, Pictures(shards))
+    return Desk(tasks, book, Pictures(shards)), trained.config
 
 
 def _desk_of_shards(args: argparse.Namespace) -> "Desk":

@@ -13,10 +13,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from tsal_dist.cli import progress_line, run_entry
+from tsal_dist.clock import format_time
 from tsal_dist.pack import flags
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _telling() -> "Iterator[Callable[[Progress], None]]":
 
 
 def _describe(progress: "Progress") -> str:
-    left = "?" if progress.eta_s is None else str(timedelta(seconds=round(progress.eta_s)))
+    left = "?" if progress.eta_s is None else format_time(progress.eta_s)
     errors = ", ".join(f"{count} {status}" for status, count in progress.problems.most_common(3))
     return (
         f"{progress.shards_done}/{progress.shards} shards, {progress.frames_done}/{progress.frames} frames, "

@@ -5,7 +5,6 @@ python -m tsal_dist.evaluate --run runs/demo --shards shards/demo-val
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tsal_dist.cli import program, run_entry
 from tsal_dist.inference.decoding import add_decoding, read_decoding
+from tsal_dist.json_object import if_finite
 from tsal_dist.outputs import check_file, check_folder
 from tsal_dist.run_dir import write_whole
 
@@ -158,17 +158,17 @@ def _print_table(found: "dict[str, Evaluation]", where: str, leans: dict[str, st
     from rich.console import Console
     from rich.table import Table
 
+    from tsal_dist.insight.accuracy_page import SCORES, write_scores
+
     one = next(iter(found.values()))
     table = Table(title=f"{where}: {one.errors.faces:.0f} frames, errors divided by {one.errors.normalizer}")
     table.add_column("")
-    for name in ("NME %", "median %", "AUC .08", "fail .08 %", "AUC .10", "fail .10 %", "jitter %"):
+    for name in SCORES.values():
         table.add_column(name, justify="right")
     for name, evaluation in found.items():
-        table.add_row(name, *_cells(evaluation))
+        table.add_row(name, *write_scores(evaluation.summary()))
         for group, errors in sorted(evaluation.by_group.items()):
-            cells = [errors.nme, errors.median, errors.auc(0.08), errors.failure_rate(0.08)]
-            cells += [errors.auc(0.10), errors.failure_rate(0.10)]
-            table.add_row(f"  {group} ({errors.faces:.0f})", *_format(cells), "")
+            table.add_row(f"  {group} ({errors.faces:.0f})", *write_scores(errors.summary()))
     console = Console()
     # In a log a table must not be folded to the width of a terminal that is not there.
     console.print(table) if console.is_terminal else Console(width=120).print(table)
@@ -178,20 +178,6 @@ def _print_table(found: "dict[str, Evaluation]", where: str, leans: dict[str, st
     skipped = one.errors.unlabelled + one.errors.bad_length
     if skipped:
         sys.stdout.write(f"{skipped:.0f} frames were skipped: no truth, or no length to divide by.\n")
-
-
-def _cells(found: "Evaluation") -> list[str]:
-    errors = found.errors
-    cells = [errors.nme, errors.median, errors.auc(0.08), errors.failure_rate(0.08), errors.auc(0.10)]
-    return _format([*cells, errors.failure_rate(0.10), found.jitter.mean])
-
-
-def _format(values: list[float]) -> list[str]:
-    shares = (True, True, False, True, False, True, True)
-    return [
-        "-" if math.isnan(value) else f"{100 * value:.2f}" if share else f"{value:.3f}"
-        for value, share in zip(values, shares, strict=False)
-    ]
 
 
 def _numbers(
@@ -205,7 +191,7 @@ def _numbers(
         "models": {
             name: {
                 **_all_known(evaluation.summary()),
-                "nme_per_point": [_known(nme) for nme in evaluation.errors.nme_per_point],
+                "nme_per_point": [if_finite(nme) for nme in evaluation.errors.nme_per_point],
                 "lean": evaluation.errors.lean_2.tolist(),
                 "groups": {
                     group: _all_known(errors.summary())
@@ -218,12 +204,7 @@ def _numbers(
 
 
 def _all_known(numbers: dict[str, float | str]) -> dict[str, float | str | None]:
-    return {name: _known(value) for name, value in numbers.items()}
-
-
-def _known(value: float | str) -> float | str | None:
-    """Nothing in the place of what is not a number, for which JSON has no word."""
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return {name: value if isinstance(value, str) else if_finite(value) for name, value in numbers.items()}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,11 @@ def read_object(text: str | bytes) -> dict[str, Any]:
 
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is no number of JSON")
+
+
+def if_finite(value: float) -> float | None:
+    """JSON has no word for a number that is not finite, and other readers refuse Python's."""
+    return value if math.isfinite(value) else None
 
 
 def write_sealed(page: Mapping[str, Any]) -> bytes:

@@ -4,7 +4,6 @@ import html
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from tests.insight.test_lean import found_with
@@ -75,9 +74,9 @@ def test_frames_that_were_trained_on_are_not_called_held_out(faces, run_of):
 
 
 def test_what_is_not_a_number_is_not_the_best():
-    assert _best([0.3, 0.2, 0.4], more_is_better=False) == 1
-    assert _best([0.3, 0.2, 0.4], more_is_better=True) == 2
-    for none in ([0.2, 0.2], [0.2], [np.nan, np.nan], [np.nan, 0.2, 0.3], [0.2, np.nan]):
+    assert _best(["0.3", "0.2", "0.4"], more_is_better=False) == 1
+    assert _best(["0.3", "0.2", "0.4"], more_is_better=True) == 2
+    for none in (["0.2", "0.2"], ["0.2"], ["-", "-"], ["-", "0.2", "0.3"], ["0.2", "-"]):
         assert _best(none, more_is_better=False) is None
 
 

@@ -15,7 +15,6 @@ from tests.pack.packing import pack_all
 from tools.label import pack_words
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
-from tsal_dist.run import open_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,13 +60,12 @@ def test_from_nothing_to_a_table(shards, tmp_path):
     assert table.read_text().splitlines()[1].startswith("clip.avi,3,")
 
 
-def test_the_table_goes_beside_the_labels_of_the_run_and_leaves_its_held_out_footage(tmp_path):
-    config = override(RunConfig(), f"run.dir={tmp_path}/run", "data.validation=shards/mine/val")
-    open_run(config, "new")
-    said = pack_words(tmp_path / "run", Path("l.csv"))
+def test_the_table_goes_beside_the_labels_of_the_run_and_leaves_its_held_out_footage():
+    said = pack_words(override(RunConfig(), "data.validation=shards/mine/val"), Path("l.csv"))
     assert "--labels LABELS l.csv --validation-of shards/mine/val --out shards/more" in said
-    open_run(override(config, f"run.dir={tmp_path}/bare", "data.validation=[]"), "new")
-    assert "--labels LABELS l.csv --out" in pack_words(tmp_path / "bare", Path("l.csv"))
+    assert "--labels LABELS l.csv --out" in pack_words(
+        override(RunConfig(), "data.validation=[]"), Path("l.csv")
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from tsal_dist.pseudo.planner import Planner
 from tsal_dist.pseudo.producer import Producer
 from tsal_dist.pseudo.schema import feedback_schema
 from tsal_dist.pseudo.staleness import Staleness
-from tsal_dist.pseudo.topic import open_topic
+from tsal_dist.pseudo.topic import open_topic, producer_name
 from tsal_dist.roles import teacher_loop
 
 NAME = "teacher-r0000-000001"
@@ -205,8 +205,9 @@ def test_a_read_only_mount(posix_scene, monkeypatch):
 
 
 def with_credits(scene, high, low, ttl=60, clock=None, rank=0):
-    name = f"teacher-r{rank:04d}-000001"
-    credits = Credits(scene.store, name, ["student"], high, low, ttl, clock or Clock())
+    credits = Credits(
+        scene.store, producer_name("teacher", rank, 1), ["student"], high, low, ttl, clock or Clock()
+    )
     return scene.producer(rank, credits=credits)
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools.bench.asynchrony import AIM_PLAN, AIM_STALL
 from tools.bench.paired_benchmark import system_in_words
 from tools.bench.written_page import split_page, write_between
 from tsal_dist.cli import run_entry
@@ -99,11 +100,11 @@ def format_table(folder: Path) -> Iterator[str]:
             yield _line(name, row["name"], *format_row(row))
         for row in found.get("plan", []):
             told = f"{row['predicted']:.2f} predicted, {row['measured']:.2f} measured"
-            yield _line(name, f"plan: {row['name']}", told, "", "± 10 %", _verdict(abs(row["error"]) <= 0.1))
+            aim, good = f"± {100 * AIM_PLAN:g} %", abs(row["error"]) <= AIM_PLAN
+            yield _line(name, f"plan: {row['name']}", told, "", aim, _verdict(good))
         for what, share in found.get("stall", {}).items():
-            yield _line(
-                name, f"stall, {what}", f"{share:.2%} of the time", "", "≤ 1 %", _verdict(share <= 0.01)
-            )
+            aim, good = f"≤ {100 * AIM_STALL:g} %", share <= AIM_STALL
+            yield _line(name, f"stall, {what}", f"{share:.2%} of the time", "", aim, _verdict(good))
     yield ""
     for text in sorted({system_in_words(system) for system in systems.values()}):
         names = ", ".join(name for name, system in systems.items() if system_in_words(system) == text)

@@ -26,8 +26,6 @@ Prints a line for each and one of JSON.
 import argparse
 import json
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from tsal_dist.planning.processes import MeasuredProcesses
     from tsal_dist.planning.split import Costs, Forecast, Prediction, Split
 
-TOOLS = Path(__file__).parents[1]
 ROWS = ("equal", "stragglers", "reuse", "stall", "accuracy")
 AIM_EQUAL, AIM_STRAGGLERS, AIM_REUSE, AIM_ACCURACY, AIM_PLAN, AIM_STALL = 0.95, 1.3, 0.9, 1 / 0.75, 0.1, 0.01
 PROCS, CLIP_FRAMES, PUBLISH_EVERY = 2, 4, 10
@@ -363,21 +360,12 @@ def time_to(target: float, curve: Sequence[tuple[float, float]]) -> float:
 
 def make_data(folder: Path, videos: int) -> list[str]:
     """Render and pack synthetic people; the settings that name them."""
-    shards = folder / "shards"
-    raw = folder / "raw"
-    size = ["--videos", str(videos), "--frames", "16", "--size", "160", "--seed", "1", "--labelled", "1"]
-    _call("make_synthetic.py", "--out", str(raw), *size, "--workers", str(PROCS))
-    few = ["--labelled", ".2" if videos < 50 else ".05", "--labelled-by", "video"]
-    _call(
-        "shard_videos.py", "--lists", str(raw / "train.lst"), "--out", str(shards), "--split", "train", *few
-    )
-    _call("shard_videos.py", "--lists", str(raw / "test.lst"), "--out", str(shards), "--split", "val")
-    train = str(shards / "train")
-    return [f"data.labelled={train}", f"data.unlabelled={train}", f"data.validation={shards / 'val'}"]
+    from tools.bench.made_faces import make_faces
+    from tsal_dist.pack.packing_plan import PackOptions
+    from tsal_dist.synthetic.dataset import DatasetSpec
 
-
-def _call(tool: str, *words: str) -> None:
-    subprocess.run([sys.executable, str(TOOLS / tool), *words], check=True, capture_output=True)
+    few = PackOptions("train", labelled=0.2 if videos < 50 else 0.05, labelled_by="video")
+    return make_faces(folder, DatasetSpec(videos, 16, 160, seed=1, labelled=1.0), few, PROCS)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

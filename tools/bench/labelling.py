@@ -23,9 +23,10 @@ from tools.bench.accuracy.data_set import DataSet, Fold
 from tools.bench.accuracy.methods import BASELINE
 from tools.bench.accuracy.packing import pack_entries
 from tools.bench.accuracy.rows import Mean
-from tools.bench.accuracy.schedule import Clock, in_words, run_cells
+from tools.bench.accuracy.schedule import Clock, run_cells
 from tools.bench.accuracy.train_cell import train_cell
 from tsal_dist.cli import run_entry
+from tsal_dist.clock import time_in_words
 from tsal_dist.errors import ConfigError, TsalError
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def train_all(
 
     def done(cell: Cell, result: Result, left_s: float) -> None:
         results[cell.repeat, cell.amount] = result
-        say(f"fold {cell.repeat}, {cell.amount}: {100 * result.test:.2f} %; {in_words(left_s)} left")
+        say(f"fold {cell.repeat}, {cell.amount}: {100 * result.test:.2f} %; {time_in_words(left_s)} left")
 
     def failed(cell: Cell, error: TsalError) -> None:
         raise error

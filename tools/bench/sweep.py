@@ -83,19 +83,16 @@ class _Pair:
     """The same run, as the one trial of a sweep and by the launcher of this machine."""
 
     def __init__(self, folder: Path, steps: int) -> None:
+        from tools.bench.made_faces import make_faces
+        from tsal_dist.synthetic.dataset import DatasetSpec
+
         self.seconds: list[tuple[str, float]] = []
         self.rates: list[tuple[str, float]] = []
         self._folder, self._steps = folder, steps
         self._sweep_file = folder / "one.toml"
         self._sweep_file.write_text(SWEEP.format(folder=folder / "sweep"))
-        self._call("tools/make_synthetic.py", f"--out={folder}/raw", "--videos=12", "--frames=8", "--size=96")
-        for split, name in (("train", "train"), ("test", "val")):
-            lists = f"--lists={folder}/raw/{split}.lst"
-            self._call("tools/shard_videos.py", lists, f"--out={folder}", "--split", name)
         self._words = [
-            f"data.labelled={folder}/train",
-            f"data.unlabelled={folder}/train",
-            f"data.validation={folder}/val",
+            *make_faces(folder, DatasetSpec(videos=12, frames=8, size_px=96)),
             f"train.steps={steps}",
             f"train.burn_in_steps={steps // 3}",
             f"runtime.log.evaluate_every={steps}",

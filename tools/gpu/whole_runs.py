@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,9 +18,9 @@ def split_rows(device: str, small: bool) -> Iterator[Found]:
     """Both roles on one device, each in processes of its own; then every method with its teacher beside it."""
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         place = Path(folder)
-        make_faces(place)
+        faces = _faces(place)
         words = ("method.name=tsal", "runtime.topology=split")
-        code, said = run_training(device, place, place / "run", 12 if small else 60, 3, *words)
+        code, said = run_training(device, faces, place / "run", 12 if small else 60, 3, *words)
         yield "a teacher and two students on one device: exit code", str(code), "0"
         if code:
             yield "last words", said, ""
@@ -33,10 +33,10 @@ def split_rows(device: str, small: bool) -> Iterator[Found]:
         if small:
             yield "every method, its teacher beside it: exit code", "not measured: --small", "0"
             return
-        yield from _method_rows(device, place)
+        yield from _method_rows(device, faces, place)
 
 
-def _method_rows(device: str, place: Path) -> Iterator[Found]:
+def _method_rows(device: str, faces: Sequence[str], place: Path) -> Iterator[Found]:
     """A few steps of each, in one process; those that need a trained teacher have that of the run before."""
     from tsal_dist.recipes.find import PACKAGED
 
@@ -44,7 +44,7 @@ def _method_rows(device: str, place: Path) -> Iterator[Found]:
         words = [f"method.name={name}", "runtime.topology=inline"]
         words += [f"method.teacher={place / 'run'}"] if name in NEEDS_A_TEACHER else []
         words += ["method.score_warmup=1"] if name in WARMING_UP else []
-        code, said = run_training(device, place, place / name, 12, 1, *words)
+        code, said = run_training(device, faces, place / name, 12, 1, *words)
         yield f"{name}, its teacher beside it: exit code", f"{code} ({said})" if code else "0", "0"
 
 
@@ -55,40 +55,32 @@ def deepspeed_rows(device: str, small: bool) -> Iterator[Found]:
         return
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         place = Path(folder)
-        make_faces(place)
+        faces = _faces(place)
         words = ("method.name=supervised", "runtime.student.kind=deepspeed", "runtime.student.zero_stage=1")
-        code, said = run_training(device, place, place / "run", 60, 1, *words)
+        code, said = run_training(device, faces, place / "run", 60, 1, *words)
         yield "a supervised run, ZeRO 1: exit code", f"{code} ({said})" if code else "0", "0"
 
 
-def make_faces(folder: Path) -> None:
-    """Packed videos of synthetic faces, some of whose frames are labelled."""
-    from tsal_dist.pack.execute import pack
-    from tsal_dist.pack.gather import gather_inputs
-    from tsal_dist.pack.packing_plan import PackOptions, build_plan
-    from tsal_dist.pack.video_facts import probe
-    from tsal_dist.synthetic.dataset import DatasetSpec, write_dataset
+def _faces(folder: Path) -> list[str]:
+    """Packed videos of synthetic faces, some of whose frames are labelled; the settings that name them."""
+    from tools.bench.made_faces import make_faces
+    from tsal_dist.synthetic.dataset import DatasetSpec
 
-    write_dataset(folder / "raw", DatasetSpec(8, 8, 96, seed=1, labelled=0.25, test_share=0.25))
-    for part in ("train", "test"):
-        inputs = gather_inputs([folder / "raw" / f"{part}.lst"])
-        plan = build_plan(inputs, [probe(one) for one in inputs], PackOptions(part))
-        pack(plan, str(folder / part))
+    return make_faces(folder, DatasetSpec(8, 8, 96, seed=1, labelled=0.25, test_share=0.25))
 
 
 def run_training(
-    device: str, faces: Path, run: Path, steps: int, processes: int, *words: str
+    device: str, faces: Sequence[str], run: Path, steps: int, processes: int, *words: str
 ) -> tuple[int, str]:
-    """A run on the faces of a folder; its exit code and its last words."""
+    """A run on these faces; its exit code and its last words."""
     from launch.process_plan import ALONE
     from tsal_dist.dist.environment import child_environment
 
     low = ["runtime.student.precision=bfloat16", "runtime.teacher.precision=bfloat16"]
     command = [
         sys.executable, *(("-m", ALONE, f"--nproc-per-node={processes}") if processes > 1 else ()),
-        "-m", "tsal_dist.train", f"run.dir={run}", f"data.labelled={faces / 'train'}",
-        f"data.unlabelled={faces / 'train'}", f"data.validation={faces / 'test'}", "data.workers=1",
-        "data.view=device", "model.detector=lite", "model.crop_px=64", "model.num_points=68",
+        "-m", "tsal_dist.train", f"run.dir={run}", *faces, "data.workers=1", "data.view=device",
+        "model.detector=lite", "model.crop_px=64", "model.num_points=68",
         f"train.steps={steps}", "train.burn_in_steps=4", "train.labelled_batch=4",
         "train.unlabelled_batch=8", "train.optim.warmup_steps=2", "runtime.queue.segment_rows=32",
         "runtime.weights.publish_every=4", "runtime.log.every=4", *(low if device != "cpu" else ()), *words,

@@ -24,7 +24,7 @@ from tsal_dist.errors import ExitCode
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.json_object import read_sealed, write_sealed
 from tsal_dist.pseudo.log import log_name
-from tsal_dist.pseudo.topic import list_producers, meta_name
+from tsal_dist.pseudo.topic import list_producers, meta_name, producer_name
 from tsal_dist.run_dir import RunDir, whole_steps
 
 SAVE_S = 15.0
@@ -97,7 +97,7 @@ def plant_a_stranger(injector: FaultInjector, rng: random.Random) -> str:
         raise NotNow
     model, how = rng.choice(own), rng.choice(STRANGERS)
     taken = len(list_producers(store)) - len(own)
-    name = f"teacher-r{FIRST_STRANGER + taken:04d}-000001"
+    name = producer_name("teacher", FIRST_STRANGER + taken, 1)
     meta = (queue / meta_name(model)).read_bytes()
     (queue / meta_name(name)).parent.mkdir()
     if how != "no META.json":

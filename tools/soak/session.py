@@ -4,14 +4,13 @@ import argparse
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 from launch import processes
+from tools.bench.made_faces import make_faces, pack_list
 from tools.soak.acts import hurt
 from tools.soak.injuries import FaultInjector, NotNow, small_disk
 from tools.soak.preload import build_libraries
@@ -25,9 +24,11 @@ from tsal_dist.config import load_config
 from tsal_dist.dist.parent_death import adopt_orphans
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.observe.sinks import read_metrics
+from tsal_dist.pack.packing_plan import PackOptions
 from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir
 from tsal_dist.runs.follow_shards import follow_shards
+from tsal_dist.synthetic.dataset import DatasetSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "demo.toml"
@@ -179,21 +180,11 @@ def _let_finish(run: RunUnderTest, limit_s: float) -> list[str]:
 
 def _make_data(home: Path) -> list[str]:
     """Small synthetic faces, packed; the settings that name them."""
-    raw = home / "synthetic"
     # Enough clips that a teacher between two versions need not label one twice: it would be dropped as a duplicate.
-    faces = "--videos 24 --frames 16 --size 80 --labelled 0.3".split()
-    commands = [
-        ["make_synthetic.py", "--out", raw, *faces],
-        ["shard_videos.py", "--lists", raw / "train.lst", "--out", home / "shards", "--split", "train"],
-        ["shard_videos.py", "--lists", raw / "test.lst", "--out", home / "shards", "--split", "val"],
-        # Other labels, so another version of the same data.
-        [*("shard_videos.py", "--lists", raw / "train.lst", "--out", home / "other", "--split", "train"),
-         *("--labelled", "0.5")],
-    ]  # fmt: skip
-    for tool, *words in commands:
-        _call([sys.executable, ROOT / "tools" / str(tool), *words])
-    train, held_out = home / "shards" / "train", home / "shards" / "val"
-    return [f"data.labelled={train}", f"data.unlabelled={train}", f"data.validation={held_out}"]
+    words = make_faces(home, DatasetSpec(videos=24, frames=16, size_px=80, labelled=0.3))
+    # Other labels, so another version of the same data.
+    pack_list(home / "raw" / "train.lst", home / "other", PackOptions("train", labelled=0.5))
+    return words
 
 
 def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> float:
@@ -207,11 +198,3 @@ def _measure_pace(folder: Path, words: list[str], args: argparse.Namespace) -> f
             raise ConfigError(f"Undisturbed training does not work here: {surprises or 'it does not end'}.")
     lines = [line for line in read_metrics(run.run_dir.metrics("student")) if "speed/steps_per_s" in line]
     return float(lines[-1]["speed/steps_per_s"])
-
-
-def _call(command: list[object]) -> None:
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    if done.returncode:
-        raise ConfigError(f"{command[1]} failed: {done.stderr.strip()[-300:]}")

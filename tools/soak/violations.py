@@ -1,6 +1,5 @@
 """What a soak has found: every promise that was broken, in words."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from tools.soak.process_growth import ProcessGrowth
 from tools.soak.run_under_test import RunUnderTest
 from tsal_dist.errors import TsalError
 from tsal_dist.exchange.posix import PosixStore
+from tsal_dist.json_object import if_finite
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.pseudo.survey import lint_topic
 from tsal_dist.pseudo.topic import inspect_topic, quarantine_name
@@ -37,7 +37,7 @@ def find_violations(
         "rows": audit.rows,
         "row_uses": audit.uses,
         "oldest_steps": audit.oldest_steps,
-        "bound_steps": audit.bound_steps if math.isfinite(audit.bound_steps) else None,
+        "bound_steps": if_finite(audit.bound_steps),
     }
     return found, books
 

@@ -8,7 +8,6 @@ incarnation has left is ever replaced or removed.
 import hashlib
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from tsal_dist.dist.collectives import broadcast_json, gather_json
 from tsal_dist.errors import CheckpointError, ExchangeError, StaleRun
 from tsal_dist.exchange.room import when_there_is_room
 from tsal_dist.exchange.tenure import Tenure, surviving
+from tsal_dist.json_object import if_finite
 from tsal_dist.run_dir import COMMIT, make_folder, step_folder, whole_steps, write_whole
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Checkpoints:
     def record_score(self, step: int, score: float) -> None:
         """Note how good the checkpoint of `step` is; lower is better (NME). Rank 0 only."""
         self._require_current()
-        text = json.dumps(score if math.isfinite(score) else None).encode()
+        text = json.dumps(if_finite(score)).encode()
         when_there_is_room(lambda: write_whole(step_folder(self._folder, step) / SCORE, text), self._limits)
 
     def best(self) -> int | None:
@@ -355,7 +355,7 @@ class Checkpoints:
             # A score only says which checkpoint to keep besides the newest: no reason to stop.
             logger.warning("%s holds no score; its checkpoint counts as never scored", path)
             return None
-        return None if score is None or not math.isfinite(score) else float(score)
+        return None if score is None else if_finite(float(score))
 
     def _peek_commit(self, step: int) -> Commit | None:
         """What COMMIT says, or None where it is damaged or has just gone."""

@@ -16,6 +16,7 @@ from tsal_dist.data.copy_lane import lane_to
 from tsal_dist.data.decode import FILL
 from tsal_dist.data.raw_clip import RawClip
 from tsal_dist.geometry import affine
+from tsal_dist.geometry.warp import resample
 from tsal_dist.records import Clip
 
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
@@ -43,30 +44,12 @@ def render(clips: Sequence[Clip], device: torch.device) -> Tensor:
 
 
 def take_view(image_THWC: Tensor, clip: RawClip) -> Tensor:
-    """Crop_THWC of one clip's windows: one resampling, then everything that `View.paint` does."""
-    source_T3HW = image_THWC.permute(0, 3, 1, 2).float()
-    crop_T3hw = _round(_resample(source_T3HW, clip.from_image_23, clip.crop_px))
-    return _paint(crop_T3hw, clip.view).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-def _resample(source_T3HW: Tensor, from_source_23: affine.Matrix, crop_px: int) -> Tensor:
-    """Bilinear, and the fill colour outside; the same as `cv2.warpAffine` with a constant border."""
-    frames, _, height, width = source_T3HW.shape
-    back_23 = affine.invert(from_source_23)
-    # grid_sample counts from -1 to 1 between the centres of the outermost pixels.
-    to_unit = affine.chain(
-        back_23,
-        np.array([[2 / max(width - 1, 1), 0.0, -1.0], [0.0, 2 / max(height - 1, 1), -1.0]]),
-    )
-    (xx, xy, x0), (yx, yy, y0) = to_unit.tolist()
-    at = torch.arange(crop_px, device=source_T3HW.device, dtype=torch.float32)
-    x_hw = xx * at[None, :] + xy * at[:, None] + x0
-    y_hw = yx * at[None, :] + yy * at[:, None] + y0
-    grid_Thw2 = torch.stack([x_hw, y_hw], dim=-1).expand(frames, -1, -1, -1)
-    fill_3 = [torch.full((1, 1, 1), float(value), device=source_T3HW.device) for value in FILL]
-    fill_311 = torch.cat(fill_3)
-    crop = F.grid_sample(source_T3HW - fill_311, grid_Thw2, padding_mode="zeros", align_corners=True)
-    return crop + fill_311
+    """Crop_THWC of one clip's windows: one resampling, then everything that `View.paint` does. Beyond a window lies the fill
+    colour, as beyond the constant border of `cv2.warpAffine`."""
+    source_T3HW, back_23 = image_THWC.permute(0, 3, 1, 2).float(), affine.invert(clip.from_image_23)
+    fill_311 = torch.cat([torch.full((1, 1, 1), float(value), device=image_THWC.device) for value in FILL])
+    crop_T3hw = resample(source_T3HW - fill_311, back_23, clip.crop_px, "zeros") + fill_311
+    return _paint(_round(crop_T3hw), clip.view).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _paint(crop_T3hw: Tensor, view: View) -> Tensor:

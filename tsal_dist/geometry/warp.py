@@ -5,9 +5,10 @@ flow_N2HW from a to b holds at pixel p of a the step (x, y) in pixels to the sam
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from tsal_dist.geometry import affine
 
 SLACK, FLOOR_PX2 = 0.01, 0.5
 """By how much two flows may fail to undo each other, squared: of their squared lengths, and in any case."""
@@ -35,15 +36,21 @@ def warp(image_NCHW: Tensor, flow_N2HW: Tensor) -> tuple[Tensor, Tensor]:
     return rebuilt, valid_NHW.unsqueeze(1)
 
 
-def resample(map_NCHW: Tensor, source_23: NDArray[np.float64]) -> Tensor:
-    """The map with its content moved: out(p) = map(source_23 p), in its own pixels or cells; the border's value beyond it."""
+def resample(
+    map_NCHW: Tensor, source_23: affine.Matrix, size: int | None = None, outside: str = "border"
+) -> Tensor:
+    """The map with its content moved: out(p) = map(source_23 p), in its own pixels or cells, as large as it was or a square
+    of `size`; beyond the border the border's value, or `zeros`."""
     height, width = map_NCHW.shape[-2:]
-    y_H1 = torch.arange(height, device=map_NCHW.device, dtype=torch.float64).unsqueeze(1)
-    x_W = torch.arange(width, device=map_NCHW.device, dtype=torch.float64)
+    to_unit_23 = np.array([[2 / max(width - 1, 1), 0.0, -1.0], [0.0, 2 / max(height - 1, 1), -1.0]])
+    rows, columns = (size, size) if size else (height, width)
+    y_H1 = torch.arange(rows, device=map_NCHW.device, dtype=torch.float32).unsqueeze(1)
+    x_W = torch.arange(columns, device=map_NCHW.device, dtype=torch.float32)
     # Number by number: a matrix would be sent to the device, and waited for.
-    from_HW2 = torch.stack([x_W * a + y_H1 * b + c for a, b, c in source_23.tolist()], dim=-1)
-    grid_NHW2 = _to_grid(from_HW2, map_NCHW).expand(len(map_NCHW), -1, -1, -1)
-    return F.grid_sample(map_NCHW.float(), grid_NHW2, padding_mode="border", align_corners=True)
+    numbers = affine.chain(source_23, to_unit_23).tolist()
+    grid_HW2 = torch.stack([x_W * a + y_H1 * b + c for a, b, c in numbers], dim=-1)
+    grid_NHW2 = grid_HW2.expand(len(map_NCHW), -1, -1, -1)
+    return F.grid_sample(map_NCHW.float(), grid_NHW2, padding_mode=outside, align_corners=True)
 
 
 def forward_backward_error(forward_N2HW: Tensor, backward_N2HW: Tensor) -> Tensor:

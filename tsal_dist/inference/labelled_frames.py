@@ -12,7 +12,7 @@ from tsal_dist.data.once import read_chosen
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.geometry import affine
 from tsal_dist.inference.evaluation import evenly
-from tsal_dist.inference.looking import Box, Floats, Look, tight_box
+from tsal_dist.inference.looking import Box, Floats, Look, box_around
 from tsal_dist.inference.pictures import Image
 from tsal_dist.records import Clip
 
@@ -57,4 +57,4 @@ def _landmarks_box(clip: Clip, placed_K2: Floats, image_HWC: Image) -> Box:
     """The box of the landmarks that are placed, as predictions follow it; the label's own where there are too few."""
     if len(placed_K2) < 2:
         return affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
-    return tight_box(placed_K2, image_HWC)
+    return box_around(placed_K2, image_HWC)

@@ -29,7 +29,7 @@ MOST_FOUND = 8
 """Subjects that one search finds at most."""
 SAME = 0.5
 """Boxes that overlap by more (intersection over union) are of one subject."""
-VIEWS = (
+SECOND_LOOKS = (
     (0.2, 0.2, 1.0),
     (-0.2, 0.2, 1.0),
     (0.2, -0.2, 1.0),
@@ -97,7 +97,7 @@ def settle(eyes: Eyes, image_HWC: Image, boxes: list[Box]) -> tuple[list[Box], F
     """Each box moved to what is found in it, and how sure and how well told that is."""
     for _ in range(LOOKS):
         look = eyes.look(image_HWC, boxes)
-        boxes = [tight_box(points_K2, image_HWC) for points_K2 in look.points_CK2]
+        boxes = [box_around(points_K2, image_HWC) for points_K2 in look.points_CK2]
     return boxes, look.score_CK.mean(1) * look.agreement_C
 
 
@@ -118,7 +118,7 @@ def same_as(box_4: Box, others: Sequence[Box], most: float = SAME) -> bool:
 def gather_evidence(eyes: Eyes, image_HWC: Image, box_4: Box) -> Floats:
     """Numbers that tell a subject in this box from something made up, each the larger the better; for `Presence`."""
     side_px = float((box_4[2:] - box_4[:2]).max())
-    look = eyes.look(image_HWC, list(views_of(box_4)))
+    look = eyes.look(image_HWC, list(second_looks(box_4)))
     middle_K2 = np.median(look.points_CK2, axis=0)
     strayed_CK = np.linalg.norm(look.points_CK2 - middle_K2, axis=-1) / side_px
     sizes = [look.score_CK.mean(), np.quantile(look.score_CK, 0.1), look.agreement_C.mean()]
@@ -143,15 +143,15 @@ def spread_boxes(image_HWC: Image, even: bool = False) -> Iterator[Box]:
                 yield np.array([x - half, y - half, x + half, y + half])
 
 
-def views_of(box_4: Box) -> Iterator[Box]:
+def second_looks(box_4: Box) -> Iterator[Box]:
     """The boxes from which a find is looked at again."""
     middle_2, half_2 = (box_4[:2] + box_4[2:]) / 2, (box_4[2:] - box_4[:2]) / 2
-    for x, y, size in VIEWS:
+    for x, y, size in SECOND_LOOKS:
         moved_2 = middle_2 + np.array([x, y]) * half_2.max()
         yield np.concatenate([moved_2 - size * half_2, moved_2 + size * half_2])
 
 
-def tight_box(points_K2: Floats, image_HWC: Image) -> Box:
+def box_around(points_K2: Floats, image_HWC: Image) -> Box:
     """Around the landmarks, at least a few pixels large, and with its middle in the picture."""
     low, high = points_K2.min(0), points_K2.max(0)
     middle = np.clip((low + high) / 2, 0, np.array(image_HWC.shape[1::-1]) - 1)

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.canvas import disc, stroke
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.pictures import IMAGE_SUFFIXES, Picture, Source, frame_rate
 from tsal_dist.inference.prediction import Found
@@ -184,8 +185,7 @@ def draw_skeleton(
             color_BGR = cv2.cvtColor(
                 np.array([[[180 * number // len(skeleton), 170, 255]]], np.uint8), cv2.COLOR_HSV2BGR
             )[0, 0]
-            ends = [(round(16 * float(x)), round(16 * float(y))) for x, y in points_K2[[a, b]]]
-            cv2.line(drawn, ends[0], ends[1], color_BGR.tolist(), 1, cv2.LINE_AA, shift=4)
+            stroke(drawn, points_K2[[a, b]], color_BGR, 1)
     return drawn
 
 
@@ -198,9 +198,7 @@ def draw_points(
     """A copy with a dot for each point that is shown: red where `sure_K` is 0, green where it is 1."""
     drawn = image_HWC.copy()
     radius = max(1.0, float(np.ptp(points_K2, axis=0).max()) / 110)
-    for (x, y), sure, shown in zip(points_K2, np.clip(sure_K, 0, 1), shown_K, strict=True):
+    for point_2, sure, shown in zip(points_K2, np.clip(sure_K, 0, 1), shown_K, strict=True):
         if shown:
-            color: Any = sure * SURE_BGR + (1 - sure) * UNSURE_BGR
-            at = (round(16 * float(x)), round(16 * float(y)))
-            cv2.circle(drawn, at, round(16 * radius), color.tolist(), -1, cv2.LINE_AA, shift=4)
+            disc(drawn, point_2, (radius, radius), sure * SURE_BGR + (1 - sure) * UNSURE_BGR)
     return drawn

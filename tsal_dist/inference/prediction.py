@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.inference.ahead import Ahead
-from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
+from tsal_dist.inference.looking import Box, Eyes, Look, box_around, gather_evidence, search
 from tsal_dist.inference.pictures import Image, Picture
 from tsal_dist.inference.presence import Belief, Presence
 from tsal_dist.records import UNNAMED, Layout
@@ -187,7 +187,7 @@ def _look(
 ) -> _Seen:
     look = how.eyes.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
-    own_4 = tight_box(points_K2, picture.image_HWC)
+    own_4 = box_around(points_K2, picture.image_HWC)
     expected_px_K = np.full(len(score_K), np.nan)
     score = float(score_K.mean())
     found = promising = given or score >= LOST_SCORE

@@ -7,9 +7,9 @@ the same command without it; of the ranks of one torchrun the last writes it; wi
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
+from tsal_dist.clock import format_time
 from tsal_dist.dist.environment import read_environment
 from tsal_dist.dist.ray_cluster import join_ray
 from tsal_dist.dist.share import Share
@@ -90,7 +90,7 @@ def look_on_ray(
 
         def on_source(done: int) -> None:
             left_s = (time.monotonic() - started_s) / done * (len(left) - done)
-            tell(f"{done}/{len(left)} inputs, {timedelta(seconds=round(left_s))} left")
+            tell(f"{done}/{len(left)} inputs, {format_time(left_s)} left")
 
         on_ray.look_on_ray(opening, options, Path(plan.table), left, on_source)
 

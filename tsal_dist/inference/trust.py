@@ -17,7 +17,7 @@ from torch import Tensor
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.errors import CheckpointError
 from tsal_dist.inference.labelled_frames import read_frames
-from tsal_dist.inference.looking import Box, Eyes, Look, gather_evidence, search, tight_box
+from tsal_dist.inference.looking import Box, Eyes, Look, box_around, gather_evidence, search
 from tsal_dist.inference.pictures import Image
 from tsal_dist.inference.presence import Presence, destroy, learn
 from tsal_dist.metrics.calibration import Calibration, Tally, fit_tally
@@ -109,7 +109,7 @@ def load_trust(path: Path) -> Trust | None:
 def _settled(eyes: Eyes, image_HWC: Image, box_4: Box) -> Box:
     """The box after two frames of a tracker."""
     for _ in range(2):
-        box_4 = tight_box(eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
+        box_4 = box_around(eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
     return box_4
 
 

@@ -1,11 +1,10 @@
 """The chapter about accuracy: a sentence for a newcomer, one row per model, where errors lie, and on which videos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tsal_dist.inference.evaluation import Evaluation
 from tsal_dist.insight import page
 from tsal_dist.insight.charts import Axes, Series, draw_lines, draw_rows, draw_shape
 from tsal_dist.insight.lean import lean_in_words
@@ -14,6 +13,16 @@ from tsal_dist.insight.stated_errors import draw_stated_errors
 
 CED_LIMITS = (0.10, 0.15, 0.20, 0.30, 0.50)
 MOST_VIDEOS = 12
+SCORES = {
+    "nme": "NME %",
+    "nme_median": "median %",
+    "auc_0.08": "AUC .08",
+    "failure_0.08": "fail .08 %",
+    "auc_0.10": "AUC .10",
+    "failure_0.10": "fail .10 %",
+    "jitter": "jitter %",
+}
+"""The columns of a table of scores, by their names in a `summary`. All are shares; only of an AUC more is better."""
 DIVIDED_BY = {
     "inter_ocular": "the distance between the outer eye corners",
     "inter_pupil": "the distance between the pupils",
@@ -95,36 +104,37 @@ def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
     )
 
 
+def write_scores(summary: Mapping[str, float | str], columns: Iterable[str] = SCORES) -> list[str]:
+    """The cells of a table's row; "-" for what is not a number."""
+    known = {name: float(summary[name]) for name in columns if name in summary}
+    return [
+        "-" if not np.isfinite(value) else f"{value:.3f}" if name.startswith("auc") else f"{100 * value:.2f}"
+        for name, value in known.items()
+    ]
+
+
 def _scores(models: Sequence[Model]) -> str:
     """One row per model, with what is best of each kind."""
-    columns: list[tuple[str, int, bool, Callable[[Evaluation], float]]] = [
-        ("NME %", 2, False, lambda one: 100 * one.errors.nme),
-        ("\N{PLUS-MINUS SIGN}", 2, False, lambda one: 100 * spread(one)),
-        ("median %", 2, False, lambda one: 100 * one.errors.median),
-        ("AUC .08", 3, True, lambda one: one.errors.auc(0.08)),
-        ("failure .08 %", 2, False, lambda one: 100 * one.errors.failure_rate(0.08)),
-        ("AUC .10", 3, True, lambda one: one.errors.auc(0.10)),
-        ("failure .10 %", 2, False, lambda one: 100 * one.errors.failure_rate(0.10)),
-        ("jitter %", 2, False, lambda one: 100 * one.jitter.mean),
+    columns = {"nme": SCORES["nme"], "spread": "\N{PLUS-MINUS SIGN}", **SCORES}
+    rows = []
+    for model in models:
+        numbers = model.found.summary() | {"spread": spread(model.found)}
+        rows.append([model.name, *write_scores(numbers, columns), str(model.step)])
+    best = [
+        None if name == "spread" else _best([row[place] for row in rows], name.startswith("auc"))
+        for place, name in enumerate(columns, start=1)
     ]
-    cells = [[model.name] for model in models]
-    best: list[int | None] = [None]
-    for name, digits, more_is_better, measure in columns:
-        # Rounded first: what looks the same in the table is no better.
-        values = [round(measure(model.found), digits) for model in models]
-        for row, value in zip(cells, values, strict=True):
-            row.append(f"{value:.{digits}f}" if np.isfinite(value) else "-")
-        best.append(_best(values, more_is_better) if name != "\N{PLUS-MINUS SIGN}" else None)
-    rows = [[*row, str(model.step)] for row, model in zip(cells, models, strict=True)]
-    return page.table(["", *(name for name, *_ in columns), "step"], rows, best)
+    return page.table(["", *columns.values(), "step"], rows, [None, *best])
 
 
-def _best(values: Sequence[float], more_is_better: bool) -> int | None:
-    """The place of the one that is better than all others; None where there is none, or where one is not a number."""
-    finest = max(values) if more_is_better else min(values)
-    if len(values) < 2 or not np.isfinite(values).all() or values.count(finest) > 1:
+def _best(cells: Sequence[str], more_is_better: bool) -> int | None:
+    """The place of the one that is better than all others, as they are written: what looks the same is no better. None where
+    there is none, or where one is not a number."""
+    if len(cells) < 2 or "-" in cells:
         return None
-    return values.index(finest)
+    values = [float(cell) for cell in cells]
+    finest = max(values) if more_is_better else min(values)
+    return values.index(finest) if values.count(finest) == 1 else None
 
 
 def _ced(models: Sequence[Model]) -> str:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.canvas import disc
 from tsal_dist.errors import MissingExtra
 from tsal_dist.metrics.face_errors import FaceErrors
 
@@ -75,11 +76,10 @@ def contact_sheet(judged: "Sequence[ScoredFrame]") -> NDArray[np.uint8]:
     return np.vstack(rows)
 
 
-def draw_points(image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], color: tuple[int, int, int]) -> None:
+def _dots(image_HWC: NDArray[np.uint8], points_K2: NDArray[Any], color: tuple[int, int, int]) -> None:
     """Dots on an image, in place; sub-pixel places are kept."""
-    for x, y in points_K2:
-        if np.isfinite(x) and np.isfinite(y):
-            cv2.circle(image_HWC, (round(16 * x), round(16 * y)), 16 * 2, color, -1, cv2.LINE_AA, shift=4)
+    for point_2 in points_K2[np.isfinite(points_K2).all(1)]:
+        disc(image_HWC, point_2, (2, 2), color)
 
 
 def _tile(one: "ScoredFrame") -> NDArray[np.uint8]:
@@ -90,8 +90,8 @@ def _tile(one: "ScoredFrame") -> NDArray[np.uint8]:
     truth, found = (points * scale + (scale - 1) / 2 for points in (one.truth_K2, one.predicted_K2))
     for (x1, y1), (x2, y2) in zip(truth[one.visible_K], found[one.visible_K], strict=True):
         cv2.line(tile, (round(x1), round(y1)), (round(x2), round(y2)), (230, 230, 60), 1, cv2.LINE_AA)
-    draw_points(tile, truth[one.visible_K], TRUTH_RGB)
-    draw_points(tile, found, FOUND_RGB)
+    _dots(tile, truth[one.visible_K], TRUTH_RGB)
+    _dots(tile, found, FOUND_RGB)
     write_caption(tile, f"{100 * one.nme:.1f} %  {one.name}", 0.4)
     return tile
 

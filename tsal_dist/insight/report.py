@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.clock import time_in_words
 from tsal_dist.config import RunConfig
 from tsal_dist.config.load import override
 from tsal_dist.data.shard_set import open_cached, refuse_other_names
@@ -137,7 +138,7 @@ def _top(told: ToldRun, models: Sequence[Model]) -> str:
     facts.append((f"{snapshot.step} / {snapshot.config.train.steps}", pace))
     times = [line["time"] for line in told.student]
     if times:
-        facts.append((_duration(times[-1] - times[0]), "from first to last line"))
+        facts.append((time_in_words(times[-1] - times[0]), "from first to last line"))
     if told.provenance:
         facts.append((f"{told.provenance.trained_rows:,}", "pseudo-labelled frames trained on"))
     return alarms + opening + page.tiles(facts) + page.paragraph(told.status.verdict, "lead")
@@ -260,8 +261,3 @@ def _videos(run: Run) -> int | None:
 
 def _word(value: Any) -> str:
     return json.dumps(value) if not isinstance(value, str) else value or "-"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.insight.contours import Lines
+from tsal_dist.canvas import disc, stroke
 from tsal_dist.insight.gallery import VIEW_PX, Shown, show_frames
 from tsal_dist.insight.measured import Model, some_frames
 from tsal_dist.insight.plots import write_caption
@@ -47,21 +47,11 @@ def _tile(one: Shown, model: Model) -> NDArray[np.uint8]:
     """Truth as small rings, what was found as dots that are joined, the frame's error in the corner."""
     drawn = one.image_HWC.copy()
     points_K2 = one.points_K2[model.name]
-    _join(drawn, points_K2, model.lines)
-    for at in _sixteenths(points_K2):
-        cv2.circle(drawn, at, round(16 * 2.2), _FOUND, -1, cv2.LINE_AA, shift=4)
-    for at in _sixteenths(one.truth_K2[one.visible_K]):
-        cv2.circle(drawn, at, round(16 * 2.2), _TRUTH, 1, cv2.LINE_AA, shift=4)
+    for a, b in model.lines:
+        stroke(drawn, points_K2[[a, b]], _FOUND, 1)
+    for point_2 in points_K2:
+        disc(drawn, point_2, (2.2, 2.2), _FOUND)
+    for point_2 in one.truth_K2[one.visible_K]:
+        disc(drawn, point_2, (2.2, 2.2), _TRUTH, rim_px=1)
     write_caption(drawn, f"{100 * one.nme[model.name]:.1f} %", 0.5)
     return drawn
-
-
-def _join(drawn: NDArray[np.uint8], points_K2: NDArray[np.float64], lines: Lines) -> None:
-    at = _sixteenths(points_K2)
-    for a, b in lines:
-        cv2.line(drawn, at[a], at[b], _FOUND, 1, cv2.LINE_AA, shift=4)
-
-
-def _sixteenths(points_K2: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Places between pixels, as OpenCV takes them with shift=4."""
-    return [(round(16 * float(x)), round(16 * float(y))) for x, y in points_K2]

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from tsal_dist.clock import format_time
 from tsal_dist.errors import ExchangeError, ExitCode
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.insight.bottleneck import LabelSupply, find_alarms, give_verdict
-from tsal_dist.observe.panel import Row, format_time
+from tsal_dist.observe.panel import Row
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.observe.snapshot import TAIL_BYTES, RankBeat, Snapshot, first_value, read_snapshot
 from tsal_dist.pseudo.cursor import load_cursors

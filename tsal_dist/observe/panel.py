@@ -8,6 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tsal_dist.clock import format_time
 from tsal_dist.observe.snapshot import RoleState, Snapshot
 
 BAR_WIDTH = 40
@@ -100,12 +101,6 @@ def format_line(snapshot: Snapshot, step: int | None = None) -> str:
         parts += _known(crew.numbers, ("speed/parked_share", "parked {:.0%}"))
     saved = snapshot.student.checkpoint_step
     return " | ".join([*parts, f"saved {'nothing' if saved is None else saved}"])
-
-
-def format_time(seconds: float) -> str:
-    """`1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _progress(snapshot: Snapshot, step: int, going: bool = True) -> list[str]:

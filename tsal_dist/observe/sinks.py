@@ -1,7 +1,6 @@
 """Where metrics go: a JSONL file always, elsewhere when asked; another place is another `write` and `close`."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 from tsal_dist.config.runtime import LogConfig
 from tsal_dist.errors import MissingExtra
 from tsal_dist.exchange.lines import Lines
-from tsal_dist.json_object import read_object
+from tsal_dist.json_object import if_finite, read_object
 from tsal_dist.observe.service_sink import ServiceSink
 from tsal_dist.run_dir import RunDir, plainly
 
@@ -66,7 +65,7 @@ class JsonlSink:
 
     def write(self, step: int, numbers: Numbers) -> None:
         line: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
-        line |= {name: _plain(value) for name, value in numbers.items()}
+        line |= {name: if_finite(value) for name, value in numbers.items()}
         self._lines.append(json.dumps(line, allow_nan=False).encode())
 
     def close(self) -> None:
@@ -125,8 +124,3 @@ def _says_again(line: dict[str, Any], lines: list[dict[str, Any]]) -> bool:
             break
         said |= old.keys()
     return bool(said & line.keys() - {"step", "time"})
-
-
-def _plain(value: float) -> float | None:
-    """JSON has no word for a number that is not finite, and other readers refuse Python's."""
-    return value if math.isfinite(value) else None

@@ -117,7 +117,7 @@ class Turned:
 
         turned = replace(
             frames,
-            image_NHWC=_resample(frames.image_NHWC.permute(0, 3, 1, 2).float(), turn_N22, "border")
+            image_NHWC=_turned(frames.image_NHWC.permute(0, 3, 1, 2).float(), turn_N22, "border")
             .round()
             .clamp(0, 255)
             .byte()
@@ -142,7 +142,7 @@ class Turned:
             target,
             points_NK2=points_NK2,
             weight_NK=target.weight_NK * (inside_NK | absent_NK),
-            heat_NKhw=None if heat is None else _resample(heat, turn_N22, "zeros"),
+            heat_NKhw=None if heat is None else _turned(heat, turn_N22, "zeros"),
         )
 
 
@@ -198,7 +198,7 @@ def _taught(targets: Targets) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return first.place_NK2.double().cpu().numpy(), (first.place_weight_NK > 0).cpu().numpy()
 
 
-def _resample(map_NCHW: Tensor, turn_N22: Tensor, outside: str) -> Tensor:
+def _turned(map_NCHW: Tensor, turn_N22: Tensor, outside: str) -> Tensor:
     """Turned about the middle, which stays where it is at any size."""
     back_N22 = torch.linalg.inv_ex(turn_N22).inverse  # which, unlike inv, asks no device whether there is one
     theta_N23 = torch.cat([back_N22, torch.zeros_like(back_N22[..., :1])], -1)

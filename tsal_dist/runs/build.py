@@ -191,7 +191,7 @@ def build_teacher(
     task = build_task(config, shards.labelled)
     recipe = build_recipe(config, task)
     assert shards.unlabelled is not None, "a method with a teacher has clips to label"
-    data, queue = config.data, config.runtime.queue
+    data = config.data
     topic = _labels_topic(config, run, recipe, shards.unlabelled)
     name, reader = role_in_files("teacher", role_rank.crew), GROUP if limited else None
     weights = _first_weights(config, run, name)
@@ -233,9 +233,7 @@ def build_teacher(
         clips=_clips_to_label(
             config, run, shards.unlabelled, easy, role_rank, clips_per_cycle, recipe.choose
         ),
-        producer=build_producer(
-            config, topic, name, role_rank.rank, tenure.incarnation, reader, queue.segment_age_s
-        ),
+        producer=build_producer(config, topic, name, role_rank.rank, tenure.incarnation, reader),
         gate=ReadinessGate(config.train.gate.slack),
     )
 

@@ -26,7 +26,6 @@ def build_producer(
     rank: int,
     incarnation: int,
     reader: str | None,
-    max_age_s: float = 5.0,
 ) -> Producer:
     """`reader` is the group that it does not run ahead of; without one it writes as fast as it is asked to."""
     queue, limits = config.runtime.queue, config.runtime.deadlines
@@ -43,7 +42,7 @@ def build_producer(
             rank,
             incarnation,
             max_rows=queue.segment_rows,
-            max_age_s=max_age_s,
+            max_age_s=queue.segment_age_s,
             credits=credits,
         ),
         limits,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.synthetic.canvas import Picture
+from tsal_dist.canvas import Picture, stroke
 from tsal_dist.synthetic.shape import Array
 
 _PIVOT = np.array([0.0, 0.55, 0.10])
@@ -120,7 +120,7 @@ class Lens:
             size = 2 * int(np.ceil(reach / 2)) + 3
             kernel = np.zeros((size, size), np.uint8)
             ends = np.stack([-self.smear_px, self.smear_px]) / 2 + size // 2
-            cv2.polylines(kernel, [np.round(ends * 16).astype(np.int32)], False, (255,), 1, cv2.LINE_AA, 4)
+            stroke(kernel, ends, (255,), 1)
             weights = kernel.astype(np.float32) / max(1.0, float(kernel.sum()))
             picture = np.asarray(cv2.filter2D(picture, -1, weights), np.uint8)
         left, top = (int(v) for v in rng.integers(0, 64, 2))

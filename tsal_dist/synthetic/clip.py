@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.canvas import Picture
 from tsal_dist.synthetic.camera import Lamp, Lens, Pose, rotation
-from tsal_dist.synthetic.canvas import Picture
 from tsal_dist.synthetic.head import Head, Placed
 from tsal_dist.synthetic.look import draw_look
 from tsal_dist.synthetic.motion import draw_motion

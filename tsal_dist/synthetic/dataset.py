@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.canvas import Picture, disc
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.run_dir import write_whole
-from tsal_dist.synthetic.canvas import Picture
 from tsal_dist.synthetic.clip import ClipSpec, Rendered, render_clip
 
 FORMAT = 1
@@ -218,9 +218,9 @@ def _tile(rendered: Rendered) -> Picture:
         cv2.resize(rendered.frames[middle], (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
     )
     marked = plain.copy()
-    for (x, y), seen in zip(rendered.points[middle], rendered.visible[middle], strict=True):
-        at = (round(((x + 0.5) * scale - 0.5) * 16), round(((y + 0.5) * scale - 0.5) * 16))
-        cv2.circle(marked, at, 20, (80, 255, 80) if seen else (60, 60, 255), -1, cv2.LINE_AA, 4)
+    points_K2 = (rendered.points[middle] + 0.5) * scale - 0.5
+    for point_2, seen in zip(points_K2, rendered.visible[middle], strict=True):
+        disc(marked, point_2, (1.25, 1.25), (80, 255, 80) if seen else (60, 60, 255))
     return np.asarray(np.hstack([plain, marked]), np.uint8)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.synthetic.canvas import Picture, curve, disc, fill, fixed, rgb, stroke
+from tsal_dist.canvas import Picture, curve, disc, fill, fixed, rgb, stroke
 from tsal_dist.synthetic.look import Look
 from tsal_dist.synthetic.shape import BROWS, EYES, Array
 

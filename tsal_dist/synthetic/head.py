@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tsal_dist.canvas import Picture, curve, fill, rgb, stroke
 from tsal_dist.synthetic import features as layer_plane
 from tsal_dist.synthetic.camera import Lamp, Pose
-from tsal_dist.synthetic.canvas import Picture, curve, fill, rgb, stroke
 from tsal_dist.synthetic.features import Features
 from tsal_dist.synthetic.look import Look
 from tsal_dist.synthetic.raster import Hits, rasterize

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tsal_dist.canvas import Picture, curve, disc, fill, rgb, stroke
 from tsal_dist.synthetic.camera import Lamp
-from tsal_dist.synthetic.canvas import Picture, curve, disc, fill, rgb, soft_noise, stroke
 from tsal_dist.synthetic.look import Look
 from tsal_dist.synthetic.motion import wander
+from tsal_dist.synthetic.noise import soft_noise
 from tsal_dist.synthetic.shape import Array
 
 

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.synthetic.canvas import Picture, soft_noise
+from tsal_dist.canvas import Picture
 from tsal_dist.synthetic.look import Look
+from tsal_dist.synthetic.noise import soft_noise
 from tsal_dist.synthetic.shape import Array
 
 LEFT, TOP, RIGHT, BOTTOM = -1.7, -2.0, 1.7, 2.3

@@ -16,9 +16,10 @@ from tools.bench.accuracy.cells import (
     same_time_cells,
 )
 from tools.bench.accuracy.data_set import DataSet, Fold
-from tools.bench.accuracy.measure import if_known, usual_bend
+from tools.bench.accuracy.measure import usual_bend
 from tools.bench.accuracy.page import say_headroom, write_page
 from tools.bench.accuracy.rows import Headroom, Mean, headroom, summarise
+from tsal_dist.json_object import if_finite
 
 FOLDS = tuple(Fold({"5": f"few-{n}", "90": f"all-{n}"}, "video", f"test-{n}") for n in range(2))
 DATA = DataSet("mice", ("5", "90"), FOLDS, steps=100, repeats=2, settings=("a.b=1",), about="two folds")
@@ -156,7 +157,7 @@ def test_the_page_says_what_is_missing():
 
 def test_a_test_set_without_neighbouring_frames_has_a_row_without_jitter():
     """Labelled frames may lie far apart in their videos, where jitter is not a number."""
-    assert (if_known(float("nan")), if_known(0.25)) == (None, 0.25)
+    assert (if_finite(float("nan")), if_finite(0.25)) == (None, 0.25)
     found = {name: replace(one, jitter=None) for name, one in results().items()}
     row = summarise(DATA, cells(), found)[0]
     assert math.isnan(row.jitter.value)

@@ -1,4 +1,4 @@
-"""Cells at a time, and what is said of the time that is left."""
+"""Cells at a time, and how long the rest takes."""
 
 import math
 import threading
@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tools.bench.accuracy.cells import Cell, Result
-from tools.bench.accuracy.schedule import Clock, in_words, run_cells
+from tools.bench.accuracy.schedule import Clock, run_cells
 from tsal_dist.errors import TrainingError
 
 FINE = Result(0.1, 0.1, 0.1, None, 1.0)
@@ -55,10 +55,3 @@ def test_as_many_at_a_time_as_asked_for():
 
     run_cells(cells(2), train, 2, Clock(2), lambda *_: None, lambda *_: None)
     assert most[0] == 2
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(math.nan, "unknown"), (42, "42 s"), (720, "12 min"), (11_100, "3 h 5 min")]
-)
-def test_in_words(seconds, words):
-    assert in_words(seconds) == words

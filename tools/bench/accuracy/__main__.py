@@ -26,9 +26,10 @@ from tools.bench.accuracy.data_set import DataSet
 from tools.bench.accuracy.methods import BASELINE, choose_methods
 from tools.bench.accuracy.own import FORM, parse_own
 from tools.bench.accuracy.page import write_page
-from tools.bench.accuracy.schedule import Clock, in_words, run_cells
+from tools.bench.accuracy.schedule import Clock, run_cells
 from tools.bench.accuracy.synthetic import Size
 from tsal_dist.cli import run_entry
+from tsal_dist.clock import time_in_words
 from tsal_dist.errors import ConfigError, TsalError
 
 QUICK = Size(videos=12, frames=8, size_px=96, steps=60, repeats=1)
@@ -143,7 +144,7 @@ class Bench:
         if missing:
             self._say(
                 f"{len(cells) - len(missing)} cells are there, {len(missing)} to train; "
-                f"{in_words(self._clock.remaining_s(missing))} left"
+                f"{time_in_words(self._clock.remaining_s(missing))} left"
             )
         failures: list[Cell] = []
 
@@ -151,7 +152,7 @@ class Bench:
             self.results[cell.name] = result
             self._say(
                 f"{len(self.results)}/{len(shown or cells)} {cell.data}, {cell.amount} labels, {cell.method}, "
-                f"repetition {cell.repeat}: {100 * result.test:.2f} %; {in_words(left_s)} left"
+                f"repetition {cell.repeat}: {100 * result.test:.2f} %; {time_in_words(left_s)} left"
             )
             self._keep_page(shown or cells)
 

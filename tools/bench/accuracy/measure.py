@@ -5,13 +5,13 @@ python -m tools.bench.accuracy.measure RUN --test SHARDS --train SHARDS [--video
 
 import argparse
 import json
-import math
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsal_dist.cli import run_entry
+from tsal_dist.json_object import if_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,16 +57,11 @@ def main(argv: list[str]) -> int:
         "test": test.errors.nme,
         "fitted": fitted.errors.nme,
         "train": train.errors.nme,
-        "jitter": if_known(jitter),
+        "jitter": if_finite(jitter),
         "teacher": teacher,
     }
     print(json.dumps(found, allow_nan=False))
     return 0
-
-
-def if_known(value: float) -> float | None:
-    """A number, or nothing where it is none, as JSON has no word for that."""
-    return None if math.isnan(value) else value
 
 
 def shake(evaluator: "Evaluator", model: "nn.Module", url: str) -> float:

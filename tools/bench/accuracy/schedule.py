@@ -70,13 +70,3 @@ def run_cells(
 def _timed(train: Train, cell: Cell) -> tuple[Result, float]:
     started = time.monotonic()
     return train(cell), time.monotonic() - started
-
-
-def in_words(seconds: float) -> str:
-    """As a person says it: 40 s, 12 min, 3 h 5 min."""
-    if math.isnan(seconds):
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
