@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
     args = build_parser().parse_args(argv)
 
     from tsal_dist.errors import ConfigError
+    from tsal_dist.pack.doubts import tell_scaled_labels
     from tsal_dist.pack.gather import gather_inputs
     from tsal_dist.pack.hold_out import hold_out
     from tsal_dist.pack.subject_models import load_detector
@@ -74,6 +75,7 @@ def main(argv: list[str]) -> int:
         points=args.pts_points,
         track=track,
     )
+    tell_scaled_labels(inputs)
     with _cluster(args):
         if not args.labels:
             _pack(args, inputs, options)
@@ -100,6 +102,7 @@ def _cluster(args: argparse.Namespace) -> AbstractContextManager[None]:
 
 def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions") -> None:
     """Plan and pack one folder."""
+    from tsal_dist.pack.doubts import tell_copies
     from tsal_dist.pack.execute import pack, pack_share
     from tsal_dist.pack.on_ray import pack_on_ray
     from tsal_dist.pack.packing_plan import build_plan
@@ -113,6 +116,7 @@ def _pack(args: argparse.Namespace, inputs: "list[Input]", options: "PackOptions
     else:
         plan = build_plan(inputs, [probe(one) for one in inputs], options)
     _print_plan(plan, folder)
+    tell_copies(plan.sources)
     if args.dry_run:
         return
     how: dict[str, Any] = {

@@ -206,20 +206,21 @@ def _write(
     """The table, an input at a time, and what became of each."""
     from tsal_dist.inference.detector import read_each
     from tsal_dist.inference.fates import Fate, find_fate, summarise, tell_fate
+    from tsal_dist.inference.given_boxes import GivenBoxes
     from tsal_dist.inference.table import open_table
 
     fates: list[Fate] = []
-    unused = set(options.boxes)
+    boxes = GivenBoxes(options.boxes)
     with open_table(Path(args.table), options.most_error) if args.table else nullcontext() as add:
         for source, found in read_each(sources, read):
             if isinstance(found, str):
                 fates.append(Fate(source, found))
                 continue
             fates.append(find_fate(source, found, options.most_error))
-            unused -= {(row.path, row.frame) for row in found}
+            boxes.compare(found)
             if add:
                 add(found)
-    _name_unused_boxes([box for box in options.boxes if box in unused])
+    sys.stderr.write("".join(f"{doubt}\n" for doubt in boxes.doubts()))
     if len(sources) > 1:
         sys.stderr.write("".join(f"{tell_fate(fate, options.frames)}\n" for fate in fates))
     sys.stderr.write(f"{summarise(fates, options.subjects == 'many', options.most_error)}\n")
@@ -364,15 +365,6 @@ def _open(opening: "Opening") -> "Detector":
     if detector.unknown:
         sys.stderr.write(f"{detector.name}: {detector.unknown}\n")
     return detector
-
-
-def _name_unused_boxes(unused: "list[tuple[str, int | None]]") -> None:
-    """Boxes of frames that do not exist, or were not asked for, did nothing: say so."""
-    if unused:
-        path, frame = unused[0]
-        sys.stderr.write(
-            f"{len(unused)} boxes match no frame, such as frame {(frame or 0) + 1} of {path}. Frames count from 1.\n"
-        )
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def open_run(
     existed = _is_there(run_dir)  # once more: another process may have come meanwhile
     if existed and mode == "new":
         raise ConfigError(
-            f"{folder} already holds a run. Go on with it (--resume), replace it (--clean), or choose another "
+            f"{folder} already holds a run. Go on with it (--resume), replace it ({_anew(config)}), or choose another "
             f"place (run.dir=...)."
         )
     if not existed:
@@ -155,8 +155,21 @@ def pin_shards(run_dir: RunDir, fingerprints: Mapping[str, str]) -> None:
             )
 
 
+def pinned_shards(run_dir: RunDir) -> dict[str, Any]:
+    """What `pin_shards` wrote; {} where nothing can be read."""
+    try:
+        return read_object(run_dir.data_json.read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
 def _brief(fingerprint: Any) -> str:
     return str(fingerprint)[:12] if fingerprint else "none"
+
+
+def _anew(config: RunConfig) -> str:
+    """Which flag begins a run anew in its place. One of two processes that start a role each would delete the other's."""
+    return "--clean" + " of launch.local or launch.submit" * (config.runtime.topology == "detached")
 
 
 def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None]) -> None:
@@ -343,7 +356,7 @@ def _compare(written: RunConfig, config: RunConfig, run_dir: RunDir) -> None:
             continue  # a run may go on for longer
         raise ConfigError(
             f"{run_dir.root} was started with {key} = {before!r}, and now it is {now!r}. "
-            f"Set it back, choose another place (run.dir=...), or start again with --clean."
+            f"Set it back, choose another place (run.dir=...), or start again with {_anew(config)}."
         )
 
 

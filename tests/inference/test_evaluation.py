@@ -112,6 +112,15 @@ def test_jitter_sees_a_tremble(faces, tmp_path):
     assert judge(faces, tmp_path, trembling).jitter.mean > 0.01
 
 
+def test_each_frame_says_where_its_points_lean(faces, tmp_path):
+    found = judge(faces, tmp_path, [frame(0), frame(1, "two"), frame(2, "two")], shift=(4.0, -2.0))
+    lean_N2 = np.array([score.lean for score in found.scores])
+    assert [score.video for score in found.scores] == ["one", "two", "two"]
+    assert lean_N2.mean(0) == pytest.approx(found.errors.lean_2)
+    assert lean_N2[:, 0] == pytest.approx(-2 * lean_N2[:, 1], rel=0.05)
+    assert (lean_N2[:, 0] > 0).all()
+
+
 def test_frames_are_grouped_by_their_attributes(faces, tmp_path):
     clips = [frame(0, attributes=("blur", "pose")), frame(1, attributes=("pose",)), frame(2)]
     found = judge(faces, tmp_path, clips, shift=(3.0, 0.0))

@@ -3,7 +3,9 @@
 import html
 import json
 import shutil
+from dataclasses import replace
 
+import fsspec
 import pytest
 
 from tests.insight.test_lean import found_with
@@ -12,10 +14,10 @@ from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.evaluate import main as evaluate
 from tsal_dist.inference.trained import NothingSaved
-from tsal_dist.insight.accuracy_page import _best
-from tsal_dist.insight.measured import was_trained_on
-from tsal_dist.insight.report import build_report
-from tsal_dist.run import load_run, open_run
+from tsal_dist.insight.accuracy_page import _best, open_with
+from tsal_dist.insight.measured import Model, was_trained_on
+from tsal_dist.insight.report import _limits_of_scores, build_report
+from tsal_dist.run import load_run, open_run, pin_shards
 
 
 def begin(faces, folder, *words):
@@ -36,9 +38,51 @@ def test_unlabelled_footage_counts_where_the_method_learns_from_it(faces, tmp_pa
         assert was_trained_on(run, open_shards([faces.train])) is known
 
 
-def test_training_shards_that_have_gone_are_not_known(faces, tmp_path):
+def test_training_shards_that_have_gone_are_known_by_what_the_run_wrote_down(faces, tmp_path):
     run = begin(faces, tmp_path / "run", f"data.labelled={tmp_path / 'gone'}", "method.name=supervised")
-    assert was_trained_on(run, open_shards([faces.train])) is False
+    assert was_trained_on(run, open_shards([faces.train])) is None, "nothing was written down yet"
+    pin_shards(run.dir, {"labelled": open_shards([faces.train]).fingerprint, "validation": ""})
+    assert was_trained_on(run, open_shards([faces.train])) is True
+    assert was_trained_on(run, open_shards([faces.held_out, faces.train])) is True
+    assert was_trained_on(run, open_shards([faces.held_out])) is False
+
+
+def test_training_shards_of_an_object_store_are_known_as_local_ones_are(faces, tmp_path):
+    url = f"memory://words{tmp_path}/train"
+    fsspec.filesystem("memory").put(faces.train, url, recursive=True)
+    run = begin(faces, tmp_path / "run", f"data.labelled={url}", "method.name=supervised")
+    assert was_trained_on(run, open_shards([faces.train])) is None, "the store was not asked"
+    assert was_trained_on(run, open_shards([url])) is True, "the store is within reach"
+    pin_shards(run.dir, {"labelled": open_shards([url]).fingerprint, "validation": ""})
+    assert was_trained_on(run, open_shards([faces.train])) is True
+    assert was_trained_on(run, open_shards([faces.held_out])) is False
+
+
+def test_one_of_several_folders_is_looked_for_in_all_of_them(faces, tmp_path):
+    url = f"memory://several{tmp_path}/train"
+    fsspec.filesystem("memory").put(faces.train, url, recursive=True)
+    several = f'data.labelled=["{url}", "memory://several{tmp_path}/gone"]'
+    run = begin(faces, tmp_path / "run", several, "method.name=supervised")
+    pin_shards(run.dir, {"labelled": "0" * 64, "validation": open_shards([faces.held_out]).fingerprint})
+    assert was_trained_on(run, open_shards([url])) is None, "one of them has gone"
+    assert was_trained_on(run, open_shards([faces.held_out])) is False, "it was held out"
+
+
+def test_nobody_is_told_what_nobody_knows():
+    model = Model(
+        *("run", "student", "run student", 8, 8, found_with([0.0, 0.0]), None, (), (), ()),
+        mirrored=False,
+        trained_on=None,
+        chosen_on=False,
+        average_K2=None,
+    )
+    vars(model)["few"] = []
+    assert "frames that it may have been trained on" in open_with([model])
+    assert "nobody knows whether the shards named above are among it" in _limits_of_scores([model])[0]
+    known = replace(model, trained_on=False)
+    vars(known)["few"] = []
+    assert "never trained on" in open_with([known])
+    assert "held-out shards" in _limits_of_scores([known])[0]
 
 
 def test_held_out_shards_that_are_not_there_are_named(faces, tmp_path, monkeypatch):

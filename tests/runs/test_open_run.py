@@ -36,6 +36,16 @@ def test_an_existing_run_needs_a_decision(tmp_path):
         open_run(config(tmp_path), "new")
 
 
+def test_a_detached_run_is_replaced_by_what_can_replace_it(tmp_path):
+    """Training itself refuses --clean there."""
+    words = ("runtime.topology=detached", "runtime.role=student")
+    open_run(config(tmp_path, *words), "new")
+    with pytest.raises(ConfigError, match=r"replace it \(--clean of launch\.local or launch\.submit\)"):
+        open_run(config(tmp_path, *words), "new")
+    with pytest.raises(ConfigError, match=r"again with --clean of launch\.local or launch\.submit"):
+        open_run(config(tmp_path, *words, "train.seed=5"), "resume")
+
+
 def test_resuming_keeps_the_id_and_cleaning_changes_it(tmp_path):
     first = open_run(config(tmp_path), "new")
     (tmp_path / "weights").mkdir()

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tsal_dist.synthetic.camera import Lamp, Pose, rotation
 from tsal_dist.canvas import curve
+from tsal_dist.synthetic.camera import Lamp, Pose, rotation
 from tsal_dist.synthetic.clip import ClipSpec, render_clip
 from tsal_dist.synthetic.head import Head
 from tsal_dist.synthetic.look import draw_look

@@ -52,7 +52,7 @@ class ShardSet:
         self._places = [
             (manifest, number) for manifest in manifests for number in range(len(manifest.shards))
         ]
-        self.fingerprint = hashlib.sha256("".join(m.fingerprint for m in manifests).encode()).hexdigest()
+        self.fingerprint = fingerprint_of(manifests)
         self.points, self.scheme, self.layout = _common_layout(manifests)
 
     def __len__(self) -> int:
@@ -179,6 +179,11 @@ def open_shards(urls: Sequence[str], cache_dir: str = "", cache_gb: float = 50.0
         folder = Path(cache_dir) if cache_dir else Path(tempfile.gettempdir()) / CACHE_FOLDER
         cache = ShardCache(folder, int(cache_gb * 1e9))
     return ShardSet(manifests, cache)
+
+
+def fingerprint_of(manifests: Sequence[Manifest]) -> str:
+    """Of a set of these folders in this order."""
+    return hashlib.sha256("".join(manifest.fingerprint for manifest in manifests).encode()).hexdigest()
 
 
 def open_cached(urls: Sequence[str], data: DataConfig) -> ShardSet:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsal_dist.inference.looking import Box, Floats
-from tsal_dist.pack.box_tracker import middle_of, side_of
+from tsal_dist.pack.box_tracker import average_pace, middle_of, side_of
 
 SMOOTH = 0.6
 """Share of the new landmarks' box in the next frame's; the rest is the old one's, against trembling."""
@@ -29,9 +29,7 @@ class Ahead:
         stays_4: Box = SMOOTH * own_4 + (1 - SMOOTH) * looked_at_4
         if before_2 is None:
             return stays_4
-        step_2 = self._middle_2 - before_2
-        pace_2 = step_2 if self._pace_2 is None else self._pace_2
-        self._pace_2 = NEW_PACE * step_2 + (1 - NEW_PACE) * pace_2
+        self._pace_2 = average_pace(self._pace_2, self._middle_2 - before_2, NEW_PACE)
         still_px = STILL * side_of(own_4)
         goes_on_2: Floats = self._pace_2 - self._pace_2.clip(-still_px, still_px)
         return stays_4 + np.tile(goes_on_2, 2)

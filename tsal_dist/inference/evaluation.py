@@ -22,7 +22,7 @@ from tsal_dist.dist.collectives import reduce_scalars, sum_tensors
 from tsal_dist.geometry import affine
 from tsal_dist.inference.decoding import PLAIN, Decoding
 from tsal_dist.inference.finding import find_points
-from tsal_dist.metrics.face_errors import FaceErrors
+from tsal_dist.metrics.face_errors import FaceErrors, leans
 from tsal_dist.metrics.jitter import Jitter
 from tsal_dist.metrics.normalizer import Normalizer, lengths
 from tsal_dist.models.detectors import find_stride
@@ -62,6 +62,8 @@ class FrameScore:
     video: str
     frame: int
     nme: float
+    lean: tuple[float, float]
+    """How far its points lie to the right of the truth and below it on average, as a share as the error is."""
 
 
 @dataclass
@@ -176,10 +178,11 @@ class Evaluator:
         for name, members in _groups(clips).items():
             group = found.by_group.setdefault(name, FaceErrors(self.shards.points, self.normalizer))
             group.add(source_NK2[members], source_truth_NK2[members], visible_NK[members], box_N4[members])
+        scored_S = np.flatnonzero(np.isfinite(nme_N))
+        off_SK2 = (source_NK2 - source_truth_NK2)[scored_S] / length_N[scored_S, None, None]
         found.scores += [
-            FrameScore(clip.video, int(clip.frames_T[0]), float(nme))
-            for clip, nme in zip(clips, nme_N, strict=True)
-            if np.isfinite(nme)
+            FrameScore(clips[place].video, int(clips[place].frames_T[0]), float(nme_N[place]), (x, y))
+            for place, (x, y) in zip(scored_S, leans(off_SK2, visible_NK[scored_S]).tolist(), strict=True)
         ]
         if keep:
             judged = [

@@ -8,7 +8,7 @@ import numpy as np
 from tsal_dist.insight import page
 from tsal_dist.insight.charts import Axes, Series, draw_lines, draw_rows, draw_shape
 from tsal_dist.insight.lean import lean_in_words
-from tsal_dist.insight.measured import Model, blind_error, spread, upright, video_errors
+from tsal_dist.insight.measured import Model, blind_error, runs_that_trained, spread, upright, video_errors
 from tsal_dist.insight.stated_errors import draw_stated_errors
 
 CED_LIMITS = (0.10, 0.15, 0.20, 0.30, 0.50)
@@ -31,15 +31,16 @@ DIVIDED_BY = {
     "wflw": "the distance between the outer eye corners",
 }
 
+SEEN = {True: "was trained on", False: "never trained on", None: "may have been trained on"}
+
 
 def open_with(models: Sequence[Model]) -> str:
     """What the run came to, for a reader who has seen no such number before."""
     first = models[0]
     errors = first.found.errors
     length = DIVIDED_BY.get(errors.normalizer, errors.normalizer)
-    seen = "was trained on" if first.trained_on else "never trained on"
     text = (
-        f"On {errors.faces:.0f} frames that it {seen}, the {first.role}'s points lie {100 * errors.nme:.1f} % of "
+        f"On {errors.faces:.0f} frames that it {SEEN[first.trained_on]}, the {first.role}'s points lie {100 * errors.nme:.1f} % of "
         f"{length} beside the true ones, on average; half of the frames stay under {100 * errors.median:.1f} %."
     )
     blind = blind_error(first)
@@ -80,8 +81,10 @@ def _way(lines: Sequence[dict[str, Any]]) -> str:
 def tell_accuracy(models: Sequence[Model], where: Sequence[str]) -> str:
     errors = models[0].found.errors
     videos = len(video_errors(models[0].found))
-    seen = list(dict.fromkeys(model.run for model in models if model.trained_on))
+    seen, unknown = runs_that_trained(models, True), runs_that_trained(models, None)
     kind = f"frames that {' and '.join(seen)} trained on," if seen else "held-out frames"
+    if unknown and not seen:
+        kind = f"frames that {' and '.join(unknown)} may have trained on,"
     intro = (
         f"{errors.faces:.0f} {kind} of {videos} videos in {', '.join(where)}; errors are divided by "
         f"{DIVIDED_BY.get(errors.normalizer, errors.normalizer)} ({errors.normalizer}). What stands after \N{PLUS-MINUS SIGN} "

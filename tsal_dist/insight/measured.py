@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.checkpoint.store import Checkpoints
-from tsal_dist.data.shard_set import ShardSet, refuse_other_names
-from tsal_dist.errors import ConfigError
+from tsal_dist.data.shard_set import ShardSet, fingerprint_of, refuse_other_names
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluation, ScoredFrame, build_evaluator
 from tsal_dist.inference.held_out import Key, open_if_there
@@ -18,7 +18,7 @@ from tsal_dist.inference.trained import OtherNet, Role, load_trained, pick_devic
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
-from tsal_dist.run import Run
+from tsal_dist.run import Run, pinned_shards
 from tsal_dist.runs.labelled_points import read_rows
 
 KEPT = 8
@@ -44,8 +44,8 @@ class Model:
     mirror_K: tuple[int, ...]
     mirrored: bool
     """Whether it saw mirror images to the end."""
-    trained_on: bool
-    """Whether these frames are of shards that it was trained on: then they say nothing of others."""
+    trained_on: bool | None
+    """Whether these frames are of shards that it was trained on: then they say nothing of others. None where nobody knows."""
     chosen_on: bool
     """Whether they are of the shards that it was validated on."""
     average_K2: NDArray[np.float64] | None
@@ -78,7 +78,7 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     layout = config.model.layout
     refuse_other_names(shards.manifests[0].url, shards.layout.names, name, layout.names)
     evaluator = build_evaluator(config, shards, pick_device())
-    seen, judged = was_trained_on(run, shards), _share(run, shards, ["validation"])
+    seen, judged = was_trained_on(run, shards), bool(_holds(run, shards, "validation"))
     labelled = open_if_there(run.dir.root, config, "labelled")
     average = average_shape(labelled) if labelled else None
     roles: list[Role] = ["student", "teacher"]
@@ -113,15 +113,34 @@ def measure(name: str, run: Run, shards: ShardSet) -> list[Model]:
     return models
 
 
-def was_trained_on(run: Run, shards: ShardSet) -> bool:
-    """Whether any of the shards is among those that the run learnt from, as far as these are still there."""
-    return _share(run, shards, ["labelled", "unlabelled"] if run.config.uses_clips else ["labelled"])
+def was_trained_on(run: Run, shards: ShardSet) -> bool | None:
+    """Whether any of the shards is among those that the run learnt from; None where these cannot all be known."""
+    if pinned_shards(run.dir).get("validation") == shards.fingerprint:
+        return False  # or it would not have begun
+    keys: list[Key] = ["labelled", "unlabelled"] if run.config.uses_clips else ["labelled"]
+    known = [_holds(run, shards, key) for key in keys]
+    return True if True in known else None if None in known else False
 
 
-def _share(run: Run, shards: ShardSet, keys: Sequence[Key]) -> bool:
-    """Whether any of the shards is in one of the sets that the run names."""
-    opened = (open_if_there(run.dir.root, run.config, key) for key in keys)
-    return any(known and shards.shared_with(known) for known in opened)
+def _holds(run: Run, shards: ShardSet, key: Key) -> bool | None:
+    """Whether any of the shards is in the set that the run names under `key`. The run wrote down which set that was; of one
+    of several folders that does not tell, and they are looked into, in object stores where `shards` come from one."""
+    named = getattr(run.config.data, key)
+    pinned = pinned_shards(run.dir).get(key)
+    if pinned and (pinned == shards.fingerprint or len(named) == 1):
+        return pinned in {shards.fingerprint, *(fingerprint_of([manifest]) for manifest in shards.manifests)}
+    try:
+        theirs = open_if_there(run.dir.root, run.config, key, stores=shards.remote)
+    except DataError:
+        theirs = None
+    if theirs is None:
+        return None if named else False
+    return bool(shards.shared_with(theirs))
+
+
+def runs_that_trained(models: Sequence[Model], on_these: bool | None) -> list[str]:
+    """The runs of which it is said so of these frames."""
+    return list(dict.fromkeys(model.run for model in models if model.trained_on is on_these))
 
 
 def some_frames(model: Model, count: int) -> list[ScoredFrame]:

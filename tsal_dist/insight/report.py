@@ -20,7 +20,7 @@ from tsal_dist.insight.accuracy_page import best_tiles, open_with, tell_accuracy
 from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.curves import draw_curves
 from tsal_dist.insight.frames_page import tell_frames, tell_next
-from tsal_dist.insight.measured import Model, measure, names_of
+from tsal_dist.insight.measured import Model, measure, names_of, runs_that_trained
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
@@ -217,11 +217,16 @@ def _limits(told_runs: Sequence[ToldRun]) -> list[str]:
 
 def _limits_of_scores(models: Sequence[Model]) -> list[str]:
     chance = "Chance: one run is one seed. A difference between models may be luck until several seeds agree."
-    seen = list(dict.fromkeys(model.run for model in models if model.trained_on))
-    if seen:
+    if seen := runs_that_trained(models, True):
         return [
             f"Held-out footage: {', '.join(seen)} trained on the shards named above, so the scores say how well these were "
             "learnt and nothing of other footage.",
+            chance,
+        ]
+    if unknown := runs_that_trained(models, None):
+        return [
+            f"Held-out footage: what {', '.join(unknown)} trained on is not all within reach, so nobody knows whether the shards "
+            "named above are among it. If they are, the scores say nothing of other footage.",
             chance,
         ]
     found = [

@@ -42,7 +42,6 @@ class FaceErrors:
     point_count: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     lean_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     """How far a face's points lie to the right of the truth and below it on average, over faces."""
-    lean_square_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
     def __post_init__(self) -> None:
         if not self.point_sum.size:
@@ -101,10 +100,7 @@ class FaceErrors:
         self.histogram += np.bincount(bin_N, minlength=NUM_BINS)
         self.point_sum += error_NK.sum(0)
         self.point_count += visible_NK.sum(0)
-        judged_NK = visible_NK & ~broken_NK
-        off_N2 = np.where(judged_NK[..., None], off_NK2, 0.0).sum(1) / visible_NK.sum(1)[:, None]
-        self.lean_sum += off_N2.sum(0)
-        self.lean_square_sum += (off_N2**2).sum(0)
+        self.lean_sum += leans(off_NK2, visible_NK).sum(0)
         return nme_N
 
     @property
@@ -161,12 +157,6 @@ class FaceErrors:
         """How far points lie to the right of the truth and below it on average: what all faces have in common."""
         return self.lean_sum / max(self.faces, 1)
 
-    @property
-    def lean_spread_2(self) -> NDArray[np.float64]:
-        """How much faces differ in that: a standard deviation."""
-        spread_2 = self.lean_square_sum / max(self.faces, 1) - self.lean_2**2
-        return np.asarray(np.sqrt(np.maximum(spread_2, 0.0)), np.float64)
-
     def auc(self, threshold: float) -> float:
         return _ratio(float(self.area[THRESHOLDS.index(threshold)]), self.faces)
 
@@ -191,6 +181,16 @@ class FaceErrors:
             "bad_length": self.bad_length,
             "not_finite": self.not_finite,
         }
+
+
+def leans(off_NK2: NDArray[np.float64], visible_NK: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How far each face's points lie to the right of the truth and below it on average. `off_NK2`: prediction minus truth, in
+    lengths of the face. A point that is no number leans nowhere."""
+    judged_NK = visible_NK & np.isfinite(off_NK2).all(-1)
+    leans_N2: NDArray[np.float64] = (
+        np.where(judged_NK[..., None], off_NK2, 0.0).sum(1) / visible_NK.sum(1)[:, None]
+    )
+    return leans_N2
 
 
 def _sums() -> list[str]:

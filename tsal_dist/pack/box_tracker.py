@@ -57,11 +57,10 @@ class Track:
         return side_of(self.box_4) * min(REACH + REACH_PER_FRAME * (frame - self.last - 1), MOST_REACH)
 
     def see(self, box_4: Box, colors_D: NDArray[np.float64], frame: int) -> None:
-        """It is there. Its first step is its speed; later ones are averaged, for boxes tremble."""
-        gap = frame - self.last
-        step_2 = (middle_of(box_4) - middle_of(self.box_4)) / gap
-        share = 1.0 if self.last == self.born else 1 - (1 - NEW_SPEED) ** gap
-        self.speed_2 = share * step_2 + (1 - share) * self.speed_2
+        """It is there."""
+        known_2 = None if self.last == self.born else self.speed_2
+        moved_2 = middle_of(box_4) - middle_of(self.box_4)
+        self.speed_2 = average_pace(known_2, moved_2, NEW_SPEED, frame - self.last)
         self.colors_D = NEW_COLORS * colors_D + (1 - NEW_COLORS) * self.colors_D
         self.box_4, self.last = box_4, frame
 
@@ -135,6 +134,18 @@ def colors_in(image_HWC: NDArray[np.uint8], box_4: Box) -> NDArray[np.float64]:
     hsv_HW3 = cv2.cvtColor(image_HWC[y1 : y2 + 1, x1 : x2 + 1], cv2.COLOR_BGR2HSV)
     counts = cv2.calcHist([hsv_HW3], [0, 1, 2], None, BINS_HSV, [0, 180, 0, 256, 0, 256])
     return np.asarray(counts, np.float64).ravel() / hsv_HW3[..., 0].size
+
+
+def average_pace(
+    pace_2: NDArray[np.float64] | None, moved_2: NDArray[np.float64], share: float, frames: int = 1
+) -> NDArray[np.float64]:
+    """What a subject moves per frame, with its newest way, which took so many frames: `share` is what one frame counts. The
+    first way is the pace; later ones are averaged, for boxes tremble."""
+    step_2 = moved_2 / frames
+    if pace_2 is None:
+        return step_2
+    newest = 1 - (1 - share) ** frames
+    return newest * step_2 + (1 - newest) * pace_2
 
 
 def middle_of(box_4: Box) -> NDArray[np.float64]:

@@ -31,6 +31,7 @@ def hold_out(
         for one in held
         if _is_labelled(one, _has_points)
     ]
+    _refuse_copies(train, kept)
     return train, kept
 
 
@@ -64,7 +65,7 @@ def split_again(inputs: Sequence[Input], folder: str) -> tuple[list[Input], list
             f"--validation-of is {folder!r}, which names no packed video or picture. Name the folder that an earlier `tsal pack "
             "--labels` held out, such as shards/mine/val."
         )
-    digests = {path: _content(one) for path, one in {one.path: one for one in inputs}.items()}
+    digests = _contents(inputs)
     missing = sorted(name for digest, name in there.items() if digest not in digests.values())
     if len(missing) == len(there):
         raise ConfigError(
@@ -81,10 +82,27 @@ def split_again(inputs: Sequence[Input], folder: str) -> tuple[list[Input], list
     return parts
 
 
+def _refuse_copies(train: Sequence[Input], held: Sequence[Input]) -> None:
+    """One file under two names, on both sides: packing would refuse the second part, with the first one packed."""
+    trained = {digest: path for path, digest in _contents(train if held else ()).items() if digest}
+    for path, digest in _contents(held).items():
+        if digest in trained:
+            raise ConfigError(
+                f"{trained[digest]} and {path} have the same content, and one would be trained on and the other held out: scores "
+                "on what was learnt mean nothing. Keep one of the two, and name it in the labels of both."
+            )
+
+
+def _contents(inputs: Sequence[Input]) -> dict[str, str]:
+    """By path: the subjects of a video share its file."""
+    return {path: _content(one) for path, one in {one.path: one for one in inputs}.items()}
+
+
 def _content(one: Input) -> str:
-    """As `sources.parquet` tells it; "" for what cannot be read, which packing says."""
+    """As `sources.parquet` tells it; "" for what cannot be read or has no bytes, which packing says."""
+    files = files_of(one)
     try:
-        return content_digest(files_of(one))
+        return content_digest(files) if any(map(os.path.getsize, files)) else ""
     except OSError:
         return ""
 
