@@ -1,8 +1,8 @@
 """Adapt a trained detector to other footage: it learns on from its labels, and from what its teacher sees there.
 
-tsal adapt runs/mine --footage shards/night
-torchrun --nproc-per-node 2 -m tsal_dist.adapt runs/mine --footage shards/night --validation shards/night-val
-tsal adapt runs/mine --footage shards/night shards/rain run.dir=runs/rain method.name=companions
+tsal adapt runs/mine --footage shards/night/train
+torchrun --nproc-per-node 2 -m tsal_dist.adapt runs/mine --footage shards/night/train --validation shards/night/val
+tsal adapt runs/mine --footage shards/night/train shards/rain/train run.dir=runs/rain method.name=companions
 
 A new run begins with the weights of RUN (its best checkpoint), by its settings. The old labels are learnt on with, so that
 nothing is forgotten; frames of the footage that have labels are learnt too. RUN is only read.
@@ -55,14 +55,17 @@ def main(argv: list[str]) -> int:
 def adapted(args: argparse.Namespace) -> RunConfig:
     """The new run's settings."""
     from tsal_dist.inference.held_out import find_named
-    from tsal_dist.shards.manifest import open_manifest
+    from tsal_dist.runs.open_data import open_named
 
     trained = load_run(args.run)
     was = trained.config
     footage, settings_behind = split_settings("--footage", args.footage)
     validation, more_behind = split_settings("--validation", args.validation)
     named = find_named(trained.dir.root, was, "labelled")
-    labelled = [*named, *(url for url in footage if open_manifest(url).labelled)]
+    labelled = [
+        *named,
+        *(url for url in footage if open_named("--footage", [url], was).manifests[0].labelled),
+    ]
     settings = {
         "runtime.fork": str(args.run),
         "runtime.fork_step": args.step,
@@ -74,6 +77,10 @@ def adapted(args: argparse.Namespace) -> RunConfig:
     }
     if validation:
         settings["data.validation"] = validation
+    if not (validation and was.data.validation):
+        settings["train.gate.enabled"] = bool(
+            validation
+        )  # frames of the old footage do not say who sees the new one better
     if was.method.name == ALONE:
         settings["method.name"] = METHOD
     return follow(trained, "adapted", settings, [*settings_behind, *more_behind, *args.overrides])

@@ -1,7 +1,7 @@
 """Distill a trained detector into a smaller one: the small one learns the points that the large one sees, and how it sees them.
 
 tsal distill runs/large --detector lite
-torchrun --nproc-per-node 2 -m tsal_dist.distill runs/large --detector lite --footage shards/more
+torchrun --nproc-per-node 2 -m tsal_dist.distill runs/large --detector lite --footage shards/more/train
 
 A new run by RUN's settings, with another net and the method feature_distillation: the labels that RUN learnt from, and on
 the footage RUN itself as a teacher that does not change. The more footage, the better; it needs no labels. RUN is only read.

@@ -303,6 +303,10 @@ def _write_first(path: Path, data: bytes) -> bool:
 
 def _read(run_dir: RunDir) -> dict[str, Any]:
     with plainly("read", run_dir.run_json):
+        if run_dir.root.is_file():
+            raise ConfigError(
+                f"{run_dir.root} is a file, and a run is a folder. Name the one that training printed, such as runs/demo."
+            )
         try:
             said = run_dir.run_json.read_bytes()
         except FileNotFoundError:

@@ -6,8 +6,10 @@ import tarfile
 import pytest
 
 from tests.roles.short_runs import metrics, short_config, train
+from tsal_dist import adapt
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
+from tsal_dist.run import open_run
 from tsal_dist.runs import open_data as page
 from tsal_dist.runs.open_data import open_data
 from tsal_dist.shards.manifest import open_manifest
@@ -53,6 +55,13 @@ def test_a_folder_that_cannot_be_written_to_is_named(faces, foreign, tmp_path, m
         ConfigError, match=r"data\.labelled names .*foreign', which holds tars without an index"
     ):
         open_data(short_config(faces, tmp_path / "run", f"data.labelled={foreign}"))
+
+
+def test_they_are_footage_to_adapt_to(faces, foreign, tmp_path):
+    run = open_run(short_config(faces, tmp_path / "run", "method.name=supervised"), "new")
+    words = [str(run.dir.root), "--footage", str(foreign)]
+    config = adapt.adapted(adapt.build_parser().parse_intermixed_args(words))
+    assert config.data.labelled == (faces.train, str(foreign)), "some of them are labelled"
 
 
 @pytest.mark.ranks

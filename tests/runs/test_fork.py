@@ -11,7 +11,7 @@ from tests.runs.jobs import log_text
 from tests.runs.other_runs import rerun
 from tests.runs.test_offline import listing
 from tsal_dist.config.load import override
-from tsal_dist.errors import ConfigError, StaleRun
+from tsal_dist.errors import CheckpointError, ConfigError, StaleRun
 from tsal_dist.recipes.averaging import STEPS
 from tsal_dist.run import load_run
 from tsal_dist.runs.build import build_recipe, build_task
@@ -221,6 +221,18 @@ def named(folder, names):
     written = json.loads((folder / "run.json").read_text())
     written["config"]["model"]["layout"]["names"] = names
     (folder / "run.json").write_text(json.dumps(written))
+
+
+def test_a_damaged_checkpoint_is_refused_before_there_is_a_run(original, tmp_path):
+    from tsal_dist.train import main
+
+    source = tmp_path / "source"
+    shutil.copytree(original, source)
+    for file in (source / "checkpoints" / "student").glob("*/role.safetensors"):
+        file.write_bytes(b"half of it")
+    with pytest.raises(CheckpointError, match="not what was committed"):
+        main(["--from", str(source), f"run.dir={tmp_path / 'run'}"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_run_in_its_place_is_noticed(original, tmp_path):

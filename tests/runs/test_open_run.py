@@ -30,6 +30,14 @@ def test_a_new_run_writes_down_what_it_is(tmp_path):
     assert (again.id, again.config.train.steps) == (run.id, 3000)
 
 
+def test_a_file_is_no_run(tmp_path):
+    """Such as an exported one: nobody is told to remove it."""
+    exported = tmp_path / "mine.safetensors"
+    exported.touch()
+    with pytest.raises(ConfigError, match=r"mine\.safetensors is a file, and a run is a folder"):
+        load_run(exported)
+
+
 def test_an_existing_run_needs_a_decision(tmp_path):
     open_run(config(tmp_path), "new")
     with pytest.raises(ConfigError, match=r"--resume.*--clean.*run\.dir"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 
@@ -11,6 +12,8 @@ from tsal_dist.config import load_config
 from tsal_dist.dist.environment import Environment
 from tsal_dist.dist.topology import plan_seats
 from tsal_dist.errors import ConfigError, ExitCode
+from tsal_dist.exchange.beat import Heart
+from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir
 from tsal_dist.runs.begin import begin, open_whole
@@ -70,3 +73,31 @@ def test_it_is_looked_for_where_a_launcher_has_made_the_folder(faces, tmp_path):
     with pytest.raises(ConfigError, match=r"held-out frames .* are also in data\.labelled"):
         open_whole(run, seat, 0)
     assert open_whole(run, seat, 1).validation, "one process looks for all"
+
+
+@pytest.fixture
+def at_work(faces, tmp_path):
+    """The words of a run in one process whose heart beats."""
+    argv = words(faces, tmp_path / "run")
+    run = opened(load_config([], argv), "new")
+    heart, stop = Heart(PosixStore(run.dir.root), "inline", 0, 1), threading.Event()
+
+    def live():
+        while not stop.wait(0.02):
+            heart.beat("train", 1)
+
+    heart.beat("train", 1)
+    life = threading.Thread(target=live)
+    life.start()
+    yield argv
+    stop.set()
+    life.join()
+
+
+def test_a_run_that_goes_on_is_not_gone_on_with_by_hand(at_work, tmp_path, monkeypatch):
+    monkeypatch.setattr("tsal_dist.runs.process.train", lambda *_: ExitCode.DONE)
+    with pytest.raises(
+        ConfigError, match=r"^--resume: inline-0 is at work in .*take it over \(--resume-or-start"
+    ):
+        main(["--resume", str(tmp_path / "run"), *at_work])
+    assert main(["--resume-or-start", *at_work]) == ExitCode.DONE, "launchers take over"

@@ -1,5 +1,10 @@
 """Adapting and distilling: what a run takes from a trained one, what it says otherwise, and that it trains."""
 
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from tests.checkpoint.equality import equal
@@ -9,7 +14,8 @@ from tests.runs.test_offline import listing
 from tsal_dist import adapt, distill
 from tsal_dist.config import load_config
 from tsal_dist.config.load import to_override
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import ConfigError, ExitCode
+from tsal_dist.inference.trained import NothingSaved, load_trained
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import load_run, open_run
@@ -114,6 +120,45 @@ def test_a_flag_takes_several_folders_and_no_settings(faces, alone, tmp_path, mo
         adapted(alone, "--footage", "train.steps=3")
 
 
+def test_a_folder_without_shards_is_told_from_one_that_holds_some(faces, tmp_path):
+    run = open_run(load_config([], words(faces, tmp_path / "run")), "new").dir.root
+    with pytest.raises(ConfigError, match=rf"^--footage names '.*', which holds no shards.*{faces.train}"):
+        adapted(run, "--footage", Path(faces.train).parent)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty', which holds no shards\. Pack shards there"):
+        adapted(run, "--footage", tmp_path / "empty")
+
+
+def test_only_held_out_frames_of_the_new_footage_judge_the_teacher(faces, tmp_path):
+    for name, validation in (("without", ("data.validation=",)), ("with", ("train.gate.enabled=true",))):
+        argv = words(faces, tmp_path / name, "method.name=supervised", *validation)
+        run = open_run(load_config([], argv), "new").dir.root
+        assert not adapted(run, "--footage", faces.train).train.gate.enabled
+        assert adapted(run, "--footage", faces.train, "--validation", "v").train.gate.enabled
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("method", ["feature_distillation", "quantized_distillation"])
+def test_a_teacher_of_other_landmarks_is_refused_before_there_is_a_run(large, tmp_path, monkeypatch, method):
+    other = tmp_path / "other"
+    shutil.copytree(large, other)
+    written = json.loads((other / "run.json").read_text())
+    written["config"]["model"]["num_points"] = 4
+    (other / "run.json").write_text(json.dumps(written))
+    shutil.rmtree(other / "checkpoints" / "student")
+    out = tmp_path / "out"
+    again = [str(other), f"method.name={method}", "model.num_points=68", f"run.dir={out}"]
+    with pytest.raises(NothingSaved, match="no finished checkpoint"):
+        distill.main(again)
+    narrow = replace(load_trained(large, "student"), config=load_run(other).config)
+    monkeypatch.setattr("tsal_dist.runs.build.load_trained", lambda *_: narrow)
+    with pytest.raises(
+        ConfigError, match="sees 4 landmarks and model.num_points is 68: it cannot teach these"
+    ):
+        distill.main(again)
+    assert not out.exists()
+
+
 @pytest.mark.ranks
 @pytest.mark.parametrize("world", [1, 2])
 def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tmp_path, world):
@@ -133,12 +178,25 @@ def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tm
     assert equal(
         saved(out, "student", 0)["engine"]["weights"], saved(alone, "student", 8)["engine"]["weights"]
     )
-    assert metrics(out, "student")[-1]["step"] == 8
+    lines = metrics(out, "student")
+    assert lines[-1]["step"] == 8
+    assert lines[0]["step"] == 0
+    assert lines[0]["validation/nme"] > 0, "what it was worth before"
     if world == 1:  # two processes do not wait for each other: eight steps may end before a label is there
         plans = load_plans(out / "metrics" / "plan.jsonl")
         assert sum(plan.fresh_rows for plan in plans), "it is taught by labels of the footage"
     assert load_run(out).config.runtime.topology == ("inline" if world == 1 else "split")
     assert listing(alone) == before, "RUN is only read"
+
+
+def test_a_run_that_goes_on_for_longer_says_so(faces, tmp_path, monkeypatch, capsys):
+    """Who takes up a short one and leaves `train.steps` away gets as many as RUN had."""
+    run = open_run(load_config([], words(faces, tmp_path / "run")), "new").dir.root
+    argv = [str(run), "--footage", faces.train]
+    open_run(adapted(*argv, "train.steps=2"), "new")
+    monkeypatch.setattr("tsal_dist.runs.process.train", lambda *_: ExitCode.DONE)
+    assert adapt.main([*argv, "--resume-or-start"]) == ExitCode.DONE
+    assert "train.steps was 2 and is 8 now" in capsys.readouterr().err
 
 
 @pytest.mark.ranks

@@ -21,6 +21,7 @@ from tsal_dist.insight.charts import Axes, Series, draw_lines
 from tsal_dist.insight.curves import draw_curves
 from tsal_dist.insight.frames_page import tell_frames, tell_next
 from tsal_dist.insight.measured import Model, measure, names_of, runs_that_trained
+from tsal_dist.insight.other_footage import say_where_measured
 from tsal_dist.insight.provenance import Provenance, read_provenance
 from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
@@ -52,8 +53,8 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     models = [model for model in tried if model.found.errors.faces]
     sections = []
     if models:
-        helps = say_what_helps(first.student)
-        told = (page.paragraph(helps) if helps else "") + tell_accuracy(models, where)
+        words = [say_where_measured(first.run, where), say_what_helps(first.student)]
+        told = "".join(page.paragraph(text) for text in words if text) + tell_accuracy(models, where)
         sections.append(page.Section("accuracy", "Accuracy", told))
         sections.append(page.Section("frames", "Frames", tell_frames(models)))
     unlabelled = _next(first)

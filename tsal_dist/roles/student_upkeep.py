@@ -162,6 +162,9 @@ class StudentUpkeep:
         if loaded is None:
             seed_rng(student.config.train.seed, 0, student.rank)
             if self.begin(student):
+                # Whoever goes on wants to know what was gained. It is no score: the best checkpoint is one that was trained here.
+                if self.validation:
+                    self.validate(self.validation)
                 self.checkpoint()
             return None
         step = loaded.step

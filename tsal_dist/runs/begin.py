@@ -8,8 +8,9 @@ from tsal_dist.dist.topology import Seat
 from tsal_dist.errors import TsalError
 from tsal_dist.run import Mode, Origin, Run, run_folder
 from tsal_dist.run_dir import RunDir
+from tsal_dist.runs.build import build_recipe, build_task
 from tsal_dist.runs.exit_note import leave_note
-from tsal_dist.runs.fork import find_origin
+from tsal_dist.runs.fork import find_origin, read_origin
 from tsal_dist.runs.open_data import Shards, open_checked
 
 
@@ -24,12 +25,22 @@ def begin(config: RunConfig, environment: Environment, seat: Seat, mode: Mode) -
         origin = find_origin(config)
         if not (taken and mode == "new"):  # which is refused for that
             open_checked(config, environment.rank == 0 and seat.role != "teacher", origin)
+            if origin:
+                read_origin(origin)
+            _refuse_teachers(config)
         return origin
     except TsalError as error:
         if environment.launched and not taken:
             run = Run(place, "", config, resumed=False)
             leave_note(run, seat, (), error.exit_code, str(error), environment.restart_count)
         raise
+
+
+def _refuse_teachers(config: RunConfig) -> None:
+    """Raise where a detector that the method brings along is not there, or does not fit."""
+    for member in build_recipe(config, build_task(config)).panel.values():
+        if member.build:
+            member.build()
 
 
 def open_whole(run: Run, seat: Seat, rank: int) -> Shards:

@@ -1,6 +1,7 @@
 """From a config to the parts of one rank: the only place that knows which settings each part takes."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from torch import nn
 
 from tsal_dist.config import RunConfig
 from tsal_dist.config.method import ALONE, MethodConfig
+from tsal_dist.config.model import ModelConfig
 from tsal_dist.data.crop import ViewSettings
-from tsal_dist.data.shard_set import ShardSet
+from tsal_dist.data.shard_set import ShardSet, refuse_other_names
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.engine.api import Engine
 from tsal_dist.engine.choose import build_engine
@@ -94,7 +96,7 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
         radius=model.decode_radius,
         sigma_px=config.train.loss.sigma_px,
         clip_frames=config.data.clip_frames,
-        load_net=_load_net,
+        load_net=partial(_load_net, model),
         max_fb_error_px=model.tracker.max_fb_error_px,
         average=config.train.average,
         teaches_absent=config.train.loss.absent,
@@ -103,8 +105,19 @@ def build_task(config: RunConfig, labelled: ShardSet | None = None) -> Task:
     )
 
 
-def _load_net(place: str) -> nn.Module:
-    return (load_trained(place, "student") if Path(place).is_dir() else load_weights(place)).model
+def _load_net(model: ModelConfig, place: str) -> nn.Module:
+    """A trained detector that is brought along. ConfigError where it sees other landmarks than this run's `model`."""
+    trained = load_trained(place, "student") if Path(place).is_dir() else load_weights(place)
+    theirs = trained.config.model
+    if theirs.num_points != model.num_points:
+        raise ConfigError(
+            f"The detector of {place} sees {theirs.num_points} landmarks and model.num_points is {model.num_points}: it cannot "
+            f"teach these. Name one of the same landmarks (method.teacher), or data with {theirs.num_points}."
+        )
+    refuse_other_names(
+        "model.layout.names", model.layout.names, f"the detector of {place}", theirs.layout.names
+    )
+    return trained.model
 
 
 def build_fitting(config: RunConfig, recipe: Recipe, labelled: ShardSet) -> Fitting | None:

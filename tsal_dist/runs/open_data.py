@@ -141,9 +141,19 @@ def open_named(key: str, urls: Sequence[str], config: RunConfig) -> ShardSet:
             raise ConfigError(
                 f"{key} names {url!r}, which is no folder. Pack shards there (`tsal pack`), or name others."
             )
-        if not packed and any(folder.glob("*.tar")):
+        if not packed and not any(folder.glob("*.tar")):
+            raise ConfigError(f"{key} names {url!r}, which holds no shards. {_remedy(folder)}")
+        if not packed:
             _index(key, folder)
     return open_cached(urls, config.data)
+
+
+def _remedy(folder: Path) -> str:
+    """What to name in place of a folder that holds no shards: `tsal pack --out` makes one for each split inside."""
+    inside = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST}"))
+    if inside:
+        return f"There are some in {' and '.join(inside)}: name the one that you mean."
+    return "Pack shards there (`tsal pack`), or name others."
 
 
 def _index(key: str, folder: Path) -> None:

@@ -20,7 +20,8 @@ def refuse_overlap(training: ShardSet | None, held_out: ShardSet, key: str) -> N
                 what = f"the video {twice[0]!r}" if twice else f"the shard {shard.name}"
                 raise ConfigError(
                     f"data.validation ({manifest.url}) and {key} both hold {what}. Scores on footage that was trained "
-                    f"on mean nothing: pack the two as splits of one data set."
+                    f"on mean nothing: pack the two as splits of one data set. If it is other footage of the same name, pack it with "
+                    f"--root a folder higher, which becomes part of the name (a list's paths start there, too)."
                 )
 
 
