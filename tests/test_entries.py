@@ -290,6 +290,10 @@ def test_evaluate_refuses_another_layout(finished, tmp_path):
     line = refusal("evaluate", "--run", str(finished), "--shards", str(tmp_path / "two"))
     assert "has 2 landmarks" in line
     assert "was trained for 68" in line
+    (tmp_path / "faces.csv").write_text("path,x1,y1,x2,y2\nface.png,5,5,40,40\n")
+    pack_all(tmp_path / "out", lists=[tmp_path / "faces.csv"], split="none")
+    line = refusal("evaluate", "--run", str(finished), "--shards", str(tmp_path / "out" / "none"))
+    assert "none holds no labels to measure by" in line
 
 
 @pytest.mark.slow

@@ -78,9 +78,8 @@ def adapted(args: argparse.Namespace) -> RunConfig:
     if validation:
         settings["data.validation"] = validation
     if not (validation and was.data.validation):
-        settings["train.gate.enabled"] = bool(
-            validation
-        )  # frames of the old footage do not say who sees the new one better
+        # Frames of the old footage do not say who sees the new one better.
+        settings["train.gate.enabled"] = bool(validation)
     if was.method.name == ALONE:
         settings["method.name"] = METHOD
     return follow(trained, "adapted", settings, [*settings_behind, *more_behind, *args.overrides])

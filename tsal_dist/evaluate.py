@@ -126,6 +126,10 @@ def _refuse_misfits(configs: "dict[str, RunConfig]", shards: "ShardSet", where: 
     from tsal_dist.data.shard_set import refuse_other_names
     from tsal_dist.errors import ConfigError
 
+    if not shards.points:
+        raise ConfigError(
+            f"{where} holds no labels to measure by. Evaluate on labelled shards; `tsal predict` needs none."
+        )
     first, *_ = configs
     for run, config in configs.items():
         if shards.points != config.model.num_points:

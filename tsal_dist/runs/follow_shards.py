@@ -19,7 +19,7 @@ from tsal_dist.data.shard_set import ShardSet, open_cached
 from tsal_dist.errors import DataError
 from tsal_dist.geometry.flip import mirror_order, names_order
 from tsal_dist.metrics.normalizer import usual_normalizer
-from tsal_dist.shards.frames import FrameTable, read_frames
+from tsal_dist.shards.frames import FrameTable, fill_pictures, read_frames
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,7 @@ class Subjects:
 
     @property
     def fill_the_picture(self) -> bool:
-        """Whether the boxes are whole pictures: nobody said where the subject is."""
-        side_N2 = self.box_N4[:, 2:] - self.box_N4[:, :2]
-        return bool((side_N2 >= self.size_N2 - 1.5).all(1).mean() > 0.5)
+        return fill_pictures(self.box_N4, self.size_N2)
 
     @property
     def overhang(self) -> float:

@@ -13,6 +13,7 @@ from tsal_dist.pack.foreign import index_folder
 from tsal_dist.planning.memory import refuse_too_much
 from tsal_dist.run import Origin, load_run
 from tsal_dist.runs.overlap import refuse_overlap
+from tsal_dist.runs.same_boxes import tell_other_boxes
 from tsal_dist.runs.same_footage import refuse_same_footage
 from tsal_dist.shards.files import is_local, local_path
 from tsal_dist.shards.manifest import MANIFEST
@@ -78,13 +79,16 @@ def open_data(config: RunConfig) -> Shards:
 
 
 def open_checked(config: RunConfig, first: bool, origin: Origin | None = None) -> Shards:
-    """As `open_data`; the `first` process of a new run also looks whether the batch fits the data and the machine, and
-    whether held-out footage is trained on, or was before in the run that it begins from."""
+    """As `open_data`; the `first` process of a new run also looks whether the batch fits the data and the machine,
+    whether held-out footage is trained on, or was before in the run that it begins from, and whether boxes are alike."""
     shards = open_data(config)
     if first:
         refuse_too_much(config, sum(manifest.labelled for manifest in shards.labelled.manifests))
         refuse_leaks(shards)
         refuse_known_footage(shards, origin)
+        for key, other in (("data.unlabelled", shards.unlabelled), ("data.validation", shards.validation)):
+            if other:
+                tell_other_boxes(shards.labelled, other, key)
     return shards
 
 

@@ -77,6 +77,12 @@ class FrameTable:
         return len(self.frame_N)
 
 
+def fill_pictures(box_N4: NDArray[np.floating], size_N2: NDArray[Any]) -> bool:
+    """Whether most boxes are whole pictures: nobody said where the subject is."""
+    side_N2 = box_N4[:, 2:] - box_N4[:, :2]
+    return bool((side_N2 >= size_N2 - 1.5).all(1).mean() > 0.5)
+
+
 def build_schema(points: int, cropped: bool = False) -> pa.Schema:
     """The columns of a shard with K = `points` landmarks; without landmarks two of them are absent, and two more where
     whole pictures are stored."""
