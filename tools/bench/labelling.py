@@ -4,14 +4,15 @@
     python -m tools.bench.labelling ../mirror-mouse --cells runs/labelling --method companions --labels 10 --steps 700
 
 In each fold of an animal's pictures (tools.bench.accuracy.animal) a detector learns `--labels` of them, looks at the rest
-that is not held out, and names as many again; the animal's table is the person who labels. All three trainings start
-anew and have equally many steps. A cell is one training, kept as tools.bench.accuracy keeps it: a call trains what is missing.
+that is not held out, and names as many again; the animal's table is the person who labels. One draw by chance may be as good as
+the next is bad, so `--draws` of them are averaged. All trainings start anew and have equally many steps. A cell is one training, kept as tools.bench.accuracy keeps it: a call trains what is missing.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from tsal_dist.pack.face import Entry
 
 FEW, SUGGESTED, CHANCE = "few", "suggested", "by chance"
+APART = 1000
+"""Between the seeds of two draws of one fold; folds lie between."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,17 @@ class Question:
     folder: Path
     method: str
     labels: int
+    draws: int
     steps: int
     folds: int
     jobs: int
     config: str
     overrides: tuple[str, ...]
+
+    @property
+    def chances(self) -> list[str]:
+        """What each draw is called."""
+        return [f"{CHANCE} {number}" for number in range(1, self.draws + 1)]
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,14 @@ class Pictures:
 
 def main(argv: list[str]) -> int:
     args = build_parser().parse_intermixed_args(argv)
-    if min(args.labels, args.steps, args.folds, args.jobs) < 1:
-        raise ConfigError("--labels, --steps, --folds and --jobs must be at least 1.")
+    if min(args.labels, args.draws, args.steps, args.folds, args.jobs) < 1:
+        raise ConfigError("--labels, --draws, --steps, --folds and --jobs must be at least 1.")
     question = Question(
         args.animal,
         args.cells,
         args.method,
         args.labels,
+        args.draws,
         args.steps,
         args.folds,
         args.jobs,
@@ -97,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--method", default=BASELINE, metavar="NAME", help=f"how it learns ({BASELINE}: labels alone)")
     add("--labels", type=int, default=10, metavar="N", help="first labels, and as many again (10)")
+    add("--draws", type=int, default=3, metavar="N", help="choices by chance that are averaged (3)")
     add("--steps", type=int, default=600, metavar="N", help="student steps of each training (600)")
     add("--folds", type=int, default=5, metavar="N", help="how many of the five (5)")
     add("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="trainings at a time (2)")
@@ -118,7 +129,7 @@ class Loop:
         learnt, held_out = split_videos(question.source / "videos")
         self._data = DataSet(
             question.source.resolve().name,
-            amounts=(FEW, SUGGESTED, CHANCE),
+            amounts=(FEW, SUGGESTED, *question.chances),
             folds=tuple(Fold({}, "", "") for _ in heaps),
             steps=question.steps,
             repeats=len(heaps),
@@ -132,15 +143,16 @@ class Loop:
         return [self._cell(fold, FEW, pictures.few) for fold, pictures in enumerate(self._pictures)]
 
     def further_cells(self) -> list[Cell]:
-        """Each fold's two trainings with twice as many; the first ones have been trained."""
+        """Each fold's trainings with twice as many; the first ones have been trained."""
         cells = []
         for fold, pictures in enumerate(self._pictures):
             named = json.loads(self._kept(self._cell(fold, FEW, pictures.few)).read_text())
             by_name = {Path(self._labelled[place].path).name: place for place in pictures.others}
             suggested = [by_name[name] for name in named]
-            chance = draw(pictures.others, self._ask.labels, fold)
             cells += [self._cell(fold, SUGGESTED, [*pictures.few, *suggested])]
-            cells += [self._cell(fold, CHANCE, [*pictures.few, *chance])]
+            for number, name in enumerate(self._ask.chances):
+                chance = draw(pictures.others, self._ask.labels, fold + APART * number)
+                cells += [self._cell(fold, name, [*pictures.few, *chance])]
         return cells
 
     def keep_suggestions(self, cell: Cell, run: Path) -> None:
@@ -232,15 +244,23 @@ def train_all(
 def write_table(ask: Question, results: dict[tuple[int, str], Result]) -> list[str]:
     """Mean errors, and both ways of choosing side by side in each fold."""
     folds = sorted({fold for fold, _ in results})
-    errors = {
-        amount: [100 * results[fold, amount].test for fold in folds] for amount in (FEW, SUGGESTED, CHANCE)
-    }
-    apart = [here - there for here, there in zip(errors[SUGGESTED], errors[CHANCE], strict=True)]
+
+    def errors(amount: str) -> list[float]:
+        return [100 * results[fold, amount].test for fold in folds]
+
+    by_draw = [errors(name) for name in ask.chances]
+    chance = [sum(draws) / len(draws) for draws in zip(*by_draw, strict=True)]
+    apart = [here - there for here, there in zip(errors(SUGGESTED), chance, strict=True)]
     lines = ["| labels | error, % |", "|---|---:|"]
-    titles = {FEW: f"{ask.labels}", SUGGESTED: f"{ask.labels} + {ask.labels} suggested", CHANCE: f"{ask.labels} + {ask.labels} by chance"}  # fmt: skip
-    lines += [f"| {titles[amount]} | {_say(Mean.of(values), '.2f')} |" for amount, values in errors.items()]
+    rows = {f"{ask.labels}": errors(FEW), f"{ask.labels} + {ask.labels} suggested": errors(SUGGESTED), f"{ask.labels} + {ask.labels} by chance": chance}  # fmt: skip
+    lines += [f"| {title} | {_say(Mean.of(values), '.2f')} |" for title, values in rows.items()]
     better = sum(value < 0 for value in apart)
     lines += ["", f"Suggested against by chance, paired: {_say(Mean.of(apart), '+.2f')}; better in {better} of {len(folds)} folds."]  # fmt: skip
+    if ask.draws > 1:
+        spread = [statistics.stdev(draws) for draws in zip(*by_draw, strict=True)]
+        lines += [
+            f"By chance: {ask.draws} draws in each fold, which differ by ± {statistics.fmean(spread):.2f}."
+        ]
     return lines
 
 

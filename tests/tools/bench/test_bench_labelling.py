@@ -9,7 +9,7 @@ import pytest
 
 from tests.roles.short_runs import OVERRIDES
 from tools.bench.accuracy.cells import Result
-from tools.bench.labelling import CHANCE, FEW, SUGGESTED, Question, deal_out, write_table
+from tools.bench.labelling import FEW, SUGGESTED, Question, deal_out, write_table
 from tsal_dist.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -29,22 +29,25 @@ def test_there_must_be_something_to_choose():
 
 
 def test_both_ways_of_choosing_are_compared_within_a_fold(tmp_path):
-    ask = Question(tmp_path, tmp_path, "supervised", 10, 1, 2, 1, "", ())
-    errors = {(0, FEW): 0.05, (0, SUGGESTED): 0.03, (0, CHANCE): 0.04, (1, FEW): 0.09, (1, SUGGESTED): 0.07, (1, CHANCE): 0.06}  # fmt: skip
+    ask = Question(tmp_path, tmp_path, "supervised", 10, 2, 1, 2, 1, "", ())
+    first, second = ask.chances
+    errors = {(0, FEW): 0.05, (0, SUGGESTED): 0.03, (0, first): 0.05, (0, second): 0.03}
+    errors |= {(1, FEW): 0.09, (1, SUGGESTED): 0.07, (1, first): 0.06, (1, second): 0.06}
     lines = write_table(ask, {key: Result(error, 0, 0, None, None) for key, error in errors.items()})
     assert lines[2:5] == [
         "| 10 | 7.00 ± 2.00 |",
         "| 10 + 10 suggested | 5.00 ± 2.00 |",
         "| 10 + 10 by chance | 5.00 ± 1.00 |",
     ]
-    assert lines[-1].endswith("paired: +0.00 ± 1.00; better in 1 of 2 folds.")
+    assert lines[-2].endswith("paired: +0.00 ± 1.00; better in 1 of 2 folds.")
+    assert lines[-1] == "By chance: 2 draws in each fold, which differ by ± 0.71."
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_loop_labels_what_was_suggested(animal, tmp_path):
     cells = tmp_path / "cells"
-    words = [sys.executable, "-m", "tools.bench.labelling", animal, "--cells", cells, "--labels", LABELS,
+    words = [sys.executable, "-m", "tools.bench.labelling", animal, "--cells", cells, "--labels", LABELS, "--draws", 1,
              "--folds", FOLDS, "--steps", 4, "--jobs", 1, *TINY]  # fmt: skip
     first = subprocess.run([*map(str, words)], cwd=ROOT, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
