@@ -30,7 +30,7 @@ from tsal_dist.config import RunConfig, load_config
 from tsal_dist.dist.environment import child_environment
 from tsal_dist.dist.parent_death import adopt_orphans
 from tsal_dist.errors import ConfigError, ExitCode
-from tsal_dist.run import Mode, Run, open_run, run_folder
+from tsal_dist.run import Mode, Origin, Run, open_run, run_folder
 from tsal_dist.run_dir import RunDir
 
 logger = logging.getLogger("launch")
@@ -131,7 +131,7 @@ def chosen_mode(args: argparse.Namespace) -> Mode:
 def open_chosen(config: RunConfig, args: argparse.Namespace) -> Run:
     """Open the run as asked; one that a crew joins is there, and stays."""
     if not args.crew:
-        return open_run(config, chosen_mode(args))
+        return open_run(config, chosen_mode(args), lambda: _find_origin(config))
     folder = run_folder(config)
     if args.clean or not RunDir(folder).run_json.exists():
         raise ConfigError(
@@ -139,6 +139,17 @@ def open_chosen(config: RunConfig, args: argparse.Namespace) -> Run:
             f"run first, without --crew and for the same run.dir."
         )
     return open_run(config, "resume")
+
+
+def _find_origin(config: RunConfig) -> Origin | None:
+    """Processes find a run, and would begin from nothing where nobody has written down what it begins from."""
+    if not (config.runtime.fork or config.runtime.replay):
+        return None  # most runs: what follows takes seconds to import
+    from tsal_dist.runs.build import settle_method
+    from tsal_dist.runs.follow_shards import follow_shards
+    from tsal_dist.runs.fork import find_origin
+
+    return find_origin(follow_shards(settle_method(config)))
 
 
 def keep_going(config: RunConfig, keepers: Sequence[Keeper], logs: Sequence[Log]) -> ExitCode:

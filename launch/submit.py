@@ -188,7 +188,6 @@ def _alone(crew: Crew) -> Crew:
 def build_k8s_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m launch.submit k8s")
     _add_shared_words(parser)
-    add_mode_words(parser)
     add = parser.add_argument
     add("--image", required=True, help="what the Dockerfile was built and pushed as")
     add("--memory", default="", help="of each pod, shared memory included (default: for what runs)")
@@ -216,11 +215,6 @@ def submit_k8s(argv: list[str]) -> int:
     args = build_k8s_parser().parse_intermixed_args(argv)
 
     config = load_config(args.config, args.overrides)
-    if args.clean:
-        raise ConfigError(
-            f"--clean: only pods see {run_folder(config)}, on the volume of the claim {args.claim!r}. Remove it by a pod of your "
-            f"own, or choose another place (run.dir=...)."
-        )
     mounted = argparse.Namespace(**vars(args))
     mounted.config = [str(CONFIG_MOUNT / mount_name(number, file)) for number, file in enumerate(args.config)]
     crews = [_alone(crew) for crew in chosen_crews(config, args, args.nodes, _procs_per_node(args))]

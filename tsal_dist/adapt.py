@@ -72,14 +72,12 @@ def adapted(args: argparse.Namespace) -> RunConfig:
         "data.labelled": labelled,
         "data.unlabelled": footage,
         "train.burn_in_steps": 0,
-        # RUN's own held-out frames do not say what there is to learn elsewhere.
+        # RUN's own held-out frames do not say what there is to learn elsewhere, nor who sees better there.
         "train.loss.headroom": bool(validation),
+        "train.gate.enabled": bool(validation),
     }
     if validation:
         settings["data.validation"] = validation
-    if not (validation and was.data.validation):
-        # Frames of the old footage do not say who sees the new one better.
-        settings["train.gate.enabled"] = bool(validation)
     if was.method.name == ALONE:
         settings["method.name"] = METHOD
     return follow(trained, "adapted", settings, [*settings_behind, *more_behind, *args.overrides])

@@ -169,7 +169,7 @@ def _brief(fingerprint: Any) -> str:
 
 def _anew(config: RunConfig) -> str:
     """Which flag begins a run anew in its place. One of two processes that start a role each would delete the other's."""
-    return "--clean" + " of launch.local or launch.submit" * (config.runtime.topology == "detached")
+    return "--clean" + " of launch.local or launch.submit slurm" * (config.runtime.topology == "detached")
 
 
 def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None]) -> None:
@@ -177,12 +177,7 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
         raise ConfigError(
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
         )
-    at_work = living(run_dir, config.runtime.deadlines.beat_s, leave_if_asked=leave_if_asked)
-    if at_work:
-        raise ConfigError(
-            f"--clean: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or choose "
-            f"another place (run.dir=...)."
-        )
+    refuse_living("--clean", run_dir, config, "choose another place (run.dir=...)", leave_if_asked)
     _refuse_hand_labels(run_dir)  # last: a person may have gone on labelling meanwhile
     logger.info("removing the earlier run in %s", run_dir.root)
     with plainly("delete", run_dir.root):
@@ -199,6 +194,22 @@ def _refuse_hand_labels(run_dir: RunDir) -> None:
             f"--clean: {run_dir.label / tables[0]} holds labels that were made by hand, and they would be deleted with the "
             f"run. Move the table first, such as to {run_dir.root.parent / 'labels.csv'}, or choose another place "
             f"(run.dir=...)."
+        )
+
+
+def refuse_living(
+    flag: str,
+    run_dir: RunDir,
+    config: RunConfig,
+    instead: str,
+    leave_if_asked: Callable[[], None],
+    role: str = "",
+) -> None:
+    """ConfigError where a process of this run is at work, or one of `role`, where that is started by itself."""
+    at_work = living(run_dir, config.runtime.deadlines.beat_s, [f"{role}-0"] if role else (), leave_if_asked)
+    if at_work:
+        raise ConfigError(
+            f"{flag}: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or {instead}."
         )
 
 

@@ -75,7 +75,10 @@ class Curves:
         path = RunDir(Path(run)).metrics("student")
         size = path.stat().st_size if path.exists() else 0
         if self._known.get(run, (-1, []))[0] != size:
-            lines = [line for line in read_metrics(path) if line.get(self.metric) is not None]
+            # At step 0 a run that began from another is worth what that was, whatever is tried here.
+            lines = [
+                line for line in read_metrics(path) if line.get(self.metric) is not None and line["step"]
+            ]
             self._known[run] = (size, [(line["step"], float(line[self.metric])) for line in lines])
         return self._known[run][1]
 

@@ -25,6 +25,9 @@ def test_scores_of_the_old_footage_are_called_so(faces, before, tmp_path):
         f"{faces.held_out} is what before was measured on. Of shards/night no label is held out"
     )
     assert say_where_measured(run, ["shards/night-val"]) == "", "there it was measured"
+    judged = ("data.unlabelled=shards/night", "data.validation=shards/night-val")
+    run = went_on(faces, before, tmp_path / "judged", *judged)
+    assert say_where_measured(run, [faces.held_out]) == "", "labels of the new footage are held out"
 
 
 def test_nothing_is_said_where_the_footage_is_the_same(faces, before, tmp_path):

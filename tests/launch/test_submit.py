@@ -75,7 +75,6 @@ def test_slurm_texts_are_valid_bash(name):
         ([*K8S, "--gpus-per-node", "2", "run.name=_"], ConfigError, "has 1 to 40"),
         ([*K8S, "--gpus-per-node", "2", f"run.name={'x' * 41}"], ConfigError, "has 1 to 40"),
         ([*K8S, "--gpus-per-node", "2", "--node-label", "gpu"], ConfigError, "must be KEY=VALUE"),
-        ([*K8S, "--gpus-per-node", "2", "--clean"], ConfigError, "only pods see runs/.* Remove it by a pod"),
         ([*K8S, "--gpus-per-node", "2", "--rdma", "rdma/hca"], ConfigError, "must be RESOURCE=COUNT"),
         ([*K8S, "--gpus-per-node", "2", "--toleration", "a=b:Never"], ConfigError, "KEY=VALUE:EFFECT"),
         ([*K8S, "--gpus-per-node", "2", "--teacher-node-label", "a=b"], ConfigError, "has a job of its own"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from argparse import Namespace
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.roles.short_runs import plans, saved, student_of, train, words
 from tests.runs.jobs import log_text
 from tests.runs.other_runs import rerun
 from tests.runs.test_offline import listing
-from tsal_dist.config.load import override
+from tsal_dist.config.load import override, to_override
 from tsal_dist.errors import CheckpointError, ConfigError, StaleRun
 from tsal_dist.recipes.averaging import STEPS
 from tsal_dist.run import load_run
@@ -233,6 +234,16 @@ def test_a_damaged_checkpoint_is_refused_before_there_is_a_run(original, tmp_pat
     with pytest.raises(CheckpointError, match="not what was committed"):
         main(["--from", str(source), f"run.dir={tmp_path / 'run'}"])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_launcher_writes_down_where_its_processes_begin(original, tmp_path):
+    """They take up the run that it opened."""
+    from launch.local import open_chosen
+
+    words = (to_override("runtime.fork", str(original)), f"run.dir={tmp_path / 'run'}")
+    config = override(load_run(original).config, *words)
+    opened = open_chosen(config, Namespace(crew="", clean=False, resume=False))
+    assert (opened.origin.id, opened.origin.step) == (load_run(original).id, 8)
 
 
 def test_another_run_in_its_place_is_noticed(original, tmp_path):

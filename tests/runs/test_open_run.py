@@ -48,7 +48,7 @@ def test_a_detached_run_is_replaced_by_what_can_replace_it(tmp_path):
     """Training itself refuses --clean there."""
     words = ("runtime.topology=detached", "runtime.role=student")
     open_run(config(tmp_path, *words), "new")
-    with pytest.raises(ConfigError, match=r"replace it \(--clean of launch\.local or launch\.submit\)"):
+    with pytest.raises(ConfigError, match=r"replace it \(--clean of launch\.local or launch\.submit slurm\)"):
         open_run(config(tmp_path, *words), "new")
     with pytest.raises(ConfigError, match=r"again with --clean of launch\.local or launch\.submit"):
         open_run(config(tmp_path, *words, "train.seed=5"), "resume")

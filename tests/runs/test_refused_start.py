@@ -77,10 +77,10 @@ def test_it_is_looked_for_where_a_launcher_has_made_the_folder(faces, tmp_path):
 
 @pytest.fixture
 def at_work(faces, tmp_path):
-    """The words of a run in one process whose heart beats."""
+    """The words of a run, which others have started in a process for each role."""
     argv = words(faces, tmp_path / "run")
     run = opened(load_config([], argv), "new")
-    heart, stop = Heart(PosixStore(run.dir.root), "inline", 0, 1), threading.Event()
+    heart, stop = Heart(PosixStore(run.dir.root), "student", 0, 1), threading.Event()
 
     def live():
         while not stop.wait(0.02):
@@ -97,7 +97,10 @@ def at_work(faces, tmp_path):
 def test_a_run_that_goes_on_is_not_gone_on_with_by_hand(at_work, tmp_path, monkeypatch):
     monkeypatch.setattr("tsal_dist.runs.process.train", lambda *_: ExitCode.DONE)
     with pytest.raises(
-        ConfigError, match=r"^--resume: inline-0 is at work in .*take it over \(--resume-or-start"
+        ConfigError, match=r"^--resume: student-0 is at work in .*take it over: .* --resume-or-start"
     ):
+        main(["--resume", str(tmp_path / "run"), *at_work])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(ConfigError, match="student-0 is at work"):
         main(["--resume", str(tmp_path / "run"), *at_work])
     assert main(["--resume-or-start", *at_work]) == ExitCode.DONE, "launchers take over"

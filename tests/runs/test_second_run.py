@@ -130,11 +130,14 @@ def test_a_folder_without_shards_is_told_from_one_that_holds_some(faces, tmp_pat
 
 
 def test_only_held_out_frames_of_the_new_footage_judge_the_teacher(faces, tmp_path):
-    for name, validation in (("without", ("data.validation=",)), ("with", ("train.gate.enabled=true",))):
+    for name, validation in (("without", ("data.validation=",)), ("with", ())):
         argv = words(faces, tmp_path / name, "method.name=supervised", *validation)
         run = open_run(load_config([], argv), "new").dir.root
-        assert not adapted(run, "--footage", faces.train).train.gate.enabled
+        once = adapted(run, "--footage", faces.train)
+        assert not once.train.gate.enabled
         assert adapted(run, "--footage", faces.train, "--validation", "v").train.gate.enabled
+        again = open_run(once, "new").dir.root
+        assert adapted(again, "--footage", faces.train, "--validation", "v").train.gate.enabled
 
 
 @pytest.mark.ranks

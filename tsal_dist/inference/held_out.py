@@ -31,11 +31,11 @@ def open_of_run(folder: Path, config: RunConfig, key: Key, doing: str = "") -> S
     return open_cached(found, config.data)
 
 
-def open_if_there(folder: Path, config: RunConfig, key: Key, stores: bool = False) -> ShardSet | None:
-    """As `open_of_run`, and None where the run names none or one is gone: a page may be made long after. Object stores, which
-    may be out of reach by then, are asked only where they are known not to be (`stores`)."""
+def open_if_there(folder: Path, config: RunConfig, key: Key) -> ShardSet | None:
+    """As `open_of_run`, and None where the run names none or one is gone: a page may be made long after. Object stores are
+    not asked: they may be out of reach by then."""
     found = find_named(folder, config, key)
-    there = [(local_path(url) / MANIFEST).exists() if is_local(url) else stores for url in found]
+    there = [is_local(url) and (local_path(url) / MANIFEST).exists() for url in found]
     return open_cached(found, config.data) if there and all(there) else None
 
 

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.checkpoint.store import Checkpoints
-from tsal_dist.data.shard_set import ShardSet, fingerprint_of, refuse_other_names
+from tsal_dist.data.shard_set import ShardSet, fingerprint_of, open_cached, refuse_other_names
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry.flip import mirror_order
 from tsal_dist.inference.evaluation import Evaluation, ScoredFrame, build_evaluator
-from tsal_dist.inference.held_out import Key, open_if_there
+from tsal_dist.inference.held_out import Key, find_named, open_if_there
 from tsal_dist.inference.trained import OtherNet, Role, load_trained, pick_device
 from tsal_dist.insight.contours import Lines, contours
 from tsal_dist.insight.gallery import Judge, mean_shape
 from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.run import Run, pinned_shards
 from tsal_dist.runs.labelled_points import read_rows
+from tsal_dist.shards.files import is_local
 
 KEPT = 8
 PER_VIDEO = 24
@@ -118,24 +119,31 @@ def was_trained_on(run: Run, shards: ShardSet) -> bool | None:
     if pinned_shards(run.dir).get("validation") == shards.fingerprint:
         return False  # or it would not have begun
     keys: list[Key] = ["labelled", "unlabelled"] if run.config.uses_clips else ["labelled"]
-    known = [_holds(run, shards, key) for key in keys]
-    return True if True in known else None if None in known else False
+    return _any_of([_holds(run, shards, key) for key in keys])
 
 
 def _holds(run: Run, shards: ShardSet, key: Key) -> bool | None:
     """Whether any of the shards is in the set that the run names under `key`. The run wrote down which set that was; of one
-    of several folders that does not tell, and they are looked into, in object stores where `shards` come from one."""
-    named = getattr(run.config.data, key)
+    of several folders that does not tell, and each is looked into."""
+    found = find_named(run.dir.root, run.config, key)
     pinned = pinned_shards(run.dir).get(key)
-    if pinned and (pinned == shards.fingerprint or len(named) == 1):
+    if pinned and (pinned == shards.fingerprint or len(found) == 1):
         return pinned in {shards.fingerprint, *(fingerprint_of([manifest]) for manifest in shards.manifests)}
+    return _any_of([_shares(run, shards, url) for url in found])
+
+
+def _shares(run: Run, shards: ShardSet, url: str) -> bool | None:
+    """None where that folder is gone; a store is asked where `shards` come from one, as it may be out of reach else."""
+    if not is_local(url) and not shards.remote:
+        return None
     try:
-        theirs = open_if_there(run.dir.root, run.config, key, stores=shards.remote)
+        return bool(shards.shared_with(open_cached([url], run.config.data)))
     except DataError:
-        theirs = None
-    if theirs is None:
-        return None if named else False
-    return bool(shards.shared_with(theirs))
+        return None
+
+
+def _any_of(known: Sequence[bool | None]) -> bool | None:
+    return True if True in known else None if None in known else False
 
 
 def runs_that_trained(models: Sequence[Model], on_these: bool | None) -> list[str]:

@@ -21,7 +21,8 @@ def say_where_measured(run: Run, where: Sequence[str]) -> str:
     old = _places(find_named(before.dir.root, before.config, "validation"))
     known = _places(find_named(before.dir.root, before.config, "labelled"))
     known |= _places(find_named(before.dir.root, before.config, "unlabelled"))
-    if not _places(where) <= old or _places(footage) & known:
+    own = _places(find_named(run.dir.root, run.config, "validation"))
+    if not _places(where) | own <= old or _places(footage) & known:
         return ""
     return (
         f"{' and '.join(where)} is what {before.dir.root.name} was measured on. Of {' and '.join(footage)} no label is held "

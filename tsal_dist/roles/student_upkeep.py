@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tsal_dist.checkpoint.rng import capture_rng, resume_rng, seed_rng
-from tsal_dist.checkpoint.store import Checkpoints
+from tsal_dist.checkpoint.store import Checkpoints, Loaded
 from tsal_dist.dist.collectives import reduce_scalars
 from tsal_dist.engine.inference import Inference
 from tsal_dist.errors import TrainingError
@@ -156,23 +156,30 @@ class StudentUpkeep:
         """Take up the newest whole checkpoint; its step, or None where there is none. Collective."""
         loaded = self.checkpoints.load_latest(self.newest_step)
         student = self.student
-        student.pace.collect()  # what it took to get here is not training
         if self.publisher:
             self.publisher.forget_after(loaded.step if loaded else 0)
-        if loaded is None:
-            seed_rng(student.config.train.seed, 0, student.rank)
-            if self.begin(student):
-                # Whoever goes on wants to know what was gained. It is no score: the best checkpoint is one that was trained here.
-                if self.validation:
-                    self.validate(self.validation)
-                self.checkpoint()
-            return None
-        step = loaded.step
+        if loaded:
+            self._take_up(loaded)
+        else:
+            self._begin()
+        student.pace.collect()  # what it took to get here is not training
+        return loaded.step if loaded else None
+
+    def _begin(self) -> None:
+        student = self.student
+        seed_rng(student.config.train.seed, 0, student.rank)
+        if self.begin(student):
+            # Whoever goes on wants to know what was gained. It is no score: the best checkpoint is one that was trained here.
+            if self.validation:
+                self.validate(self.validation)
+            self.checkpoint()
+
+    def _take_up(self, loaded: Loaded) -> None:
+        student, step = self.student, loaded.step
         student.load_state_dict(loaded.state)
         resume_rng(loaded.rank_state, student.config.train.seed, step, student.rank)
         self._saved_step = step
         log.info("resumed from step %d", step)
-        return step
 
     def write_down(self) -> None:
         """One line of metrics, over all ranks. Collective."""

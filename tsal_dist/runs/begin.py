@@ -27,7 +27,8 @@ def begin(config: RunConfig, environment: Environment, seat: Seat, mode: Mode) -
             open_checked(config, environment.rank == 0 and seat.role != "teacher", origin)
             if origin:
                 read_origin(origin)
-            _refuse_teachers(config)
+            if config.has_teacher:
+                _refuse_teachers(config)
         return origin
     except TsalError as error:
         if environment.launched and not taken:

@@ -15,7 +15,7 @@ from tsal_dist.dist.environment import Environment, read_environment
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat, plan_seats
 from tsal_dist.errors import AskedToLeave, ConfigError, ExitCode
-from tsal_dist.run import Mode, living, load_run, run_folder
+from tsal_dist.run import Mode, load_run, refuse_living, run_folder
 from tsal_dist.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -72,18 +72,17 @@ def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitC
     environment = read_environment()
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     mode = _mode(args)
-    first = environment.restart_count == 0 and environment.rank == 0
     there = mode == "resume" and RunDir(run_folder(config)).run_json.exists()
-    if (args.resume is not None or there) and first:
+    if (args.resume is not None or there) and environment.restart_count == 0 and environment.rank == 0:
         before = load_run(run_folder(config)).config  # nothing there is a mistake in the name, not a new run
         if config.train.steps > before.train.steps:
             sys.stderr.write(f"train.steps was {before.train.steps} and is {config.train.steps} now.\n")
-    if args.resume is not None and first:
-        _refuse_second(config, seats, stop)
 
     from tsal_dist.runs.process import train
 
     try:
+        if args.resume is not None and environment.rank == 0:
+            _refuse_second(config, seats[0], stop)
         code, why = train(config, environment, seats, mode, stop), "Everything is saved."
     except AskedToLeave as asked:
         code, why = asked.exit_code, str(asked)
@@ -95,16 +94,12 @@ def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitC
     return code
 
 
-def _refuse_second(config: RunConfig, seats: tuple[Seat, ...], stop: StopFlag) -> None:
+def _refuse_second(config: RunConfig, seat: Seat, stop: StopFlag) -> None:
     """Raise where a run that a person wants to go on with is going on: it would lose all since its last checkpoint. Launchers,
-    which have reasons to take one over, say `--resume-or-start`."""
-    run_dir, names = RunDir(run_folder(config)), [f"{seat.name}-{seat.rank}" for seat in seats]
-    at_work = living(run_dir, config.runtime.deadlines.beat_s, names, stop.leave_if_asked)
-    if at_work:
-        raise ConfigError(
-            f"--resume: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, watch it (`tsal status "
-            f"{run_dir.root}`), or take it over (--resume-or-start)."
-        )
+    which have reasons to take one over, say `--resume-or-start`. At every attempt, as torchrun tries again what is refused."""
+    role = seat.name if config.runtime.topology == "detached" else ""
+    instead = "take it over: the command that started it, with --resume-or-start"
+    refuse_living("--resume", RunDir(run_folder(config)), config, instead, stop.leave_if_asked, role)
 
 
 def _dry_run(config: RunConfig, args: argparse.Namespace) -> None:

@@ -77,10 +77,10 @@ def test_a_report_has_everything(plan, tmp_path):
     for number, last in enumerate((0.3, 0.1, float("inf"))):
         run = tmp_path / f"run_{number}"
         (run / "metrics").mkdir(parents=True)
-        points = [(20, 0.5), (40, last)]
+        points = [(0, 0.01), (20, 0.5), (40, last)]  # what it began from is no try
         lines = [{"step": step, "validation/nme": value if value < 9 else None} for step, value in points]
         (run / "metrics/student.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        best = NME.best([value for _, value in points])
+        best = NME.best([value for _, value in points[1:]])
         trials.append(state(str(number), best, run=str(run)))
     console = Console(record=True, width=160)
     best = report_sweep(plan, [*trials, state("x", None, "failed", error="it broke")], console)
