@@ -29,8 +29,11 @@ setup: .venv/.ready ## make .venv and install everything that demo, test and che
 DEMO_DATA ?= --videos 96 --frames 16 --size 160 --seed 1 --labelled 1 --workers 2
 # Of the training videos one keeps its labels: one labelled person, 76 unlabelled ones.
 DEMO_LABELS ?= --labelled 0.013 --labelled-by video
-# The net of both trainings: it starts from ImageNet. That of configs/demo.toml is smaller and starts from nothing.
-DEMO_NET ?= model.detector=lite0
+# The net of both trainings, and how long they are: it starts from ImageNet. That of configs/demo.toml is smaller and starts from
+# nothing.
+DEMO_NET ?= model.detector=lite0 train.steps=700 train.burn_in_steps=210 runtime.checkpoint.every=350 runtime.log.evaluate_every=350
+# What the unlabelled video is learnt by. Two views of each picture cost nothing here: the teacher would wait for the student.
+DEMO_METHOD ?= method.name=companions method.views=2
 # Further settings for both trainings, such as DEMO_ARGS="train.steps=100".
 DEMO_ARGS ?=
 
@@ -51,7 +54,7 @@ demo: demo-data ## the whole story on a laptop: one labelled person, many unlabe
 	@echo; echo "1. labels alone, one process: the baseline"
 	@$(BIN)/python -m tsal_dist.train --config configs/demo.toml --clean method.name=supervised run.name=demo-supervised $(DEMO_NET) $(DEMO_ARGS)
 	@echo; echo "2. teacher and student, each at its own pace, under torchrun"
-	@$(BIN)/python -m tsal_dist.dist.loopback --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml --clean $(DEMO_NET) $(DEMO_ARGS)
+	@$(BIN)/python -m tsal_dist.dist.loopback --nproc-per-node 2 -m tsal_dist.train --config configs/demo.toml --clean $(DEMO_METHOD) $(DEMO_NET) $(DEMO_ARGS)
 	@echo; echo "3. what came of it, on people nobody trained on"
 	@$(BIN)/python -m tsal_dist.predict --run runs/demo --video $$(tail -1 demo/synthetic/test.lst | sed 's|^|demo/synthetic/|; s|#.*||') --out runs/demo/report/overlay.mp4 --table runs/demo/report/landmarks.csv
 	@$(BIN)/python tools/report.py runs/demo runs/demo-supervised --shards shards/demo-val

@@ -230,7 +230,9 @@ def test_the_summary_counts_frames_and_subjects(finder, trust):
     )
     assert 12 <= sum(map(bool, found)) <= 15
     nobody = predictions(finder, trust, [[None] * 3]).summary()
-    assert nobody == "0 subjects in 0 of 3 frames"
+    assert nobody == (
+        "0 subjects in 0 of 3 frames; if there is one after all, say where (--face-model, --box-model), or train on such frames"
+    )
 
 
 def test_each_is_smoothed_for_itself(finder, trust):

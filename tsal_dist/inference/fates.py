@@ -88,7 +88,8 @@ def summarise(fates: Sequence[Fate], many: bool, most_error: float) -> str:
         text = f"subject {text}"
     finds = sum(fate.finds for fate in fates)
     if not finds:
-        return text
+        ways = "--face-model, --box-model" if many else "--first-box, --face-model, --box-model"
+        return f"{text}; if there is one after all, say where ({ways}), or train on such frames"
     expected_px = sum(fate.expected_px for fate in fates) / finds
     if np.isnan(expected_px):
         return f"{text}; how far off the points are was never measured"
