@@ -203,10 +203,10 @@ def refuse_living(
     config: RunConfig,
     instead: str,
     leave_if_asked: Callable[[], None],
-    role: str = "",
+    names: Collection[str] = (),
 ) -> None:
-    """ConfigError where a process of this run is at work, or one of `role`, where that is started by itself."""
-    at_work = living(run_dir, config.runtime.deadlines.beat_s, [f"{role}-0"] if role else (), leave_if_asked)
+    """ConfigError where a process of this run is at work; `names` as for `living`."""
+    at_work = living(run_dir, config.runtime.deadlines.beat_s, names, leave_if_asked)
     if at_work:
         raise ConfigError(
             f"{flag}: {at_work} is at work in {run_dir.root}, its heartbeat goes on. Stop that run first, or {instead}."
@@ -238,14 +238,15 @@ def _beats(run_dir: RunDir, names: Collection[str]) -> dict[str, bytes]:
     """The heartbeats of processes that have not said goodbye."""
     found = {}
     for path in run_dir.beats.glob("*.json"):
+        if names and path.stem not in names:
+            continue
         try:
             beat = path.read_bytes()
             if read_object(beat or b"{}").get("phase") == DONE:
                 continue
         except (OSError, ValueError):
             continue  # replaced or damaged: what lives writes another one
-        if not names or path.stem in names:
-            found[path.stem] = beat
+        found[path.stem] = beat
     return found
 
 

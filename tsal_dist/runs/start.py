@@ -81,8 +81,8 @@ def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitC
     from tsal_dist.runs.process import train
 
     try:
-        if args.resume is not None and environment.rank == 0:
-            _refuse_second(config, seats[0], stop)
+        if args.resume is not None:
+            _refuse_second(config, seats[environment.rank], environment.rank == 0, stop)
         code, why = train(config, environment, seats, mode, stop), "Everything is saved."
     except AskedToLeave as asked:
         code, why = asked.exit_code, str(asked)
@@ -94,12 +94,14 @@ def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitC
     return code
 
 
-def _refuse_second(config: RunConfig, seat: Seat, stop: StopFlag) -> None:
+def _refuse_second(config: RunConfig, seat: Seat, first: bool, stop: StopFlag) -> None:
     """Raise where a run that a person wants to go on with is going on: it would lose all since its last checkpoint. Launchers,
-    which have reasons to take one over, say `--resume-or-start`. At every attempt, as torchrun tries again what is refused."""
-    role = seat.name if config.runtime.topology == "detached" else ""
+    which have reasons to take one over, say `--resume-or-start`. At every attempt, as torchrun tries again what is refused. Each
+    process looks for the one in its own seat, or it would end that one; the `first` for any, as seats may have changed."""
+    anybody = first and config.runtime.topology != "detached"
+    names = () if anybody else (f"{seat.name}-{seat.rank}",)
     instead = "take it over: the command that started it, with --resume-or-start"
-    refuse_living("--resume", RunDir(run_folder(config)), config, instead, stop.leave_if_asked, role)
+    refuse_living("--resume", RunDir(run_folder(config)), config, instead, stop.leave_if_asked, names)
 
 
 def _dry_run(config: RunConfig, args: argparse.Namespace) -> None:
