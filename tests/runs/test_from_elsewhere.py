@@ -45,7 +45,7 @@ def here(faces, tmp_path, monkeypatch):
 
 def test_frames_are_suggested_and_labelled(here):
     assert suggest.main([RUN, "--frames", "2"]) == 0
-    desk = label._desk_of_run(label.build_parser().parse_args([RUN]))
+    desk, _ = label._desk_of_run(label.build_parser().parse_args([RUN]))
     assert len(desk.tasks) == 2
 
 

@@ -16,7 +16,7 @@ from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.dist.topology import Seat, plan_seats
 from tsal_dist.errors import AskedToLeave, ConfigError, ExitCode
 from tsal_dist.run import Mode, load_run, refuse_living, run_folder
-from tsal_dist.run_dir import RunDir
+from tsal_dist.run_dir import RunDir, plainly
 
 if TYPE_CHECKING:
     from tsal_dist.recipes.api import Recipe
@@ -72,7 +72,9 @@ def _train(config: RunConfig, args: argparse.Namespace, stop: StopFlag) -> ExitC
     environment = read_environment()
     seats = plan_seats(config.runtime, environment.world, environment.local_world, config.has_teacher)
     mode = _mode(args)
-    there = mode == "resume" and RunDir(run_folder(config)).run_json.exists()
+    run_json = RunDir(run_folder(config)).run_json
+    with plainly("read", run_json):
+        there = mode == "resume" and run_json.exists()
     if (args.resume is not None or there) and environment.restart_count == 0 and environment.rank == 0:
         before = load_run(run_folder(config)).config  # nothing there is a mistake in the name, not a new run
         if config.train.steps > before.train.steps:
