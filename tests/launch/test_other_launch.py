@@ -1,14 +1,12 @@
 """A run that is started twice: the later launch goes on, the earlier one ends and stays so."""
 
-import threading
-
 import pytest
 
 from launch.other_launch import taken_over, turns_of
+from tests.heart import beating
 from tests.marks import against_the_clock
 from tests.runs.jobs import Jobs, log_text, student_step
 from tsal_dist import run as run_module
-from tsal_dist.exchange.beat import Heart
 from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.exchange.tenure import begin_tenure
 from tsal_dist.run_dir import RunDir
@@ -21,20 +19,6 @@ def run_dir(tmp_path, monkeypatch):
     return RunDir(tmp_path / "run")
 
 
-def beating(run_dir, role):
-    """A thread that is somebody else's process; call what this gives to end it."""
-    heart, leave = Heart(PosixStore(run_dir.root), role, 0, 9), threading.Event()
-
-    def live():
-        while not leave.wait(0.02):
-            heart.beat("train", 3)
-
-    heart.beat("train", 3)
-    thread = threading.Thread(target=live)
-    thread.start()
-    return lambda: (leave.set(), thread.join())
-
-
 def test_one_turn_more_is_our_own(run_dir):
     store = PosixStore(run_dir.root)
     assert turns_of(RunDir(run_dir.root / "none"), ["student"]) == {"student": 0}
@@ -42,11 +26,8 @@ def test_one_turn_more_is_our_own(run_dir):
     before = turns_of(run_dir, ["student"])
     assert before == {"student": 1}
     begin_tenure(store, "student", 0, "run")
-    end = beating(run_dir, "student")
-    try:
+    with beating(run_dir.root, "student"):
         assert taken_over(run_dir, before, 0.1) == "", "what beats may be a peer of ours"
-    finally:
-        end()
 
 
 @pytest.mark.parametrize(("role", "found"), [("student", "student-0"), ("teacher", "")])
@@ -56,11 +37,8 @@ def test_two_turns_more_and_a_heart_that_beats_are_another_launch(run_dir, role,
     for _ in range(2):
         begin_tenure(store, "student", 0, "run")
     assert taken_over(run_dir, before, 0.1) == "", "the other one is dead as well"
-    end = beating(run_dir, role)
-    try:
+    with beating(run_dir.root, role):
         assert taken_over(run_dir, before, 0.1) == found
-    finally:
-        end()
 
 
 @against_the_clock

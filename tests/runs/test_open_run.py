@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.heart import beating
 from tsal_dist import run as run_module
 from tsal_dist import run_dir as run_dir_module
 from tsal_dist.config import load_config
@@ -177,21 +178,11 @@ def test_a_run_that_somebody_works_on_is_not_removed(tmp_path, monkeypatch):
     """Two students with one incarnation would come of it."""
     folder = tmp_path / "run"
     first = open_run(config(folder), "new")
-    heart, leave = Heart(PosixStore(folder), "student", 0, 1), threading.Event()
-
-    def live():
-        while not leave.wait(0.05):
-            heart.beat("train", 3)
-
-    heart.beat("train", 3)
-    thread = threading.Thread(target=live)
-    thread.start()
-    try:
-        with pytest.raises(ConfigError, match=r"--clean: student-0 is at work .* its heartbeat goes on"):
-            open_run(config(folder), "clean")
-    finally:
-        leave.set()
-        thread.join()
+    with (
+        beating(folder, "student"),
+        pytest.raises(ConfigError, match=r"--clean: student-0 is at work .* its heartbeat goes on"),
+    ):
+        open_run(config(folder), "clean")
     assert load_run(folder).id == first.id
     monkeypatch.setattr(run_module, "WATCHED_S", 0.3)
     quick = config(folder, "runtime.deadlines.beat_s=0.1")

@@ -2,18 +2,16 @@
 
 import json
 import shutil
-import threading
 
 import pytest
 
+from tests.heart import beating
 from tests.pack.packing import pack_all
 from tests.roles.short_runs import words
 from tsal_dist.config import load_config
 from tsal_dist.dist.environment import Environment
 from tsal_dist.dist.topology import plan_seats
 from tsal_dist.errors import ConfigError, ExitCode
-from tsal_dist.exchange.beat import Heart
-from tsal_dist.exchange.posix import PosixStore
 from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir
 from tsal_dist.runs.begin import begin, open_whole
@@ -80,18 +78,8 @@ def at_work(faces, tmp_path):
     """The words of a run, which others have started in a process for each role."""
     argv = words(faces, tmp_path / "run")
     run = opened(load_config([], argv), "new")
-    heart, stop = Heart(PosixStore(run.dir.root), "student", 0, 1), threading.Event()
-
-    def live():
-        while not stop.wait(0.02):
-            heart.beat("train", 1)
-
-    heart.beat("train", 1)
-    life = threading.Thread(target=live)
-    life.start()
-    yield argv
-    stop.set()
-    life.join()
+    with beating(run.dir.root, "student"):
+        yield argv
 
 
 def test_a_run_that_goes_on_is_not_gone_on_with_by_hand(at_work, tmp_path, monkeypatch):

@@ -86,9 +86,8 @@ def open_checked(config: RunConfig, first: bool, origin: Origin | None = None) -
         refuse_too_much(config, sum(manifest.labelled for manifest in shards.labelled.manifests))
         refuse_leaks(shards)
         refuse_known_footage(shards, origin)
-        for key, other in (("data.unlabelled", shards.unlabelled), ("data.validation", shards.validation)):
-            if other:
-                tell_other_boxes(shards.labelled, other, key)
+        others = {"data.unlabelled": shards.unlabelled, "data.validation": shards.validation}
+        tell_other_boxes(shards.labelled, {key: other for key, other in others.items() if other})
     return shards
 
 

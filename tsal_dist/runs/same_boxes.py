@@ -2,6 +2,7 @@
 box has ever seen it."""
 
 import logging
+from collections.abc import Mapping
 
 from tsal_dist.data.shard_set import ShardSet
 from tsal_dist.shards.frames import fill_pictures, read_frames
@@ -11,15 +12,18 @@ log = logging.getLogger(__name__)
 WHOLE, AROUND = "whole pictures", "around the subject"
 
 
-def tell_other_boxes(labelled: ShardSet, other: ShardSet, key: str) -> None:
-    """A warning where boxes of one of the two are whole pictures, and of the other they are not."""
-    ours, theirs = _kinds(labelled), _kinds(other)
-    if ours and theirs and not ours & theirs:
-        log.warning(
-            "Boxes of data.labelled are %s, those of %s %s: a subject has another size in the crops of the two. Pack both alike, "
-            "with `--box full`, or with the same of --boxes, --face-model and --box-model.",
-            *(ours.pop(), key, theirs.pop()),
-        )
+def tell_other_boxes(labelled: ShardSet, others: Mapping[str, ShardSet]) -> None:
+    """A warning for each of the others, by what the user calls it, whose boxes are whole pictures where those of `labelled` are
+    not, or the other way round."""
+    ours = _kinds(labelled)
+    for key, other in others.items():
+        theirs = _kinds(other)
+        if ours and theirs and not ours & theirs:
+            log.warning(
+                "Boxes of data.labelled are %s, those of %s %s: a subject has another size in the crops of the two. Pack both alike, "
+                "with `--box full`, or with the same of --boxes, --face-model and --box-model.",
+                *(*ours, key, *theirs),
+            )
 
 
 def _kinds(shards: ShardSet) -> set[str]:
