@@ -8,10 +8,12 @@ the footage RUN itself as a teacher that does not change. The more footage, the 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
+from tsal_dist.dist.environment import read_environment
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.run import load_run
 from tsal_dist.runs.second_run import follow, split_settings
@@ -64,7 +66,14 @@ def distilled(args: argparse.Namespace) -> RunConfig:
         "method.name": METHOD,
         "method.teacher": str(args.run),
     }
-    return follow(trained, "small", settings, [*settings_behind, *args.overrides])
+    config = follow(trained, "small", settings, [*settings_behind, *args.overrides])
+    ours, theirs = config.model.crop_px, trained.config.model.crop_px
+    if ours != theirs and read_environment().rank == 0:
+        sys.stderr.write(
+            f"warning: model.crop_px is {ours}, and {args.run} learnt at {theirs}: it looks at the small net's crops, and sees "
+            "worse there than it is measured to.\n"
+        )
+    return config
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from tsal_dist.models.box_net import open_box_net
 def desk(tmp_path, monkeypatch):
     """Two labelled videos, and one labelled as showing nobody."""
     monkeypatch.setattr("sys.argv", ["tsal"])
-    for name in ("a", "b", "c"):
-        make_video(tmp_path / "videos" / f"{name}.avi")
+    for seed, name in enumerate("abc"):
+        make_video(tmp_path / "videos" / f"{name}.avi", seed=seed)
     rows = [f"{name}.avi,{frame},10,10,{30 + frame},40\n" for name in "ab" for frame in (2, 5)]
     rows += ["c.avi,3,,,,\n", "a.avi,5,40,2,60,20\n"]
     (tmp_path / "labels.csv").write_text("path,frame,nose_x,nose_y,tail_x,tail_y\n" + "".join(rows))
@@ -31,6 +31,12 @@ def test_a_dry_run_says_what_would_be_learnt_and_writes_nothing(desk, capsys):
     assert "3 frames of 2 videos or pictures with" in said
     assert "1 without any; is measured on 2 frames of 1 videos" in said
     assert not (desk / "new").exists()
+
+
+def test_a_video_under_two_names_is_not_learnt_and_measured_on(desk):
+    (desk / "videos" / "b.avi").write_bytes((desk / "videos" / "a.avi").read_bytes())
+    with pytest.raises(ConfigError, match="have the same content, and one would be trained on"):
+        main(words(desk, "--dry-run"))
 
 
 def test_it_writes_a_file_and_says_how_good_it_is(desk, capsys):

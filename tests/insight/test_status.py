@@ -171,7 +171,7 @@ def test_a_failed_role_says_why_and_a_requeued_one_is_no_alarm(tmp_path):
             "Students wait for labels 12% of the time: one more teacher would help.",
         ),
         (
-            {"speed/wait_share": 0.05},
+            {"speed/wait_share": 0.06},
             {"speed/parked_share": 0.6},
             FED,
             "the labels are there, and reading them is slow",
@@ -187,6 +187,7 @@ def test_a_failed_role_says_why_and_a_requeued_one_is_no_alarm(tmp_path):
         ({}, {"speed/unwanted_share": 0.9}, LabelSupply(0, 0, 10), "The gate is closed most of the time"),
         ({"speed/data_share": 0.4}, {}, FED, "Students wait for pixels 40% of the time: raise data.workers"),
         ({"speed/upkeep_share": 0.5}, {}, FED, "saving take 50% of the students' time"),
+        ({"speed/wait_share": 0.04}, {}, FED, "Balanced: students wait for labels 4% of the time"),
         ({}, {}, FED, "Balanced: students wait for labels 0% of the time, teachers are parked 20%."),
     ],
 )

@@ -16,6 +16,7 @@ from tsal_dist.config import load_config
 from tsal_dist.config.load import to_override
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.inference.trained import NothingSaved, load_trained
+from tsal_dist.insight.report import build_report
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.pseudo.step_plan import load_plans
 from tsal_dist.run import load_run, open_run
@@ -89,7 +90,7 @@ def test_adapting_changes_the_footage_and_keeps_the_labels(faces, alone):
 
 
 @pytest.mark.ranks
-def test_what_the_user_says_wins(faces, alone, tmp_path):
+def test_what_the_user_says_wins(faces, alone, tmp_path, capsys):
     config = adapted(
         alone, "--footage", faces.train, f"run.dir={tmp_path}", "method.name=companions", "train.steps=3"
     )
@@ -101,6 +102,10 @@ def test_what_the_user_says_wins(faces, alone, tmp_path):
     assert (config.model.detector, config.train.burn_in_steps) == ("lite0", 2)
     assert config.data.unlabelled == ("other",)
     assert distilled(alone).data.unlabelled == (faces.train,), "RUN's own"
+    assert capsys.readouterr().err == ""
+    distilled(alone, "model.crop_px=64")
+    told = f"warning: model.crop_px is 64, and {alone} learnt at {config.model.crop_px}"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.ranks
@@ -217,4 +222,5 @@ def test_a_distilled_detector_is_another_net_that_the_trained_one_teaches(large,
         assert any(line.get("loss/embedding", 0) > 0 for line in lines), "it learns how the other one sees"
         taught = read_metrics(RunDir(out).metrics("teacher"))
         assert any("gate/teacher_nme" in line for line in taught), "the gate judges the other one's net"
+        assert f"8 steps. Taught by {large}." in build_report([out])
     assert listing(large) == before, "RUN is only read"

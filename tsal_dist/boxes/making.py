@@ -13,7 +13,7 @@ from tsal_dist.boxes.learning import Lesson, OnStep, learn
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.inference.trained import pick_device
 from tsal_dist.models.box_net import BoxNote, save_box_net
-from tsal_dist.pack.hold_out import split_again, split_by_video
+from tsal_dist.pack.hold_out import refuse_copies, split_again, split_by_video
 from tsal_dist.pack.inputs import Input
 
 SUBJECT_PX, SMALL = 16, 0.1
@@ -47,6 +47,7 @@ def split_frames(inputs: Sequence[Input], share: float, seed: int, again: str = 
         train, held = split_again(inputs, again)
     else:
         train, held = split_by_video(inputs, share, seed, lambda label: has_box(label.face))
+    refuse_copies(train, held)
     barren = [one for one in train if not any(has_box(label.face) for label in one.labels.values())]
     others = [one for one in train if any(has_box(label.face) for label in one.labels.values())]
     more, none_in_it = split_by_video(barren, share, seed, lambda label: not has_box(label.face))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from tsal_dist.errors import ExitCode
 from tsal_dist.observe.snapshot import RoleState, Snapshot
 
-WAIT_SHARE = 0.01
-"""Waiting for labels that is worth a word."""
+WAIT_SHARE = 0.05
+"""Waiting for labels from which on it is worth a word."""
 IDLE_SHARE = 0.1
 """Parking of teachers from which on a lack of labels is not theirs."""
 PARKED_SHARE = 0.5

@@ -86,7 +86,12 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
     config = first.run.config
     others = f" Compared with {', '.join(told.name for told in told_runs[1:])}." if len(told_runs) > 1 else ""
     begun = f" Begun from {first.run.origin}." if first.run.origin else ""
-    lead = f"{config.method.name}, {config.model.detector} detector at {config.model.crop_px} px, {config.train.steps} steps.{begun}{others}"
+    teacher = config.method.settings.get("teacher")
+    taught = f" Taught by {teacher}." if teacher else ""
+    lead = (
+        f"{config.method.name}, {config.model.detector} detector at {config.model.crop_px} px, {config.train.steps} steps."
+        f"{begun}{taught}{others}"
+    )
     version = json.loads(first.run.dir.run_json.read_text())["version"]
     return page.build_page(
         first.name,

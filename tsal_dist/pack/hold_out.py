@@ -31,7 +31,7 @@ def hold_out(
         for one in held
         if _is_labelled(one, _has_points)
     ]
-    _refuse_copies(train, kept)
+    refuse_copies(train, kept)
     return train, kept
 
 
@@ -82,7 +82,7 @@ def split_again(inputs: Sequence[Input], folder: str) -> tuple[list[Input], list
     return parts
 
 
-def _refuse_copies(train: Sequence[Input], held: Sequence[Input]) -> None:
+def refuse_copies(train: Sequence[Input], held: Sequence[Input]) -> None:
     """One file under two names, on both sides: packing would refuse the second part, with the first one packed."""
     trained = {digest: path for path, digest in _contents(train if held else ()).items() if digest}
     for path, digest in _contents(held).items():
