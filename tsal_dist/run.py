@@ -108,8 +108,8 @@ def open_run(
     existed = _is_there(run_dir)  # once more: another process may have come meanwhile
     if existed and mode == "new":
         raise ConfigError(
-            f"{folder} already holds a run. Go on with it (--resume), replace it ({_anew(config)}), or choose another "
-            f"place (run.dir=...)."
+            f"{folder} already holds a run. Go on with it (`train --resume {folder}`), replace it ({_anew(config)}), or choose "
+            f"another place (run.dir=...)."
         )
     if not existed:
         _write_once(run_dir, config, origin)

@@ -197,6 +197,17 @@ def test_an_adapted_detector_begins_where_the_trained_one_stood(faces, alone, tm
     assert listing(alone) == before, "RUN is only read"
 
 
+@pytest.mark.ranks
+def test_where_the_old_labels_are_gone_some_of_the_new_footage_do(faces, alone, tmp_path):
+    run = shutil.copytree(alone, tmp_path / "came_alone")
+    (run / "run.json").write_text((run / "run.json").read_text().replace(faces.train, "/nowhere"))
+    argv = [str(run), "--footage", faces.held_out, "data.validation=", "train.steps=2"]
+    with pytest.raises(ConfigError, match="^data.labelled names '/nowhere', which is no folder"):
+        adapt.main(argv)
+    assert adapt.main([*argv, f"data.labelled={faces.held_out}"]) == ExitCode.DONE
+    assert metrics(tmp_path / "came_alone-adapted", "student")[-1]["step"] == 2
+
+
 def test_a_run_that_goes_on_for_longer_says_so(faces, tmp_path, monkeypatch, capsys):
     """Who takes up a short one and leaves `train.steps` away gets as many as RUN had."""
     run = open_run(load_config([], words(faces, tmp_path / "run")), "new").dir.root
