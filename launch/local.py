@@ -129,7 +129,11 @@ def chosen_mode(args: argparse.Namespace) -> Mode:
 
 
 def open_chosen(config: RunConfig, args: argparse.Namespace) -> Run:
-    """Open the run as asked; one that a crew joins is there, and stays."""
+    """Open the run as asked; one that a crew joins is there, and stays. Its processes take it up, with the settings that follow
+    from its shards: what is written down here has to have them."""
+    from tsal_dist.runs.follow_shards import follow_shards  # here: --dry-run has no use for it
+
+    config = follow_shards(config)
     if not args.crew:
         return open_run(config, chosen_mode(args), lambda: _find_origin(config))
     folder = run_folder(config)
@@ -146,10 +150,9 @@ def _find_origin(config: RunConfig) -> Origin | None:
     if not (config.runtime.fork or config.runtime.replay):
         return None  # most runs: what follows takes seconds to import
     from tsal_dist.runs.build import settle_method
-    from tsal_dist.runs.follow_shards import follow_shards
     from tsal_dist.runs.fork import find_origin
 
-    return find_origin(follow_shards(settle_method(config)))
+    return find_origin(settle_method(config))
 
 
 def keep_going(config: RunConfig, keepers: Sequence[Keeper], logs: Sequence[Log]) -> ExitCode:

@@ -47,7 +47,7 @@ def start(
         stdout=output,
         stderr=output and subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=prepare,  # safe: the launchers have one thread
+        preexec_fn=prepare,  # safe: it takes no lock that another thread might hold
     )
 
 

@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
 def adapted(args: argparse.Namespace) -> RunConfig:
     """The new run's settings."""
     from tsal_dist.inference.held_out import find_named
-    from tsal_dist.runs.open_data import open_named
+    from tsal_dist.runs.named_shards import open_named
 
     trained = load_run(args.run)
     was = trained.config

@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
     from tsal_dist.insight.measured import names_of
     from tsal_dist.run import load_run
     from tsal_dist.runs.labelled_points import learn_fitting_of
-    from tsal_dist.runs.open_data import open_named
+    from tsal_dist.runs.named_shards import open_named
 
     first = load_run(args.run[0]).config
     of_first = Path(args.run[0]), first

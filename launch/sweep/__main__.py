@@ -128,9 +128,9 @@ def open_folder(plan: SweepPlan, mode: str) -> None:
             )
         before = json.loads(note.read_text())
         for key in told:
-            if before.get(key) != told[key]:
+            if before.get(key, told[key]) != told[key]:
                 raise ConfigError(
-                    f"{plan.folder} was started with another {key}: {before.get(key)!r}, now {told[key]!r}. Set it "
+                    f"{plan.folder} was started with another {key}: {before[key]!r}, now {told[key]!r}. Set it "
                     f"back, choose another sweep.name, or start again with --clean."
                 )
         return
@@ -189,18 +189,15 @@ def show_plan(plan: SweepPlan) -> None:
 
 def _describe(plan: SweepPlan) -> dict[str, object]:
     """What a resumed sweep must have in common with the one before."""
+    tree = plan.config.model_dump(mode="json")
     return {
         "space": [to_override(key, [domain.kind, *domain.values]) for key, domain in plan.space.items()],
         "metric": f"{plan.file.sweep.metric} {plan.file.sweep.mode}",
         "search": plan.file.search.model_dump(mode="json"),
         "schedule": plan.file.schedule.model_dump(mode="json"),
-        "config": _learnt(plan),
+        "config": {name: tree[name] for name in ("model", "data", "train")},
+        "method": tree["method"],
     }
-
-
-def _learnt(plan: SweepPlan) -> dict[str, object]:
-    tree = plan.config.model_dump(mode="json")
-    return {name: tree[name] for name in ("model", "data", "train")}
 
 
 if __name__ == "__main__":

@@ -15,16 +15,23 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import CheckpointError
+from tsal_dist.observe.services import SERVICES
 from tsal_dist.run_dir import COMMIT, ROLES, RunDir, step_folder, whole_steps, write_whole
 from tsal_dist.runs.follow_shards import follow_shards
 
 # Written once and only ever removed.
 UNCHANGING = (".safetensors", ".parquet")
-# An attempt's own: a clone has signs of life of its own, and tells how it ended by itself.
-NOT_CLONED = ("logs", "report", "run.json", "ctl/beat", "ctl/exit", "ctl/stop", "ctl/turn")
+NOT_CLONED = (
+    # An attempt's own: a clone has signs of life of its own, and tells how it ended by itself.
+    *("logs", "report", "run.json", "ctl/beat", "ctl/exit", "ctl/stop", "ctl/turn"),
+    # What tracking services were told, they were told of the source.
+    *("metrics/wandb", "metrics/mlflow.json"),
+    *(f"metrics/{service}-{role}.json" for service in SERVICES for role in ROLES),
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def clone_run(source: Path, step: int, target: Path, config: RunConfig) -> int:
     for role in ROLES:
         _cut_metrics(RunDir(aside).metrics(role), start)
     written = json.loads((source / "run.json").read_text())
-    written["config"] = follow_shards(config).model_dump(mode="json")
+    written["config"], written["told_as"] = follow_shards(config).model_dump(mode="json"), uuid4().hex
     write_whole(aside / "run.json", json.dumps(written, indent=1).encode())
     os.rename(aside, target)
     return start

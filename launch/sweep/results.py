@@ -13,7 +13,6 @@ from launch.sweep.plots import draw_curves, draw_parallel
 from launch.sweep.states import Curves, Metric, TrialState, write_states
 from launch.sweep.table import draw_trials
 from launch.sweep.trial_plan import SweepPlan
-from tsal_dist.config import RunConfig
 from tsal_dist.config.load import to_toml
 from tsal_dist.run_dir import write_whole
 
@@ -45,10 +44,10 @@ def report_sweep(plan: SweepPlan, trials: Sequence[TrialState], console: Console
 
 
 def best_toml(plan: SweepPlan, best: TrialState, metric: Metric) -> str:
-    """The trial's config as a file for training: everything that differs from the defaults."""
+    """The trial's config as a file for training: all that was said, since what was not gives way to what shards say."""
     config = plan.trial_config(best.values, Path(best.run))
-    tree = config.model_dump(mode="json")
-    tree["run"] = {"dir": "", "name": f"{plan.file.sweep.name}-best"}
+    tree = config.model_dump(mode="json", exclude_unset=True)
+    tree["run"] = {"name": f"{plan.file.sweep.name}-best"}
     lines = [
         f"# The best of {plan.file.sweep.name}: trial {best.id}, {metric.name} {metric.show(best.best)}.",
         f"# Its run: {best.run}",
@@ -58,18 +57,7 @@ def best_toml(plan: SweepPlan, best: TrialState, metric: Metric) -> str:
             f"# It went on from other trials' checkpoints {best.clones} times: these are its last values, and "
             f"training by them alone will come out differently."
         )
-    return "\n".join([*lines, "", *_toml(_changed(tree, RunConfig().model_dump(mode="json")))]) + "\n"
-
-
-def _changed(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            inner = _changed(value, defaults[name])
-            found |= {name: inner} if inner else {}
-        elif name not in defaults or value != defaults[name]:
-            found[name] = value
-    return found
+    return "\n".join([*lines, "", *_toml(tree)]) + "\n"
 
 
 def _toml(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

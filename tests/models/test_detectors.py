@@ -104,7 +104,9 @@ def test_bfloat16_autocast_stays_near(detectors, name):
     with torch.no_grad():
         full = detectors[name](image(frames=1))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            half = detectors[name](image(frames=1))  # one: a processor without instructions for it takes seconds
+            half = detectors[name](
+                image(frames=1)
+            )  # one: a processor without instructions for it takes seconds
     assert half.center_N1hw.isfinite().all()
     torch.testing.assert_close(half.heat_SNKhw.float(), full.heat_SNKhw, atol=0.03, rtol=0.03)
 

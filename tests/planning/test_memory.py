@@ -37,6 +37,20 @@ def test_a_larger_batch_needs_in_proportion_more():
     assert large.weights == small.weights
 
 
+def test_a_batch_in_pieces_needs_no_more_than_one_of_them():
+    whole, pieces = (need_of(config(f"runtime.student.accumulate={n}")) for n in (1, 4))
+    assert pieces.kept == whole.kept / 4
+    assert pieces.weights == whole.weights
+    refuse_too_much(config("runtime.student.accumulate=4"), 100, have_bytes=whole.total - 1)
+
+
+def test_a_method_without_clips_has_labelled_frames_alone():
+    alone, tsal = (
+        need_of(config(f"method.name={name}", "train.unlabelled_batch=16")) for name in ("supervised", "tsal")
+    )
+    assert tsal.kept == 2 * alone.kept
+
+
 def test_a_batch_that_shows_each_frame_many_times_is_refused():
     with pytest.raises(
         ConfigError, match=r"labelled_batch is 100000 and data\.labelled holds 72 labelled frames"

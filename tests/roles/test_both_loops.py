@@ -77,6 +77,15 @@ def test_a_wait_has_a_deadline(caplog):
     assert "Going on with labelled frames" in caplog.text
 
 
+def test_labels_that_come_slowly_are_no_reason_to_end():
+    """Three segments make a step: each comes within the deadline, all of them after it."""
+    world = World("runtime.queue.on_starvation=abort", "train.unlabelled_batch=24", "train.steps=10")
+    world.label_s = 20.0
+    world.start_teacher()
+    assert world.run_student() == ExitCode.DONE
+    assert [world.took[step] for step in range(4, 10)] == [24] * 6
+
+
 def test_a_student_that_was_told_to_end_without_labels_names_the_teacher():
     world = World("runtime.queue.on_starvation=abort")
     teacher = world.start_teacher()
@@ -97,6 +106,15 @@ def test_labels_of_a_late_teacher_are_used_from_when_they_come():
     assert 20 <= fed(world)[0] <= 24
     assert len(fed(world)) > 14
     world.assert_whole()
+
+
+def test_a_teacher_saves_before_its_student_does_whenever_versions_come():
+    world = World("runtime.weights.publish_every=3")
+    teacher = world.start_teacher()
+    world.clock.at(24.0, lambda: world.kill(teacher))
+    assert world.run_student() == ExitCode.DONE
+    assert world.saved["student"].committed() == [30, 40]
+    assert world.saved["teacher"].committed() == [9, 18], "the last versions before steps 10 and 20"
 
 
 def test_a_dead_teacher_is_missed_and_its_successor_is_noticed(caplog):

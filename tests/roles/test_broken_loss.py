@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.ranks import RankFailed, run_ranks
-from tests.roles.short_runs import words
+from tests.roles.short_runs import saved, words
 
 pytestmark = pytest.mark.ranks
 
@@ -26,6 +26,26 @@ def train_with_a_loss_that_breaks(rank, world, argv, at, stop_at=None):
 
     DDPEngine.step = step
     return int(main(argv))
+
+
+def train_with_a_teacher_that_breaks(rank, world, argv):
+    """Its own steps alone: a student's has something to do before its update."""
+    from tsal_dist.engine.ddp import DDPEngine
+    from tsal_dist.train import main
+
+    whole = DDPEngine.step
+    DDPEngine.step = lambda self, loss, *more: whole(self, loss if more else loss * float("nan"), *more)
+    return int(main(argv))
+
+
+def test_a_teacher_whose_own_step_breaks_says_so_and_is_not_saved(faces, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(
+        RankFailed, match="teacher's own step after version 4 has a gradient that is not finite"
+    ):
+        run_ranks(train_with_a_teacher_that_breaks, 1, words(faces, run), group=False)
+    for weights in saved(run, "teacher")["engine"]["weights"].values():
+        assert weights.isfinite().all()
 
 
 def test_weights_that_a_broken_loss_has_moved_are_not_saved(faces, tmp_path):

@@ -1,10 +1,14 @@
 """A foreign set trains with its own settings, and nobody has to say them."""
 
 import json
+import shutil
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from launch.local import open_chosen
 from tests.pack.footage import make_image, make_video
 from tests.pack.packing import pack_all
 from tests.ranks import run_ranks
@@ -12,6 +16,7 @@ from tests.roles.short_runs import OVERRIDES, metrics, train_rank
 from tsal_dist.config import load_config
 from tsal_dist.config.load import build_config, override
 from tsal_dist.errors import ConfigError
+from tsal_dist.run import open_run
 from tsal_dist.runs.follow_shards import follow_shards
 
 NAMES = ("left_ear", "right_ear", "nose", "tail", "belly")
@@ -132,6 +137,23 @@ def test_what_was_not_said_stays_unsaid_through_an_override_and_not_through_a_fi
     assert follow_shards(unsaid).model.num_points == 5
     written = build_config(load_config([], [f"data.labelled={url}"]).model_dump(mode="json"))
     assert follow_shards(written).model.num_points == 68, "run.json holds what a run was opened with"
+
+
+def test_a_launcher_writes_down_what_its_processes_find(tmp_path):
+    words = [f"data.labelled={pack_animals(tmp_path, range(6))}", f"run.dir={tmp_path / 'run'}"]
+    config = load_config([], words)
+    open_chosen(config, Namespace(crew="", clean=False, resume=False))
+    assert open_run(follow_shards(config), "resume").config.model.num_points == 5
+    open_chosen(config, Namespace(crew="", clean=False, resume=True))
+    open_chosen(config, Namespace(crew="night", clean=False, resume=False))
+
+
+def test_the_tars_of_others_say_it_at_the_first_start_too(tmp_path):
+    ours, theirs = Path(pack_animals(tmp_path, range(6))), tmp_path / "theirs"
+    theirs.mkdir()
+    for tar in ours.glob("*.tar"):
+        shutil.copy(tar, theirs)
+    assert follow_shards(load_config([], [f"data.labelled={theirs}"])).model.num_points == 5
 
 
 def test_another_name_for_a_point_is_no_other_layout_of_the_same_stream(tmp_path):

@@ -10,7 +10,7 @@ from tsal_dist import adapt
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import open_run
-from tsal_dist.runs import open_data as page
+from tsal_dist.runs import named_shards as page
 from tsal_dist.runs.open_data import open_data
 from tsal_dist.shards.manifest import open_manifest
 

@@ -74,6 +74,14 @@ def test_a_run_is_followed_whatever_its_folder_is_called(faces, tmp_path, folder
     assert distilled(run).method.settings["teacher"] == str(run)
 
 
+def test_a_run_that_a_crew_has_written_down_is_followed(faces, tmp_path):
+    run, crew = tmp_path / "run", ("runtime.topology=detached", "runtime.role=teacher", "runtime.crew=night")
+    open_run(load_config([], [*words(faces, run), *crew]), "new")
+    again = chosen_config(build_parser().parse_intermixed_args(["--replay-plan", str(run)]))
+    configs = again, distilled(run), adapted(run, "--footage", faces.train)
+    assert [(config.runtime.role, config.runtime.crew) for config in configs] == [("", "")] * 3
+
+
 @pytest.mark.ranks
 def test_adapting_changes_the_footage_and_keeps_the_labels(faces, alone):
     config, trained = adapted(alone, "--footage", faces.held_out, "--validation", "v"), load_run(alone).config

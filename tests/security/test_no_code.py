@@ -15,7 +15,7 @@ from tsal_dist.config import load_config
 from tsal_dist.errors import ConfigError
 from tsal_dist.models.pretrained import load_pretrained
 from tsal_dist.pack.foreign import index_folder
-from tsal_dist.runs.open_data import open_named
+from tsal_dist.runs.named_shards import open_named
 
 SOURCES = sorted(
     path for folder in ("tsal_dist", "launch", "tools") for path in (ROOT / folder).rglob("*.py")

@@ -48,6 +48,11 @@ class RunConfig(Section):
         )
 
     @property
+    def pseudo_batch(self) -> int:
+        """Pseudo-labelled frames per student process and step."""
+        return self.train.unlabelled_batch if self.uses_clips else 0
+
+    @property
     def has_teacher(self) -> bool:
         """Whether a teacher takes part, or only students: by their method, or because the labels are there already."""
         return self.uses_clips and not (self.runtime.replay or self.runtime.offline)

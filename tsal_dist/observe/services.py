@@ -44,10 +44,12 @@ class Subject:
         return self.run_dir.metrics(self.role).parent
 
     def read(self) -> tuple[str, str, dict[str, Any]]:
-        """The run's id, its name and its settings by dotted names, from run.json."""
+        """The id that it is told under, its name and its settings by dotted names, from run.json."""
         written = read_object(self.run_dir.run_json.read_bytes())
         config = written["config"]
-        return written["id"], config["run"]["name"] or self.run_dir.root.absolute().name, tellable(config)
+        # A sweep's clone has the id of its source, which goes on as well.
+        id_ = written.get("told_as", written["id"])
+        return id_, config["run"]["name"] or self.run_dir.root.absolute().name, tellable(config)
 
 
 class Service(Protocol):

@@ -21,10 +21,9 @@ def streams_of(config: RunConfig, role: str) -> int:
 
 def describe_demand(config: RunConfig, tracks: bool = True) -> dict[str, Any]:
     """By role; `tracks`: whether the method asks for flow. Bytes are None where the shards are not there to be asked."""
-    train = config.train
-    labels = train.unlabelled_batch if config.uses_clips else 0
+    labels = config.pseudo_batch
     labelled, unlabelled = (_bytes_per_frame(urls) for urls in (config.data.labelled, config.data.unlabelled))
-    student = [(labelled, train.labelled_batch)] + [(unlabelled, labels)] * (labels > 0)
+    student = [(labelled, config.train.labelled_batch)] + [(unlabelled, labels)] * (labels > 0)
     readers = {role: streams_of(config, role) * config.data.workers for role in ("student", "teacher")}
     found: dict[str, Any] = {
         "student": {

@@ -45,14 +45,14 @@ class Need:
 
 
 def need_of(config: RunConfig) -> Need:
-    """What a student's rank needs: a batch of labelled and of unlabelled frames, in float32."""
+    """What a student's rank needs: a batch of labelled and of unlabelled frames, in float32, one piece of it at a time."""
     with FakeTensorMode():
         return _count(config, build_detector(config.model.detector, config.model.num_points))
 
 
 def _count(config: RunConfig, model: nn.Module) -> Need:
     size = config.model.crop_px
-    frames = config.train.labelled_batch + config.train.unlabelled_batch
+    frames = config.train.labelled_batch + config.pseudo_batch
     own = {_storage(value) for value in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}
 
@@ -66,7 +66,8 @@ def _count(config: RunConfig, model: nn.Module) -> Need:
     weights = sum(value.numel() * value.element_size() for value in model.parameters())
     pictures = 3 * size * size * frames * (AHEAD + 4)  # bytes as read, and one batch as floats
     del output
-    return Need(COPIES * weights, sum(kept.values()) * frames, pictures)
+    at_once = -(-frames // config.runtime.student.accumulate)
+    return Need(COPIES * weights, sum(kept.values()) * at_once, pictures)
 
 
 def refuse_too_much(config: RunConfig, labelled_frames: int, have_bytes: int | None = None) -> None:
@@ -80,9 +81,9 @@ def refuse_too_much(config: RunConfig, labelled_frames: int, have_bytes: int | N
     need, have = need_of(config), have_bytes if have_bytes is not None else machine_bytes()
     if need.total > have:
         raise ConfigError(
-            f"A step of {batch} labelled and {config.train.unlabelled_batch} unlabelled frames needs about "
-            f"{need.describe()}, and this machine has {have / 1e9:.1f} GB. Lower train.labelled_batch, "
-            "train.unlabelled_batch or model.crop_px."
+            f"A step of {batch} labelled and {config.pseudo_batch} unlabelled frames needs about {need.describe()}, and this "
+            f"machine has {have / 1e9:.1f} GB. Lower train.labelled_batch, train.unlabelled_batch or model.crop_px, or cut the "
+            "batch into pieces (runtime.student.accumulate)."
         )
 
 

@@ -90,10 +90,9 @@ def find_supplies(
     config: RunConfig, rates: Rates, students: int, teachers: int, tracks: bool = True
 ) -> list[Supply]:
     """Every stream of frames and flow that a device waits for. `tracks`: whether the method asks for flow."""
-    train = config.train
-    labels = train.unlabelled_batch if config.uses_clips else 0
-    steps_per_s = 1 / (rates.learn_s * (train.labelled_batch + labels))
-    found = [_frames(config, "student", "labelled frames", rates, steps_per_s * train.labelled_batch)]
+    labelled, labels = config.train.labelled_batch, config.pseudo_batch
+    steps_per_s = 1 / (rates.learn_s * (labelled + labels))
+    found = [_frames(config, "student", "labelled frames", rates, steps_per_s * labelled)]
     if labels:
         found.append(_frames(config, "student", "pseudo-labelled frames", rates, steps_per_s * labels))
     if not (labels and teachers):

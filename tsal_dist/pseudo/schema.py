@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tsal_dist.errors import ConfigError, DataError, ExchangeError
+from tsal_dist.errors import DataError, ExchangeError
 
 MAJOR = 1
 TEXT = "text"
@@ -191,26 +191,22 @@ class Added(NamedTuple):
 def labels_schema(
     points: int,
     sources: Sequence[str | SourceColumns] = SOURCES,
-    dtype: str = "float32",
     unit: int = 1,
 ) -> Schema:
     """teacher → student: where each source of the teacher sees each point, in source pixels.
 
-    `float16` halves the file and rounds coordinates to half a pixel from 512 on and to a whole one from 1024 on. A patch
-    comes with `cell`: source pixels per cell of it, along its columns and rows.
+    A patch comes with `cell`: source pixels per cell of it, along its columns and rows.
     """
-    if dtype not in {"float32", "float16"}:
-        raise ConfigError(f"Labels are stored as float32 or float16, not {dtype!r}.")
     declared = [source if isinstance(source, SourceColumns) else SourceColumns(source) for source in sources]
-    fields = [Field("box", "float32", (4,)), Field("fb_error", dtype, (points,))]
+    fields = [Field("box", "float32", (4,)), Field("fb_error", "float32", (points,))]
     for source in declared:
         fields += [
-            Field(f"{source.name}_xy", dtype, (points, 2)),
-            Field(f"{source.name}_score", dtype, (points,)),
+            Field(f"{source.name}_xy", "float32", (points, 2)),
+            Field(f"{source.name}_score", "float32", (points,)),
             Field(f"{source.name}_valid", BITS, (points,)),
         ]
         if source.states_error:
-            fields.append(Field(f"{source.name}_error", dtype, (points,)))
+            fields.append(Field(f"{source.name}_error", "float32", (points,)))
         if source.adds:
             fields.append(Field(f"{source.name}_{source.adds}", source.dtype, (points, *source.shape)))
     if any(source.adds == "patch" for source in declared):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tsal_dist.errors import DataError, ExchangeError
+from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import Bytes
 from tsal_dist.pseudo.schema import BITS, TEXT, Column, Columns, Field, Schema, Strings
 
@@ -99,14 +99,7 @@ def _to_arrow(field: Field, column: Column) -> Any:
         return pa.DictionaryArray.from_arrays(column.codes, pa.array(column.names, pa.string()))
     if field.dtype == BITS:
         return _packed(np.packbits(column, axis=1, bitorder="little"))
-    dtype = np.dtype(field.dtype).newbyteorder("<")
-    if (
-        dtype.kind == "f"
-        and dtype.itemsize < column.itemsize
-        and (np.abs(column) > np.finfo(dtype).max).any()
-    ):
-        raise DataError(f"Column {field.name!r} holds values beyond {field.dtype}; store it as float32.")
-    typed = np.ascontiguousarray(column, dtype)
+    typed = np.ascontiguousarray(column, np.dtype(field.dtype).newbyteorder("<"))
     return _packed(typed) if field.shape else pa.array(typed)
 
 

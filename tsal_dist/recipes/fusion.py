@@ -38,8 +38,7 @@ def fuse_median(points_NSK2: Tensor, weight_NSK: Tensor) -> tuple[Tensor, Tensor
 def weighted_median(value_NS: Tensor, weight_NS: Tensor) -> Tensor:
     """Median over axis 1: halfway between the last value below half of the weight and the first one above.
 
-    Axes after S are free. Without any weight the result is the plain first value in order, which callers must
-    give no weight themselves.
+    Axes after S are free. Without any weight the result says nothing, and callers give it no weight themselves.
     """
     value_NS, order_NS = value_NS.sort(dim=1)
     # By hand, since a GPU has no cumsum that always adds in one order.

@@ -89,7 +89,8 @@ class PlanFinder:
                 return
             self.peers.tick("wait for labels", step)
             self.clock.sleep(limits.poll_s)
-            source.tick()
+            if source.tick():  # labels come, if slowly: only their absence has a deadline
+                deadline_s = self.clock.now_s() + limits.silent_s
 
     def _give_up(self, step: int) -> None:
         runtime = self.config.runtime

@@ -12,6 +12,7 @@ Weights change only between segments, so a segment has one teacher version.
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +27,7 @@ from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.collectives import sum_tensors
 from tsal_dist.engine.api import Engine
 from tsal_dist.engine.inference import Inference
-from tsal_dist.errors import CheckpointError
+from tsal_dist.errors import CheckpointError, TrainingError
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gate import ReadinessGate
 from tsal_dist.models.companions import Fitting
@@ -253,3 +254,8 @@ class Teacher:
         self.metrics |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
         if norm is not None:
             self.metrics["train/grad_norm"] = float(norm)
+            if not math.isfinite(norm):  # the same on every rank: all of them leave
+                raise TrainingError(
+                    f"The teacher's own step after version {self.version} has a gradient that is not finite. Lower "
+                    f"method.own_lr_share or train.optim.lr; it goes on from its last checkpoint, which is whole."
+                )

@@ -6,7 +6,8 @@ it is, and so does everything where no shards can be read: who opens them has th
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from tsal_dist.config import RunConfig
 from tsal_dist.config.section import Section, is_said
 from tsal_dist.data.shard_set import ShardSet, open_cached
-from tsal_dist.errors import DataError
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry.flip import mirror_order, names_order
 from tsal_dist.metrics.normalizer import usual_normalizer
+from tsal_dist.runs.named_shards import require_shards
 from tsal_dist.shards.frames import FrameTable, fill_pictures, read_frames
 
 log = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ class Subjects:
 
 def follow_shards(config: RunConfig) -> RunConfig:
     """`config` with every setting that may follow from the shards, and was not said, as they say."""
-    shards = _open_if_readable(config, config.data.labelled)
+    shards = _open_if_readable(config, "labelled")
     if shards is None or not shards.points:
         return config
     found = _layout(config, shards)
@@ -127,15 +129,19 @@ def follow_shards(config: RunConfig) -> RunConfig:
 
 def _are_stills(config: RunConfig) -> bool:
     """Whether what is to be labelled are pictures that no other one follows; clips of them would hold each several times."""
-    shards = _open_if_readable(config, config.data.unlabelled)
+    shards = _open_if_readable(config, "unlabelled")
     return shards is not None and all(
         segment.kind == "stills" for shard in range(len(shards)) for segment in shards.segments(shard)
     )
 
 
-def _open_if_readable(config: RunConfig, urls: Sequence[str]) -> ShardSet | None:
+def _open_if_readable(config: RunConfig, name: str) -> ShardSet | None:
     """None where there is nothing to be read: who opens them for the run has the better message."""
+    urls = getattr(config.data, name)
     try:
+        for url in urls:
+            with suppress(ConfigError):
+                require_shards(f"data.{name}", url)
         return open_cached(urls, config.data) if urls else None
     except (DataError, OSError, ValueError):
         return None

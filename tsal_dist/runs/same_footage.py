@@ -65,18 +65,17 @@ def look_into(shards: ShardSet, most: int, labelled: bool = False) -> Sample:
         decode_index(shards.files(number).idx.read_bytes(), shards.name(number))[0]
         for number in range(len(shards))
     ]
-    places = [
-        (number, position)
-        for number, index in enumerate(indices)
-        for position in (np.flatnonzero(index["json_size"]) if labelled else range(len(index)))
-    ]
-    chosen = [
-        places[at] for at in np.unique(np.linspace(0, len(places) - 1, min(most, len(places))).astype(int))
-    ]
+    places = [np.flatnonzero(index["json_size"]) if labelled else np.arange(len(index)) for index in indices]
+    total, first = sum(map(len, places)), 0
+    chosen_N = np.unique(np.linspace(0, total - 1, min(most, total)).astype(int))
     blocks, videos = [], []
-    for number in sorted({number for number, _ in chosen}):
+    for number, place_P in enumerate(places):
+        own_N = chosen_N[(chosen_N >= first) & (chosen_N < first + len(place_P))] - first
+        first += len(place_P)
+        if not len(own_N):
+            continue
         with open(shards.files(number).tar, "rb") as tar:
-            for position in (position for shard, position in chosen if shard == number):
+            for position in place_P[own_N]:
                 record = indices[number][position]
                 tar.seek(int(record["jpg_offset"]))
                 block_B = blocks_of(tar.read(int(record["jpg_size"])))

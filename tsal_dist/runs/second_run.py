@@ -31,6 +31,7 @@ def follow(trained: Run, word: str, settings: Mapping[str, Any], overrides: Sequ
         "run.name": name_after(name),
         "runtime.topology": "split" if read_environment().world > 1 else "inline",
         "runtime.role": "",
+        "runtime.crew": "",
         "runtime.lockstep": False,
         "runtime.replay": "",
         "runtime.offline": [],

@@ -33,6 +33,7 @@ def chosen_config(args: argparse.Namespace) -> RunConfig:
             to_override("runtime.offline", args.offline or []),
             "runtime.topology=split",
             "runtime.role=",
+            "runtime.crew=",
         ]
     if args.step is not None and not args.fork:
         raise ConfigError(

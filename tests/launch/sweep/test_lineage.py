@@ -10,6 +10,7 @@ from launch.sweep.lineage import TrialFolder, clone_run
 from tests.launch.conftest import ROOT
 from tsal_dist.config import load_config
 from tsal_dist.errors import CheckpointError
+from tsal_dist.observe.services import Subject
 from tsal_dist.run import open_run
 from tsal_dist.run_dir import RunDir, whole_steps
 
@@ -38,6 +39,8 @@ def source(tmp_path):
         (run / name / "x.json").write_text("{}")
     (run / "queue/labels/p/0.parquet").write_bytes(b"labels")
     (run / "queue/labels/p/.1.parquet.tmp").write_bytes(b"half")
+    for name in ("wandb-student.json", "mlflow-teacher.json", "mlflow.json"):
+        (run / "metrics" / name).write_text('{"told_bytes": 1000, "id": "of the source"}')
     lines = [json.dumps({"step": step, "validation/nme": 1 / step}) for step in (10, 20, 30)]
     (run / "metrics/student.jsonl").write_text("\n".join([*lines, '{"step": 3']))
     return run
@@ -62,6 +65,12 @@ def test_a_clone_goes_on_from_the_step_and_is_taken_up_under_its_own_settings(so
     assert (target / "ctl/hello/x.json").exists()
     assert not any(
         (target / name).exists() for name in ("ctl/beat", "ctl/exit", "logs", "queue/labels/p/.1.parquet.tmp")
+    )
+    assert not [
+        path.name for path in (target / "metrics").iterdir() if path.name.startswith(("wandb", "mlflow"))
+    ]
+    assert len({Subject(RunDir(run), "student", "").read()[0] for run in (source, target)}) == 2, (
+        "two runs to tell of"
     )
     run = open_run(config, "resume")
     assert run.resumed

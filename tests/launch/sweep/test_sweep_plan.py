@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from launch.sweep.__main__ import main
+from launch.sweep.__main__ import main, open_folder
 from launch.sweep.place import fit_plan
 from launch.sweep.spec import SweepFile, read_sweep
 from launch.sweep.trial_plan import plan_sweep
@@ -21,6 +21,13 @@ def plan(tmp_path, space=LR, text="", *words, trials=None):
     file = tmp_path / "tiny.toml"
     file.write_text(f"{text}\n[space]\n{space}\n")
     return plan_sweep([str(ROOT / "configs/demo.toml")], words, file, changes, tmp_path)
+
+
+def test_a_sweep_goes_on_by_the_method_that_it_began_with(tmp_path):
+    for mode in ("new", "resume"):
+        open_folder(plan(tmp_path), mode)
+    with pytest.raises(ConfigError, match="was started with another method: .*'tsal'.*, now .*'companions'"):
+        open_folder(plan(tmp_path, LR, "", "method.name=companions"), "resume")
 
 
 @pytest.mark.parametrize(
