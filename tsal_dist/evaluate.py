@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tsal_dist.cli import program, run_entry
+from tsal_dist.errors import ConfigError
 from tsal_dist.inference.decoding import add_decoding, read_decoding
 from tsal_dist.json_object import if_finite
 from tsal_dist.outputs import check_file, check_folder
@@ -70,7 +71,6 @@ def main(argv: list[str]) -> int:
         check_folder("--plots", args.plots)
 
     from tsal_dist.config.load import override
-    from tsal_dist.errors import ConfigError
     from tsal_dist.inference.evaluation import KEPT_WORST, build_evaluator
     from tsal_dist.inference.finding import check_views
     from tsal_dist.inference.held_out import find_named, open_of_run
@@ -124,7 +124,6 @@ def main(argv: list[str]) -> int:
 def _refuse_misfits(configs: "dict[str, RunConfig]", shards: "ShardSet", where: str) -> None:
     """ConfigError where the landmarks of a run, by its folder, are not those of the shards, or not those of the first run."""
     from tsal_dist.data.shard_set import refuse_other_names
-    from tsal_dist.errors import ConfigError
 
     if not shards.points:
         raise ConfigError(

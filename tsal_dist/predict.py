@@ -167,8 +167,9 @@ def main(argv: list[str]) -> int:
 
     from tsal_dist.inference.detector import find_subjects
     from tsal_dist.inference.overlay import plan_overlays
-    from tsal_dist.inference.pictures import find_sources, refuse_no_text
+    from tsal_dist.inference.pictures import find_sources
     from tsal_dist.inference.together import look_at_share, look_on_ray, open_kept, plan_together, read_source
+    from tsal_dist.pack.inputs import refuse_no_text
 
     sources = find_sources(args.video)
     for flag, path in (("--table", args.table), ("--out", args.out)):
@@ -252,7 +253,6 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
         FrameRange.parse(args.frames)
     if args.first_box:
-        from tsal_dist.errors import DataError
         from tsal_dist.pack.face import check_box
 
         try:

@@ -72,7 +72,7 @@ def test_pictures_need_no_videos(desk, capsys):
     from tests.pack.footage import make_image
 
     for number in range(4):
-        make_image(desk / f"{number}.png")
+        make_image(desk / f"{number}.png", seed=number)
     lines = [f"{number}.png,4,4,30,30\n" for number in range(4)]
     (desk / "boxes.csv").write_text("path,x1,y1,x2,y2\n" + "".join(lines))
     argv = ["boxes", "--labels", str(desk / "boxes.csv"), "--out", str(desk / "b.safetensors"), "--dry-run"]

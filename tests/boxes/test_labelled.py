@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from tests.pack.footage import make_image, make_video
-from tsal_dist.boxes.labelled import FLAT, KEPT_PX, MOST_KEPT, box_of, fingerprint, list_frames, read_frames
+from tsal_dist.boxes.labelled import KEPT_PX, MOST_KEPT, box_of, fingerprint, list_frames, read_frames
 from tsal_dist.boxes.making import choose_side, split_frames
 from tsal_dist.errors import ConfigError
-from tsal_dist.pack.face import Face, build_face
+from tsal_dist.pack.face import FLAT, Face, build_face
 from tsal_dist.pack.gather import gather_inputs
 from tsal_dist.pack.hold_out import hold_out
 from tsal_dist.pack.inputs import Input, Label

@@ -12,7 +12,7 @@ from tsal_dist.inference import session, trained
 from tsal_dist.inference.detector import Detector
 from tsal_dist.inference.held_out import find_missing, find_shards, started_in
 from tsal_dist.inference.trained import Trained
-from tsal_dist.inference.unknown import NO_FRAMES, NOT_EXPORTED, ONE_FRAME, say_unknown
+from tsal_dist.inference.unknown import NO_FRAMES, NOT_EXPORTED, ONE_FRAME, ONE_POINT, say_unknown
 from tsal_dist.inference.whole_file import Stated
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.run import open_run
@@ -131,9 +131,10 @@ def test_a_small_file_that_cannot_be_measured_is_refused(project, start, tmp_pat
 
 
 def test_one_held_out_frame_is_said(of_one):
-    assert say_unknown(of_one, NO_FRAMES) == ONE_FRAME
-    assert say_unknown(Stated(note().presence), NO_FRAMES) == ""
-    assert say_unknown(None, NO_FRAMES) == NO_FRAMES
+    assert say_unknown(of_one, NO_FRAMES, 4) == ONE_FRAME
+    assert say_unknown(Stated(note().presence), NO_FRAMES, 1) == ""
+    assert say_unknown(None, NO_FRAMES, 4) == NO_FRAMES
+    assert say_unknown(of_one, NO_FRAMES, 1) == ONE_POINT
 
 
 @pytest.fixture

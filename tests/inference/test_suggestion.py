@@ -35,6 +35,7 @@ from tsal_dist.label.suggested import read_suggestions
 from tsal_dist.models.detectors import build_detector
 from tsal_dist.records import FrameRef
 from tsal_dist.run_dir import RunDir
+from tsal_dist.shards.index import read_index
 
 ROOT = Path(__file__).parents[2]
 NONE = np.empty((0, 2))
@@ -137,6 +138,20 @@ def test_what_a_page_has_kept_is_not_suggested_again(tmp_path):
     assert {one.guess.ref for one in again} == {one.guess.ref for one in every[1:]}
     with pytest.raises(ConfigError, match="Every frame of these shards is labelled"):
         suggest(trained, shards, 1, torch.device("cpu"), since={("clip.avi", frame) for frame in range(4)})
+
+
+def test_damaged_frames_are_left_out_as_they_are_in_training(tmp_path, caplog):
+    """One of them had neither a suggestion nor a report be made."""
+    manifest = pack_spot(tmp_path)
+    data = bytearray(Path(manifest.tar_url(0)).read_bytes())
+    for number in (0, 2):  # one with a label and one without
+        data[int(read_index(manifest.idx_url(0))[number]["jpg_offset"]) + 300] ^= 255
+    Path(manifest.tar_url(0)).write_bytes(data)
+    config = override(RunConfig(), "model.detector=lite", "model.num_points=2", "model.crop_px=32")
+    trained = Trained(build_detector("lite", 2), config, "fresh")
+    found = suggest(trained, open_shards([manifest.url]), 99, torch.device("cpu"))
+    assert sorted(one.guess.frame for one in found) == [1, 3]
+    assert caplog.text.count("fails its checksum") == 2
 
 
 def test_a_damaged_file_of_suggestions_is_named(tmp_path):

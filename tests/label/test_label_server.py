@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -63,6 +65,20 @@ def test_the_page_may_load_nothing_from_elsewhere(server):
 def test_a_picture_is_the_stored_one(server):
     status, body, headers = ask(server, "frame/0")
     assert (status, headers["Content-Type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
+
+
+def test_a_browser_that_leaves_in_the_middle_is_nothing_to_tell_of(server, monkeypatch, capsys):
+    """Who leafs through frames makes it do so; each time a traceback was printed."""
+    monkeypatch.setattr(server.desk, "jpeg", lambda number: bytes(1 << 24))
+    left = threading.Event()
+    monkeypatch.setattr(server, "shutdown_request", lambda request: (request.close(), left.set()))
+    with socket.create_connection(server.server_address[:2]) as browser:
+        host = f"{HOST}:{server.server_address[1]}"
+        browser.sendall(f"GET /{server.token}/frame/0 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        browser.recv(1000)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert left.wait(20)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from footage import POINTS_K2
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.boxes import apart, choose_box, fit_square, leave_square
-from tsal_dist.pack.face import Face, build_face
+from tsal_dist.pack.face import Face, annotated_box, build_face
 from tsal_dist.pack.subject_models import load_detector, model_digest
 
 
@@ -68,6 +68,24 @@ def test_the_box_over_the_landmarks_wins_else_the_best_score():
 def test_labelled_landmarks_that_no_box_covers_are_not_where_another_subject_is():
     boxes_N5 = np.array([[100, 100, 150, 150, 0.99]], np.float32)
     assert choose_box(boxes_N5, build_face(POINTS_K2, np.ones(5, np.uint8))) is None
+
+
+@pytest.mark.parametrize("points_K2", [[[30, 20]], [[24, 20], [40, 20]]])
+def test_a_lone_landmark_and_a_row_of_them_are_not_where_another_subject_is_either(points_K2):
+    boxes_N5 = np.array([[100, 100, 150, 150, 0.99], [18, 18, 46, 42, 0.7]], np.float32)
+    face = build_face(np.array(points_K2), np.ones(len(points_K2), np.uint8))
+    assert choose_box(boxes_N5, face) == (18, 18, 46, 42)
+    assert choose_box(boxes_N5[:1], face) is None
+
+
+def test_landmarks_in_a_row_have_a_box_that_is_a_quarter_as_wide():
+    def box_of(*points_K2):
+        return annotated_box(build_face(np.array(points_K2), np.ones(len(points_K2), np.uint8)))
+
+    assert box_of([10, 20], [50, 20]) == (10, 15, 50, 25)
+    assert box_of([10, 20], [10.5, 60]) == (5.25, 20, 15.25, 60)
+    assert box_of([10, 20], [50, 22]) == (10, 20, 50, 22), "what has an area keeps it"
+    assert box_of([10, 20], [10, 20]) is None
 
 
 def test_boxes_that_overlap_a_better_one_are_left_out():

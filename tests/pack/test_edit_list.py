@@ -53,3 +53,12 @@ def test_a_broken_table_of_contents_hides_nothing(tmp_path):
         assert hides_frames(str(broken)) in (True, False)
         broken.write_bytes(data[:place])
         assert hides_frames(str(broken)) in (True, False)
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_last_box_may_reach_to_the_end_of_the_file(tmp_path, size):
+    """It says 0 for its size then; less than its own head is damage."""
+    data = bytearray(make_video(tmp_path / "a.mp4", frames=12).read_bytes())
+    struct.pack_into(">I", data, data.find(b"moov") - 4, size)
+    (tmp_path / "a.mp4").write_bytes(data)
+    assert not hides_frames(str(tmp_path / "a.mp4"))

@@ -243,6 +243,18 @@ def test_numbered_images_are_a_video(tmp_path):
     )
 
 
+def test_frames_of_another_size_begin_a_segment_of_their_own(tmp_path):
+    """A clip is read through one matrix, and a box of the one lies elsewhere in the other."""
+    sizes = [(64, 48), (64, 48), (128, 96), (128, 96)]
+    for number, size in enumerate(sizes):
+        make_image(tmp_path / f"{number}.png", size, seed=number)
+    lines = [f"{number}.png None 1 1 30 30" for number in range(4)]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    outcome = pack_all(tmp_path / "out", lists=[tmp_path / "list.txt"], gather={"sequences": True})
+    segments = outcome.manifest.shards[0].segments
+    assert [(one.first_frame, one.frames) for one in segments] == [(0, 2), (2, 2)]
+
+
 def test_mended_inputs_go_into_further_shards(videos, tmp_path):
     data = tmp_path / "data"
     good = make_300vw(data, "000", 6)

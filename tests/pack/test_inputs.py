@@ -1,5 +1,8 @@
+import os
+
 import pytest
 from footage import make_300vw, make_image, make_video
+from packing import plan_of
 
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.face import Entry, Face
@@ -98,3 +101,25 @@ def test_a_file_given_twice_in_different_ways_is_refused(tmp_path):
     (tmp_path / "l.txt").write_text("v.mp4#000001 None 1 1 9 9\n")
     with pytest.raises(ConfigError, match="twice"):
         gather_inputs([tmp_path / "l.txt"], [video])
+
+
+def test_boxes_of_frames_that_a_stride_leaves_out_are_left_out_with_them(tmp_path):
+    """A tracker's table has a box for every frame."""
+    video = make_video(tmp_path / "v.mp4", frames=4)
+    rows = "".join(f"v.mp4,{number},1,1,{number + 20},20\n" for number in range(1, 5))
+    (tmp_path / "b.csv").write_text("path,frame,x1,y1,x2,y2\n" + rows)
+    plan = plan_of([video], gather={"boxes": tmp_path / "b.csv"}, stride=2)
+    boxes = {k: label.face.box for k, label in plan.shards[0].pieces[0].source.labels.items()}
+    assert boxes == {0: (1, 1, 21, 20), 2: (1, 1, 23, 20)}
+
+
+def test_a_name_that_is_no_text_is_refused_before_opencv_dies_of_it(tmp_path):
+    make_video(tmp_path / "v.mp4", frames=2).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    with pytest.raises(ConfigError, match=r"the name /.*/caf\\xe9\.mp4 is not UTF-8"):
+        gather_inputs(videos=[tmp_path])
+
+
+def test_pictures_that_are_numbered_by_the_clock_are_no_sequence():
+    """The frame table would not hold their numbers."""
+    with pytest.raises(ConfigError, match="Number the pictures in their order"):
+        inputs_from_entries([Entry("/v/1622547800123.png", None, Face())], sequences=True)

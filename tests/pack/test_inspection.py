@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import tarfile
 
 import cv2
@@ -187,12 +188,28 @@ def test_points_of_a_foreign_tar_may_lie_in_an_npy(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "third", [{"points": [[1, 2, 0], [3, 4, 1]]}, {"points": [[1, 2], [3, 4]], "visible": [1]}]
+)
+def test_points_that_are_no_pairs_or_not_as_many_as_told_are_no_label(tmp_path, third):
+    """Two of three numbers each were taken for three points."""
+    members = [("a.png", picture()), ("a.npy", points_file([[1, 2, 9], [3, 4, 9]]))]
+    members += [("b.png", picture()), ("b.json", json.dumps(third).encode())]
+    members += [("c.png", picture()), ("c.npy", points_file([[1, 2], [11, 14]]))]
+    write_foreign(tmp_path / "000.tar", members)
+    index_folder(str(tmp_path))
+    manifest = open_manifest(str(tmp_path))
+    assert (manifest.labelled, manifest.points) == (1, 2)
+    assert read_frames(manifest.parquet_url(0)).labelled_N.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
     ("points", "box_4", "visible_K"),
     [
         ([[1, 2], [11, 14], [4, 4]], [1, 2, 11, 14], [1, 1, 1]),
         ([[1, 2], [11, 14], [-1, -1]], [1, 2, 11, 14], [1, 1, 0]),
-        ([[1, 9], [11, 9], [4, 9]], [0, 0, 29, 19], [1, 1, 1]),
-        ([[1, 9], [11, 9.5], [4, 9]], [0, 0, 29, 19], [1, 1, 1]),
+        ([[1, 9], [11, 9], [4, 9]], [1, 7.75, 11, 10.25], [1, 1, 1]),
+        ([[1, 9], [11, 9.5], [4, 9]], [1, 8, 11, 10.5], [1, 1, 1]),
+        ([[4, 9], [4, 9], [4, 9]], [0, 0, 29, 19], [1, 1, 1]),
         ([[-1, -1], [31, 3], [-1, 3]], [0, 0, 29, 19], [0, 0, 0]),
         ([[1, 2], [11, 14], [-999, -999]], [0, 0, 29, 19], [0, 0, 0]),
     ],
@@ -201,6 +218,7 @@ def test_points_of_a_foreign_tar_may_lie_in_an_npy(tmp_path):
         "one is outside",
         "in a row",
         "nearly in a row",
+        "all in one place",
         "all are outside",
         "far outside",
     ],
@@ -233,3 +251,16 @@ def test_tars_of_others_get_the_boxes_that_packing_gives(tmp_path, folders):
     index_folder(str(theirs))
     table = read_frames(open_manifest(str(theirs)).parquet_url(0))
     np.testing.assert_allclose(table.box_N4, [page["box"] for page in pages.values()], atol=1e-2)
+
+
+def test_a_picture_that_asks_to_be_turned_is_read_as_it_is_stored(tmp_path):
+    """As readers decode it: with the turned sides the box of a whole picture was one of another shape."""
+    jpg = picture(90, ".jpg")
+    tag = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    turned = jpg[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(tag)) + tag + jpg[2:]
+    write_foreign(tmp_path / "000.tar", [("a.jpg", turned), ("a.npy", points_file([[2, 2], [28, 14]]))])
+    index_folder(str(tmp_path))
+    table = read_frames(open_manifest(str(tmp_path)).parquet_url(0))
+    assert table.size_N2.tolist() == [[30, 20]]
+    assert table.visible_NK.tolist() == [[1, 1]], "28 lies outside of what is 20 wide"
+    assert lint_folder(str(tmp_path)) == []

@@ -26,6 +26,14 @@ def test_a_tsal_list(tmp_path):
     assert first.frame is None
 
 
+def test_an_annotation_written_on_windows_is_found_as_its_picture_is(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.pts").write_text(pts_text())
+    (entry,) = read_list(write(tmp_path / "list.txt", "img\\a.jpg notes\\a.pts 1 2 30 40\n"))
+    assert entry.path == str(tmp_path / "img/a.jpg")
+    assert np.array_equal(entry.face.points_K2, POINTS_K2)
+
+
 def test_a_broken_annotation_is_the_problem_of_its_line(tmp_path):
     (entry,) = read_list(write(tmp_path / "list.txt", "a.jpg a.pts 1 2 30 40\n"))
     assert "a.pts" in entry.problem

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.errors import DataError
 from tsal_dist.pack.decode import Decoder
-from tsal_dist.pack.face import Box, Face, name_subject
+from tsal_dist.pack.face import FLAT, Box, Face, name_subject
 from tsal_dist.pack.inputs import Input
 from tsal_dist.pack.packing_plan import Piece
 from tsal_dist.pack.row import far_outside, keep_inside, shrink
@@ -30,8 +30,6 @@ KEPT_PX = 640
 QUALITY = 95
 MOST_KEPT = 1000
 """Frames that are read at most, drawn from all: in a few hundred steps more teach nothing more."""
-FLAT = 0.25
-"""A box is no thinner than so much of its longer side: points in a row have none of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +144,7 @@ def _show(asked: Asked, image_HWC: Image) -> list[Shown]:
 
 
 def box_of(face: Face) -> Box | None:
-    """Around the labelled points, grown where they lie in a row; or the label's own. None where neither has an area."""
+    """Around the labelled points, nowhere thinner than FLAT; or the label's own. None where neither has an area."""
     if face.points_K2 is None or face.visible_K is None:
         return face.box
     placed_K2 = face.points_K2[face.visible_K > 0].astype(np.float64)

@@ -148,7 +148,7 @@ class _Crowd:
     def _look(self, image_HWC: Image, one: Followed, detected: list[Box] | None) -> _Sight:
         """Closely at where somebody should be."""
         look = self._eyes.closely(image_HWC, one.box_4)
-        own_4 = box_around(look.points_CK2[0], image_HWC)
+        own_4 = box_around(look.points_CK2[0], image_HWC, one.box_4)
         one.frames += 1
         if detected is not None and self._seeker.detects:
             found = any(_holds(box_4, own_4) for box_4 in detected)
@@ -167,7 +167,7 @@ class _Crowd:
     def _meet(self, image_HWC: Image, box_4: Box) -> _Sight:
         """A look at somebody new."""
         for _ in range(CLOSER if self._seeker.detects else 0):
-            box_4 = box_around(self._eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
+            box_4 = box_around(self._eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC, box_4)
         return replace(self._look(image_HWC, Followed(box_4), None), new=True)
 
     def _another(self, sight: _Sight) -> _Sight:

@@ -177,7 +177,8 @@ class Detector:
         if self.trust is None or self.trust.presence is None:
             raise ConfigError(
                 f"--subjects many: nothing tells a subject from none, as {self.name} was never measured on held-out frames, or on "
-                "a single one. Train with data.validation, or name what finds subjects (--face-model, --box-model)."
+                "a single one, or knows a single landmark. Train with data.validation, or name what finds subjects (--face-model, "
+                "--box-model)."
             )
         return Seeker(partial(search_all, self.eyes), every=SEEK_EVERY, detects=False)
 

@@ -55,6 +55,5 @@ def read_frames(shards: ShardSet, crop_px: int, most: int = MOST_FRAMES) -> Iter
 
 def _landmarks_box(clip: Clip, placed_K2: Floats, image_HWC: Image) -> Box:
     """The box of the landmarks that are placed, as predictions follow it; the label's own where there are too few."""
-    if len(placed_K2) < 2:
-        return affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
-    return box_around(placed_K2, image_HWC)
+    own_4 = affine.apply(clip.to_crop_23, clip.box_4.reshape(2, 2)).ravel()
+    return own_4 if len(placed_K2) < 2 else box_around(placed_K2, image_HWC, own_4)

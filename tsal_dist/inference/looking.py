@@ -97,7 +97,10 @@ def settle(eyes: Eyes, image_HWC: Image, boxes: list[Box]) -> tuple[list[Box], F
     """Each box moved to what is found in it, and how sure and how well told that is."""
     for _ in range(LOOKS):
         look = eyes.look(image_HWC, boxes)
-        boxes = [box_around(points_K2, image_HWC) for points_K2 in look.points_CK2]
+        boxes = [
+            box_around(points_K2, image_HWC, box_4)
+            for points_K2, box_4 in zip(look.points_CK2, boxes, strict=True)
+        ]
     return boxes, look.score_CK.mean(1) * look.agreement_C
 
 
@@ -151,9 +154,11 @@ def second_looks(box_4: Box) -> Iterator[Box]:
         yield np.concatenate([moved_2 - size * half_2, moved_2 + size * half_2])
 
 
-def box_around(points_K2: Floats, image_HWC: Image) -> Box:
-    """Around the landmarks, at least a few pixels large, and with its middle in the picture."""
+def box_around(points_K2: Floats, image_HWC: Image, looked_at_4: Box) -> Box:
+    """Around the landmarks, at least a few pixels large, and with its middle in the picture. A lone one has no size: its box
+    stays as large as the one that was looked at."""
     low, high = points_K2.min(0), points_K2.max(0)
     middle = np.clip((low + high) / 2, 0, np.array(image_HWC.shape[1::-1]) - 1)
-    half = np.maximum((high - low) / 2, LEAST_PX / 2)
+    side = high - low if len(points_K2) > 1 else looked_at_4[2:] - looked_at_4[:2]
+    half = np.maximum(side / 2, LEAST_PX / 2)
     return np.concatenate([middle - half, middle + half])

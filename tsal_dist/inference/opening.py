@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from tsal_dist.inference.trained import Role
 
 
-def _unseen(done: int, of: int) -> None:
-    """Nobody watches."""
-
-
 @dataclass(frozen=True)
 class Opening:
     """One of `model`, `run` and `weights` is given."""
@@ -37,7 +33,7 @@ class Opening:
     threads: int = 0
     decoding: Decoding = PLAIN
 
-    def open(self, on_frame: OnFrame = _unseen) -> Detector:
+    def open(self, on_frame: OnFrame = lambda done, of: None) -> Detector:
         """`on_frame` is told while it is measured how far the detector can be trusted."""
         if self.model:
             from tsal_dist.inference.whole_file import open_whole

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.inputs import VIDEO_EXTENSIONS
+from tsal_dist.pack.inputs import VIDEO_EXTENSIONS, refuse_no_text
 from tsal_dist.pack.picture_file import load_image
 
 Image = NDArray[np.uint8]
@@ -92,17 +92,6 @@ def find_sources(names: Sequence[str]) -> list[Source]:
         if source.kind != "live":
             refuse_no_text("--video", source.path)
     return found
-
-
-def refuse_no_text(flag: str, path: str) -> None:
-    """ConfigError where a file's name is bytes that are no text: neither OpenCV nor a table takes it, which is better said
-    before the work than after."""
-    name = os.fsencode(os.path.abspath(path))
-    told = name.decode("utf-8", "backslashreplace")
-    if told.encode() != name:
-        raise ConfigError(
-            f"{flag}: the name {told} is not UTF-8, and no table can say it. Rename the file or its folder."
-        )
 
 
 def _sources_of(name: str) -> Iterator[Source]:

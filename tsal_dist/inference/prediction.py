@@ -75,8 +75,10 @@ class Found:
 
     @property
     def size_px(self) -> float:
-        """The subject's size: the root of its points' box's area, or of the longer side's for flat ones."""
-        extent_2 = np.maximum(np.ptp(self.points_K2, axis=0), 1.0)
+        """The subject's size: the root of its points' box's area, or of the longer side's for flat ones; of a lone point, of
+        the box that it was found in."""
+        corners_C2 = self.points_K2 if len(self.points_K2) > 1 else self.box_4.reshape(2, 2)
+        extent_2 = np.maximum(np.ptp(corners_C2, axis=0), 1.0)
         return float(np.sqrt(np.prod(np.maximum(extent_2, extent_2.max() / 4))))
 
 
@@ -187,7 +189,7 @@ def _look(
 ) -> _Seen:
     look = how.eyes.closely(picture.image_HWC, box_4)
     points_K2, score_K = look.points_CK2[0], look.score_CK[0]
-    own_4 = box_around(points_K2, picture.image_HWC)
+    own_4 = box_around(points_K2, picture.image_HWC, box_4)
     expected_px_K = np.full(len(score_K), np.nan)
     score = float(score_K.mean())
     found = promising = given or score >= LOST_SCORE

@@ -20,10 +20,6 @@ from tsal_dist.inference.unknown import NOT_EXPORTED, say_unknown
 from tsal_dist.run_dir import RunDir
 
 
-def _unseen(done: int, of: int) -> None:
-    """Nobody watches."""
-
-
 def open_detector(
     run: str | None = None,
     weights: str | None = None,
@@ -31,7 +27,7 @@ def open_detector(
     step: str = "best",
     config: RunConfig | None = None,
     threads: int = 0,
-    on_frame: OnFrame = _unseen,
+    on_frame: OnFrame = lambda done, of: None,
     decoding: Decoding = PLAIN,
 ) -> Detector:
     """A run's detector, or that of a file of weights."""
@@ -39,7 +35,8 @@ def open_detector(
         assert weights is not None
         trained = load_weights(weights, config)
         finder, trust = build_finder(trained, threads, decoding), load_trust(Path(weights))
-        return Detector(finder, trust, trained.name, say_unknown(trust, NOT_EXPORTED))
+        unknown = say_unknown(trust, NOT_EXPORTED, finder.num_points)
+        return Detector(finder, trust, trained.name, unknown)
     trained = load_trained(run, role, step)
     finder = build_finder(trained, threads, decoding)
     trust, unknown = trust_of_run(finder, trained, Path(run), role, on_frame)
@@ -68,7 +65,7 @@ def identify(detector: Detector) -> str:
 
 
 def trust_of_run(
-    finder: Finder, trained: Trained, run: Path, role: Role, on_frame: OnFrame = _unseen
+    finder: Finder, trained: Trained, run: Path, role: Role, on_frame: OnFrame = lambda done, of: None
 ) -> tuple[Trust | None, str]:
     """How far a run's detector can be trusted, measured on its held-out frames, once, and kept in the run; and what of it is
     unknown. None where there are no such frames, or not all of the shards are there.
@@ -85,4 +82,4 @@ def trust_of_run(
             save_trust(trust, path)
             # Of processes that measured at the same time, the first one's is everybody's.
             trust = load_trust(path) or trust
-    return trust, say_unknown(trust, why_unmeasured(validation))
+    return trust, say_unknown(trust, why_unmeasured(validation), finder.num_points)

@@ -5,6 +5,7 @@ descriptions, heatmaps and the centre's offsets, lie apart. Novelty is how far i
 or chosen one. Frames are chosen one by one, so that each choice makes its like less interesting.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -19,7 +20,7 @@ from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.reader import FrameReader
 from tsal_dist.data.request import ClipRequest
 from tsal_dist.data.shard_set import ShardSet
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.geometry import affine
 from tsal_dist.geometry.center import decode_center
 from tsal_dist.geometry.heatmap import decode_heatmap
@@ -30,6 +31,8 @@ from tsal_dist.pack.face import name_subject
 from tsal_dist.pack.formats.table import read_csv
 from tsal_dist.records import Clip, FrameRef
 from tsal_dist.shards.frames import FrameTable
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Place = tuple[str, int]
@@ -97,9 +100,13 @@ def suggest(
                 "Every frame of these shards is labelled: there is none to suggest. Name other footage."
             )
         guesses = list(look(trained, reader, spread_refs(unlabelled, most), device))
-        known = [thumb(_read(reader, ref)) for ref in spread_refs(labelled, most)]
+        known = [thumb(clip) for clip in _readable(reader, spread_refs(labelled, most))]
     finally:
         reader.close()
+    if not guesses:
+        raise DataError(
+            "None of the frames without a label can be read. Check the shards with `tsal shards lint`."
+        )
     chosen = choose(
         doubt(guesses),
         np.stack([one.thumb_D for one in guesses]),
@@ -139,6 +146,15 @@ def _read(reader: FrameReader, ref: FrameRef) -> Clip:
     return reader.read(ClipRequest(ref, num_frames=1, stride=1))
 
 
+def _readable(reader: FrameReader, refs: Sequence[FrameRef]) -> Iterator[Clip]:
+    """A damaged frame is left out, as it is in training."""
+    for ref in refs:
+        try:
+            yield _read(reader, ref)
+        except DataError as error:
+            log.warning("a frame cannot be read and is left out: %s", error)
+
+
 @torch.no_grad()
 def look(
     trained: Trained, reader: FrameReader, refs: Sequence[FrameRef], device: torch.device
@@ -147,7 +163,9 @@ def look(
     model, stride = trained.model.to(device).eval(), stride_of(trained.model)
     size_px, radius = trained.config.model.crop_px, trained.config.model.decode_radius
     for start in range(0, len(refs), BATCH):
-        clips = [_read(reader, ref) for ref in refs[start : start + BATCH]]
+        clips = list(_readable(reader, refs[start : start + BATCH]))
+        if not clips:
+            continue
         output = model(normalize(torch.from_numpy(np.concatenate([c.image_THWC for c in clips])).to(device)))
         points_NK2, score_NK = decode_heatmap(output.points_heat_NKhw, stride, radius, squared=True)
         center_N1K2, _ = decode_center(output.center_N1hw, output.offset_N2Khw, stride, top=1)

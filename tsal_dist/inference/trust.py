@@ -41,7 +41,7 @@ class Trust:
 
     calibration: Calibration
     presence: Presence | None
-    """None where there was but one frame to learn it from."""
+    """None where there was but one frame to learn it from, or one landmark."""
 
     def expected_px(self, look: Look) -> Floats:
         """By how much the points CK are expected to be off, in pixels of the picture."""
@@ -71,7 +71,7 @@ def measure_trust(
     on_frame: Callable[[int, int], None] = lambda done, of: None,
 ) -> Trust:
     """Look at held-out frames through boxes like a tracker's, and at a part of them with the subject destroyed. A single frame
-    says how far off points are; two are the fewest that tell a subject from none."""
+    says how far off points are; two are the fewest that tell a subject from none, and of a lone landmark none do."""
     random = np.random.default_rng(0)
     tally = Tally(shards.points)
     whole: list[Floats] = []
@@ -81,7 +81,8 @@ def measure_trust(
         box_4 = _shifted(frame.box_4, random)
         look = eyes.closely(frame.image_HWC, box_4)
         tally.add(look.score_CK, frame.off_px(look)[None], frame.placed_K[None])
-        if frame.number % max(1, frame.count // PRESENCE_FRAMES) == 0:
+        # A lone landmark outlives the cuts, and there is nothing else that they could put asunder.
+        if shards.points > 1 and frame.number % max(1, frame.count // PRESENCE_FRAMES) == 0:
             whole.append(gather_evidence(eyes, frame.image_HWC, _settled(eyes, frame.image_HWC, box_4)))
             torn_HWC = destroy(frame.image_HWC, frame.box_4, CUTS[len(whole) % len(CUTS)], random)
             destroyed.append(gather_evidence(eyes, torn_HWC, search(eyes, torn_HWC)))
@@ -109,7 +110,7 @@ def load_trust(path: Path) -> Trust | None:
 def _settled(eyes: Eyes, image_HWC: Image, box_4: Box) -> Box:
     """The box after two frames of a tracker."""
     for _ in range(2):
-        box_4 = box_around(eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC)
+        box_4 = box_around(eyes.look(image_HWC, [box_4]).points_CK2[0], image_HWC, box_4)
     return box_4
 
 

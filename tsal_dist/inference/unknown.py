@@ -10,14 +10,19 @@ ONE_FRAME = (
     "there is a single held-out frame to measure it on, which tells how far off a point is but no subject from none, so a "
     "find may be none. Hold out more labelled frames (data.validation) to know."
 )
+ONE_POINT = (
+    "there is a single landmark to know a subject by, which tells how far off it is but no subject from none, so a find may be "
+    "none."
+)
 NOT_EXPORTED = (
     f"there were no held-out frames to measure it on when it was exported, {NOTHING_KNOWN}. Export it again where the "
     "run's data.validation is."
 )
 
 
-def say_unknown(trust: Trusted | None, why: str) -> str:
-    """What is not known, for a user to read; "" where all is. `why` nothing was measured, if nothing was."""
-    if trust is None:
-        return why
-    return "" if trust.presence else ONE_FRAME
+def say_unknown(trust: Trusted | None, why: str, points: int) -> str:
+    """What is not known, for a user to read; "" where all is. `why` nothing was measured, if nothing was. `points`: the
+    detector's landmarks."""
+    if trust is None or trust.presence:
+        return "" if trust else why
+    return ONE_FRAME if points > 1 else ONE_POINT

@@ -69,7 +69,7 @@ def open_whole(path: str | Path, threads: int = 0) -> Detector:
     choose_threads(lambda: look_at_nothing(eyes), eyes.use_threads, os.cpu_count() or 1, threads)
     note = eyes.note
     stated = Stated(note.presence) if note.presence or note.only_errors else None
-    return Detector(eyes, stated, note.name, say_unknown(stated, NOT_EXPORTED))
+    return Detector(eyes, stated, note.name, say_unknown(stated, NOT_EXPORTED, note.num_points))
 
 
 def _open_session(path: Path, threads: int) -> Any:

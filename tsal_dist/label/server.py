@@ -7,6 +7,7 @@ here; the page itself may load nothing from anywhere else.
 import html
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -83,6 +84,11 @@ class DeskServer(ThreadingHTTPServer):
             raise ConfigError(
                 f"Port {port} cannot be listened on: {error.strerror}. Name another --port."
             ) from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that leaves a picture before it has all of it is nothing to tell of."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

@@ -24,7 +24,9 @@ def choose_box(boxes_N5: NDArray[np.float32], face: Face) -> Box | None:
     if not len(boxes_N5):
         return None
     target = tight_box(face)
-    merit = boxes_N5[:, 4] if target is None else overlap(boxes_N5[:, :4], np.array(target))
+    # Points reach half a pixel to each side: those in a row, or a lone one, have no area.
+    reach_4 = np.array([-0.5, -0.5, 0.5, 0.5])
+    merit = boxes_N5[:, 4] if target is None else overlap(boxes_N5[:, :4], np.array(target) + reach_4)
     if merit.max() <= 0:
         return None  # a labelled subject that was not found is not where another one is
     x1, y1, x2, y2 = boxes_N5[int(np.argmax(merit)), :4].tolist()

@@ -30,7 +30,7 @@ def _read_movie(file: BinaryIO) -> bytes:
         if size == 1:
             size, past = *struct.unpack(">Q", file.read(8)), 16
         if kind == b"moov":
-            return file.read(min(size - past, MOST_BYTES))
+            return file.read(min(size - past, MOST_BYTES) if size >= past else MOST_BYTES)
         if size < past:
             break  # up to the end of the file, or nonsense
         file.seek(size - past, 1)

@@ -14,9 +14,13 @@ from tsal_dist.records import Layout
 Box = tuple[float, float, float, float]
 """x1 y1 x2 y2."""
 
-_LAST_FRAME = 2**31 - 1  # the frame table holds 32 bits
+LAST_FRAME = 2**31 - 1  # the frame table holds 32 bits
 _SUBJECT = re.compile(r"[\w -]{1,60}")
 _OF_SUBJECT = re.compile(r"(?P<video>.+\.\w+)@(?P<subject>[\w -]{1,60})", re.DOTALL)
+LEAST_PX = 1.0
+"""Sides of a stored box are no shorter."""
+FLAT = 0.25
+"""Points in a row have no box of their own: it is as wide as so much of its longer side."""
 HIDDEN = 2  # a point whose place is known though it cannot be seen; 1 is visible, 0 has no place
 
 
@@ -85,9 +89,9 @@ def parse_number(word: str) -> float:
 
 def parse_frame(word: str) -> int:
     """A frame number as people count, from 1, to one that counts from 0."""
-    if not (word.isascii() and word.isdigit() and 1 <= int(word[:11]) <= _LAST_FRAME):
+    if not (word.isascii() and word.isdigit() and 1 <= int(word[:11]) <= LAST_FRAME):
         raise DataError(
-            f"frame {word[:20]!r} is no whole number from 1 to {_LAST_FRAME}: frames are counted from 1"
+            f"frame {word[:20]!r} is no whole number from 1 to {LAST_FRAME}: frames are counted from 1"
         )
     return int(word) - 1
 
@@ -140,19 +144,26 @@ def place_file(root: Path, name: str) -> str:
 
 
 def tight_box(face: Face) -> Box | None:
-    """The box around the placed landmarks; None without at least two different ones."""
-    if face.points_K2 is None or face.visible_K is None:
+    """The box around the placed landmarks, which has no area where they lie in a row; None without any."""
+    if face.points_K2 is None or face.visible_K is None or not face.visible_K.any():
         return None
     placed = face.points_K2[face.visible_K > 0]
-    if not len(placed) or np.ptp(placed, axis=0).min() <= 0:
-        return None
     (x1, y1), (x2, y2) = placed.min(0).tolist(), placed.max(0).tolist()
     return (x1, y1, x2, y2)
 
 
 def annotated_box(face: Face) -> Box | None:
-    """The box that the annotation gives, or else the one around its landmarks; None where it says of neither."""
-    return face.box or tight_box(face)
+    """The box that the annotation gives, or else the one around its landmarks; None where it says of neither, or these
+    are all in one place."""
+    tight = tight_box(face)
+    if face.box or tight is None:
+        return face.box
+    x1, y1, x2, y2 = tight
+    if min(x2 - x1, y2 - y1) >= LEAST_PX:
+        return tight
+    least = FLAT * max(x2 - x1, y2 - y1)
+    wide, high = max(0.0, least - (x2 - x1)) / 2, max(0.0, least - (y2 - y1)) / 2
+    return (x1 - wide, y1 - high, x2 + wide, y2 + high) if least else None
 
 
 def check_box(box: Box) -> Box:

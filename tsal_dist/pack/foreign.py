@@ -17,13 +17,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.json_object import read_object
 from tsal_dist.pack.boxes import full_box
 from tsal_dist.pack.decode import Image
-from tsal_dist.pack.face import Box, Face, annotated_box, build_face, check_box
-from tsal_dist.pack.row import LEAST_PX, far_outside, keep_inside
+from tsal_dist.pack.face import LEAST_PX, Box, Face, annotated_box, build_face, check_box
+from tsal_dist.pack.picture_file import AS_STORED
+from tsal_dist.pack.row import far_outside, keep_inside
 from tsal_dist.pack.write import build_segments
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import FrameRow, encode_frames
@@ -92,7 +94,7 @@ def _bytes(tar: memoryview, member: Member) -> bytes:
 
 
 def _build_row(key: str, jpg: bytes, face: Face, url: str) -> FrameRow:
-    decoded = cv2.imdecode(np.frombuffer(jpg, np.uint8), cv2.IMREAD_COLOR) if jpg else None
+    decoded = cv2.imdecode(np.frombuffer(jpg, np.uint8), AS_STORED) if jpg else None
     if decoded is None:
         raise DataError(f"{url}: the image of {key!r} cannot be decoded. Take it out of the tar.")
     image: Image = decoded.astype(np.uint8, copy=False)
@@ -121,8 +123,8 @@ def _read_face(label: bytes) -> Face:
         box = check_box(_corners(page["box"])) if "box" in page else None
         if "points" not in page:
             return Face(box=box)
-        points_K2 = np.array(page["points"], np.float64).reshape(-1, 2)
-        visible_K = np.array(page.get("visible", [1] * len(points_K2)), np.int64)
+        points_K2 = _pairs(np.array(page["points"], np.float64))
+        visible_K = np.array(page.get("visible", [1] * len(points_K2)), np.int64).reshape(len(points_K2))
         return build_face(points_K2, visible_K, box)
     except (ValueError, TypeError, IndexError, OverflowError, DataError):
         return Face()
@@ -131,10 +133,17 @@ def _read_face(label: bytes) -> Face:
 def _read_points(data: bytes) -> Face:
     """K x 2 points of an npy file, which must hold numbers: one with objects in it is not opened."""
     try:
-        points_K2 = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64).reshape(-1, 2)
+        points_K2 = _pairs(np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64))
         return build_face(points_K2, np.ones(len(points_K2), np.int64), None)
     except (ValueError, TypeError, EOFError, OverflowError, DataError):
         return Face()
+
+
+def _pairs(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """K x 2, or these in a row. Of K x 3, with a depth or a score, pairs would be points that nobody labelled."""
+    if numbers.ndim > 1 and numbers.shape[-1] != 2:
+        raise ValueError("points of other than two coordinates")
+    return numbers.reshape(-1, 2)
 
 
 def _place(key: str) -> tuple[str, int]:

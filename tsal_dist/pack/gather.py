@@ -7,7 +7,14 @@ from pathlib import Path
 from tsal_dist.errors import ConfigError
 from tsal_dist.pack.attach import attach_labels, join_landmarks
 from tsal_dist.pack.formats.table import read_csv
-from tsal_dist.pack.inputs import Input, apply_boxes, inputs_from_entries, inputs_from_videos, name_inputs
+from tsal_dist.pack.inputs import (
+    Input,
+    apply_boxes,
+    inputs_from_entries,
+    inputs_from_videos,
+    name_inputs,
+    refuse_no_text,
+)
 from tsal_dist.pack.layouts import read_layout
 from tsal_dist.pack.lists import read_list
 from tsal_dist.pack.points import AFLW_POINTS
@@ -44,6 +51,8 @@ def gather_inputs(
         inputs += read_layout(*public, any_count=any_count)
     if not inputs:
         raise ConfigError("There is nothing to pack. Name --lists, --videos or --public.")
+    for one in inputs:
+        refuse_no_text("an input", one.path)
     if track is not None:
         inputs = track(inputs)
     if boxes is not None:

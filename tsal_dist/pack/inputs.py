@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tsal_dist.errors import ConfigError, DataError
-from tsal_dist.pack.face import Box, Entry, Face, name_subject
+from tsal_dist.pack.face import LAST_FRAME, Box, Entry, Face, name_subject
 from tsal_dist.pack.points import AFLW_POINTS, load_pts
 from tsal_dist.records import Layout
 
@@ -83,6 +83,17 @@ def inputs_from_entries(entries: Iterable[Entry], sequences: bool = False) -> li
     ]
 
 
+def refuse_no_text(flag: str, path: str) -> None:
+    """ConfigError where a file's name is bytes that are no text: neither OpenCV nor a table takes it, which is better said
+    before the work than after."""
+    name = os.fsencode(os.path.abspath(path))
+    told = name.decode("utf-8", "backslashreplace")
+    if told.encode() != name:
+        raise ConfigError(
+            f"{flag}: the name {told} is not UTF-8, and no table can say it. Rename the file or its folder."
+        )
+
+
 def put_label(labels: dict[int, Label], frame: int, label: Label, path: str) -> None:
     """Into the labels of one subject."""
     if frame in labels:
@@ -96,6 +107,11 @@ def put_label(labels: dict[int, Label], frame: int, label: Label, path: str) -> 
 def _image_number(path: str) -> tuple[str, int] | None:
     stem, _ = os.path.splitext(path)
     match = _NUMBERED.fullmatch(stem)
+    if match and int(match["number"]) > LAST_FRAME:
+        raise ConfigError(
+            f"--sequences: {path} has a number beyond {LAST_FRAME}, as times are, and would be that frame of a video. Number the "
+            "pictures in their order, or pack each for itself."
+        )
     return (match["stem"].rstrip("/") or stem, int(match["number"])) if match else None
 
 

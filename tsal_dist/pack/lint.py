@@ -15,6 +15,7 @@ import numpy as np
 
 from tsal_dist.errors import DataError
 from tsal_dist.pack.foreign import FOREIGN
+from tsal_dist.pack.picture_file import AS_STORED
 from tsal_dist.pack.sources import SOURCES, read_sources
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import OK, FrameTable, decode_frames, decode_status
@@ -208,7 +209,7 @@ def _lint_frames(
         if decode_every and position % decode_every == 0:
             start = int(record["jpg_offset"])
             data = np.frombuffer(tar[start : start + int(record["jpg_size"])], np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            image = cv2.imdecode(data, AS_STORED) if len(data) else None
             if image is None:
                 yield Finding(shard.name, "decode", f"{where}: the image cannot be decoded")
             elif image.shape[1::-1] != tuple(table.size_N2[position]):

@@ -19,7 +19,6 @@ from tsal_dist.pack.face import (
     Face,
     build_face,
     check_box,
-    check_path,
     parse_number,
     parse_size,
     place_file,
@@ -89,7 +88,7 @@ def _tsal_entry(words: list[str], root: Path, points: int) -> Entry:
     if words[1].lower() == "none":
         return Entry(file, frame, Face(box=box, face_px=face_px))
     try:
-        read = load_pts(root / check_path(words[1]), points)
+        read = load_pts(Path(place_file(root, words[1])), points)
     except DataError as error:
         return Entry(file, frame, Face(box=box, face_px=face_px), str(error))
     return Entry(file, frame, Face(read.points_K2, read.visible_K, box, face_px))

@@ -237,9 +237,11 @@ def _check_labelled_frames(one: Input, seen: Probe, frames: Sequence[int], strid
             f"The labels name frame {strangers[-1] + 1} of {one.name}, which has {seen.frames}: frames are counted from 1. "
             "Correct the labels."
         )
-    if strangers:
+    # A box alone is of no use without its frame, and --boxes has one for each.
+    labelled = [frame for frame in strangers if one.labels[frame].face.points_K2 is not None]
+    if labelled:
         raise ConfigError(
-            f"Frame {strangers[0] + 1} of {one.name} is labelled, and --stride {stride} leaves it out. Use a stride of 1, or "
+            f"Frame {labelled[0] + 1} of {one.name} is labelled, and --stride {stride} leaves it out. Use a stride of 1, or "
             "give the labels as --lists apart from the videos."
         )
 

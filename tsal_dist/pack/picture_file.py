@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TWELVE_BITS = 4096
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+"""How pictures in shards are decoded, wherever it is done: what is written of them is of their pixels as they are stored."""
 
 
 def load_image(path: str) -> NDArray[np.uint8] | None:

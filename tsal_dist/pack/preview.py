@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from tsal_dist.errors import DataError
 from tsal_dist.pack.face import HIDDEN
+from tsal_dist.pack.picture_file import AS_STORED
 from tsal_dist.shards import files
 from tsal_dist.shards.frames import FrameTable, read_frames
 from tsal_dist.shards.index import read_index
@@ -42,7 +43,7 @@ def _draw_tile(
     start = int(record["jpg_offset"])
     with files.view(manifest.tar_url(shard)) as tar:
         data = np.frombuffer(bytes(tar[start : start + int(record["jpg_size"])]), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    image = cv2.imdecode(data, AS_STORED)
     if image is None:
         raise DataError(
             f"{manifest.tar_url(shard)}: the picture at position {position} cannot be decoded; run `tsal shards lint`."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tsal_dist.pack.boxes import Detector, choose_box, full_box
 from tsal_dist.pack.decode import Decoded, Image
-from tsal_dist.pack.face import Box, Face, tight_box
+from tsal_dist.pack.face import LEAST_PX, Box, Face, tight_box
 from tsal_dist.pack.inputs import Label
 from tsal_dist.pack.packing_plan import PackOptions, Piece
 from tsal_dist.pack.window import Window, WindowFollower, enclose
@@ -19,8 +19,6 @@ from tsal_dist.shards.frames import OK, FrameRow
 _UNLABELLED = Label(Face())
 _FAR = 0.5
 """Landmarks that lie further out than so much of the picture's longer side are mistakes."""
-LEAST_PX = 1.0
-"""Sides of a stored box are no shorter."""
 _DECIMALS = 3  # of a pixel, in JSON; the frame table is exact
 
 

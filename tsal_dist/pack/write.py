@@ -208,8 +208,8 @@ def _count_steps(stored: Sequence[FrameRow], start: int) -> tuple[int, int]:
 
 def _share_place(one: FrameRow, other: FrameRow) -> bool:
     """Whether two frames show the same part of one video: only then they may be read through one matrix."""
-    part = one.origin_px is None or one.source_size_px == other.source_size_px
-    return one.video == other.video and one.origin_px == other.origin_px and part
+    places = ((row.video, row.origin_px, row.source_size_px) for row in (one, other))
+    return len(set(places)) == 1
 
 
 def finished_shard(shard: ShardPlan, folder: str, plan: str) -> Shard | None:

@@ -140,3 +140,18 @@ def test_a_flag_that_is_given_twice_counts_twice():
     args = build_parser("").parse_args("--videos a b --videos c --labels l --labels m --out o".split())
     assert [path.name for path in args.videos] == ["a", "b", "c"]
     assert [path.name for path in args.labels] == ["l", "m"]
+
+
+def test_a_task_of_label_studio_whose_picture_has_a_name_of_its_own_is_refused(tmp_path):
+    task = {"data": {"photo": "a.png"}, "annotations": [{"result": []}]}
+    with pytest.raises(ConfigError, match="a task has photo, and no picture as image, img or picture"):
+        read(tmp_path, json.dumps([task]), "l.json")
+
+
+def test_whole_numbers_that_pandas_has_made_fractions_are_whole(tmp_path):
+    """As it writes predictions again: where some frames have no subject, numbers and marks of the others become so."""
+    text = "path,frame,subject,nose_x,nose_y,nose_v,tail_x,tail_y,tail_v\na.mp4,12.0,2.0,1.0,2.0,1.0,3.0,4.0,2.0\n"
+    (one,) = read(tmp_path, text)
+    assert (one.frame, one.subject, one.face.visible_K.tolist()) == (11, "2", [1, 2])
+    with pytest.raises(ConfigError, match=r"frame '1\.5' is no whole number"):
+        read(tmp_path, text.replace("12.0", "1.5"))

@@ -89,7 +89,9 @@ def _entry(task: dict[str, Any], result: Sequence[dict[str, Any]], root: Path, l
 
 def _file_name(data: dict[str, Any]) -> str:
     """The picture of a task, without the prefixes that its server puts before it."""
-    address = next(str(data[name]) for name in ("image", "img", "picture") if name in data)
+    address = next((str(data[name]) for name in ("image", "img", "picture") if name in data), None)
+    if address is None:
+        raise DataError(f"a task has {', '.join(data)}, and no picture as image, img or picture")
     parts = urlsplit(address)
     local = parse_qs(parts.query).get("d")
     if local:

@@ -190,8 +190,8 @@ def _entry(
         if None in row or None in row.values():
             raise DataError("it has not as many fields as the first line")
         file = place_file(root, row["path"])
-        frame = parse_frame(row["frame"]) if row.get("frame") else None
-        subject = check_subject(row["subject"]) if row.get("subject") else ""
+        frame = parse_frame(_whole(row["frame"])) if row.get("frame") else None
+        subject = check_subject(_whole(row["subject"])) if row.get("subject") else ""
         box = _box(row)
         face_px = parse_size(row["face_px"]) if row.get("face_px") else None
         face = Face(box=box, face_px=face_px)
@@ -217,7 +217,13 @@ def _place(row: Mapping[str, str], x: str, y: str, v: str) -> tuple[float, float
     place = parse_number(row[x]), parse_number(row[y])
     if np.isnan(place).all():  # what pandas calls an empty cell
         return 0.0, 0.0, 0
-    return *place, int(row.get(v) or 1)
+    return *place, int(_whole(row.get(v) or "1"))
+
+
+def _whole(word: str) -> str:
+    """A whole number without what pandas writes behind those of a column that has empty cells."""
+    head, _, tail = word.partition(".")
+    return head if tail == "0" and head.isdigit() else word
 
 
 def _box(row: Mapping[str, str]) -> Box | None:
