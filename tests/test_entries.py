@@ -382,3 +382,5 @@ def test_from_python_it_is_two_lines(faces, finished, tmp_path):
     assert "of 8 frames" in found.summary()
     found.draw(str(tmp_path / "o.mp4"))
     assert (tmp_path / "o.mp4").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="role is 'Teacher'; it must be student or teacher"):
+        tsal.open(finished, role="Teacher")
