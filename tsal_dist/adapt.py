@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tsal_dist.cli import program, run_entry
 from tsal_dist.config import RunConfig
+from tsal_dist.config.data import DataConfig
 from tsal_dist.config.method import ALONE
 from tsal_dist.dist.shutdown import StopFlag
 from tsal_dist.run import load_run
@@ -55,6 +56,7 @@ def main(argv: list[str]) -> int:
 def adapted(args: argparse.Namespace) -> RunConfig:
     """The new run's settings."""
     from tsal_dist.inference.held_out import find_named
+    from tsal_dist.runs.follow_shards import are_stills
     from tsal_dist.runs.named_shards import open_named
 
     trained = load_run(args.run)
@@ -62,15 +64,15 @@ def adapted(args: argparse.Namespace) -> RunConfig:
     footage, settings_behind = split_settings("--footage", args.footage)
     validation, more_behind = split_settings("--validation", args.validation)
     named = find_named(trained.dir.root, was, "labelled")
-    labelled = [
-        *named,
-        *(url for url in footage if open_named("--footage", [url], was).manifests[0].labelled),
-    ]
+    opened = {url: open_named("--footage", [url], was) for url in footage}
+    labelled = [*named, *(url for url, shards in opened.items() if shards.manifests[0].labelled)]
+    clip_frames = was.data.clip_frames if was.data.clip_frames > 1 else DataConfig().clip_frames
     settings = {
         "runtime.fork": str(args.run),
         "runtime.fork_step": args.step,
         "data.labelled": labelled,
         "data.unlabelled": footage,
+        "data.clip_frames": 1 if all(map(are_stills, opened.values())) else clip_frames,
         "train.burn_in_steps": 0,
         # RUN's own held-out frames do not say what there is to learn elsewhere, nor who sees better there.
         "train.loss.headroom": bool(validation),

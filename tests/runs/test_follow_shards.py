@@ -13,6 +13,7 @@ from tests.pack.footage import make_image, make_video
 from tests.pack.packing import pack_all
 from tests.ranks import run_ranks
 from tests.roles.short_runs import OVERRIDES, metrics, train_rank
+from tsal_dist import adapt
 from tsal_dist.config import load_config
 from tsal_dist.config.load import build_config, override
 from tsal_dist.errors import ConfigError
@@ -182,11 +183,14 @@ def test_a_foreign_set_trains_without_an_override_of_its_own(tmp_path):
     assert run_ranks(train_rank, 1, ["--resume", *words], group=False) == [0], "found again alike"
 
 
+def pack_video(folder):
+    make_video(folder / "videos" / "v.avi", frames=8)
+    return pack_all(folder / "shards", [folder / "videos"], split="clips", box="full").manifest.url
+
+
 def test_still_pictures_are_clips_of_one(tmp_path):
     """A clip of four of them would be the same picture four times."""
-    stills = pack_animals(tmp_path, range(6))
-    make_video(tmp_path / "videos" / "v.avi", frames=8)
-    video = pack_all(tmp_path / "shards", [tmp_path / "videos"], split="clips", box="full").manifest.url
+    stills, video = pack_animals(tmp_path, range(6)), pack_video(tmp_path)
     words = [f"data.labelled={stills}"]
     assert follow_shards(load_config([], [*words, f"data.unlabelled={stills}"])).data.clip_frames == 1
     assert follow_shards(load_config([], [*words, f"data.unlabelled={video}"])).data.clip_frames == 4
@@ -195,6 +199,16 @@ def test_still_pictures_are_clips_of_one(tmp_path):
     said = ["data.clip_frames=2", f"data.unlabelled={stills}"]
     assert follow_shards(load_config([], [*words, *said])).data.clip_frames == 2
     assert follow_shards(load_config([], words)).data.clip_frames == 4
+
+
+def test_clips_are_as_the_footage_has_them_that_a_run_is_adapted_to(tmp_path):
+    stills, video = pack_animals(tmp_path, range(6)), pack_video(tmp_path)
+    for footage, other, usual in ((stills, video, 4), (video, stills, 1)):
+        words = [f"data.labelled={stills}", f"data.unlabelled={footage}", f"run.dir={tmp_path / str(usual)}"]
+        run = open_run(follow_shards(load_config([], words)), "new")
+        argv = [str(run.dir.root), "--footage", other]
+        config = adapt.adapted(adapt.build_parser().parse_intermixed_args(argv))
+        assert config.data.clip_frames == usual
 
 
 @pytest.mark.slow

@@ -113,7 +113,8 @@ def follow_shards(config: RunConfig) -> RunConfig:
             found["train.loss.absent"] = subjects.leave_points_out
         found["data.beyond_points"] = round(BEYOND_STEP * round(subjects.beyond_points / BEYOND_STEP), 2)
         found["train.labelled_batch"] = min(config.train.labelled_batch, max(1, _labelled(shards)))
-    if _are_stills(config):
+    clips = _open_if_readable(config, "unlabelled")
+    if clips and are_stills(clips):
         found["data.clip_frames"] = 1
     if not config.data.validation:
         # On the labels that it learns from a student always looks better than its teacher, which then never teaches.
@@ -127,12 +128,9 @@ def follow_shards(config: RunConfig) -> RunConfig:
     return config
 
 
-def _are_stills(config: RunConfig) -> bool:
-    """Whether what is to be labelled are pictures that no other one follows; clips of them would hold each several times."""
-    shards = _open_if_readable(config, "unlabelled")
-    return shards is not None and all(
-        segment.kind == "stills" for shard in range(len(shards)) for segment in shards.segments(shard)
-    )
+def are_stills(shards: ShardSet) -> bool:
+    """Whether these are pictures that no other one follows; clips of them would hold each several times."""
+    return all(segment.kind == "stills" for shard in range(len(shards)) for segment in shards.segments(shard))
 
 
 def _open_if_readable(config: RunConfig, name: str) -> ShardSet | None:
