@@ -28,6 +28,10 @@ BURN_IN, STEPS, MAX_LAG = 3, 9, 5
 
 @pytest.fixture
 def run_dir(tmp_path):
+    return make_run(tmp_path)
+
+
+def make_run(tmp_path, at_last=lambda scene, planner, producer: None):
     """A student that planned six steps of eight rows and saved; sixteen rows wait."""
     config = override(
         RunConfig(), f"run.dir={tmp_path}", "train.steps=100", f"train.burn_in_steps={BURN_IN}",
@@ -44,6 +48,7 @@ def run_dir(tmp_path):
         planner.plan(step, 8, 1)
         planner.trained(step)
     producer.publish(make_batch(range(800, 816)), STEPS)
+    at_last(scene, planner, producer)
     state = {"planner": planner.state_dict()}
     Checkpoints(run_dir.checkpoints("student"), None, keep=1).save(STEPS - 1, state, {})
     planner.close()
@@ -150,6 +155,17 @@ def test_rows_that_the_student_knows_and_no_log_has_are_found(run_dir):
     path = run_dir.queue("labels") / log_name("teacher-r0000-000001")
     path.write_bytes(path.read_bytes()[: 2 * RECORD_BYTES])
     assert "logged" in "\n".join(audit_run(run_dir).violations)
+
+
+def test_what_is_logged_after_a_successor_was_seen_is_nobodys(tmp_path):
+    """A process that finds out late that another one took its place may have one segment more to write."""
+
+    def succeed(scene, planner, producer):
+        scene.producer(incarnation=2)
+        planner.tick()
+        producer.publish(make_batch(range(900, 908)), STEPS)
+
+    assert audit_run(make_run(tmp_path, succeed)).violations == []
 
 
 def test_labels_alone_keep_no_books(tmp_path):
