@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.errors import DataError
 from tsal_dist.pack.decode import Decoder
-from tsal_dist.pack.face import FLAT, Box, Face, name_subject
+from tsal_dist.pack.face import Box, Face, name_subject, widened_box
 from tsal_dist.pack.inputs import Input
 from tsal_dist.pack.packing_plan import Piece
 from tsal_dist.pack.row import far_outside, keep_inside, shrink
@@ -144,15 +144,5 @@ def _show(asked: Asked, image_HWC: Image) -> list[Shown]:
 
 
 def box_of(face: Face) -> Box | None:
-    """Around the labelled points, nowhere thinner than FLAT; or the label's own. None where neither has an area."""
-    if face.points_K2 is None or face.visible_K is None:
-        return face.box
-    placed_K2 = face.points_K2[face.visible_K > 0].astype(np.float64)
-    low_2, high_2 = placed_K2.min(0), placed_K2.max(0)
-    least = FLAT * float((high_2 - low_2).max())
-    if not least:
-        return face.box
-    half_2, middle_2 = np.maximum(high_2 - low_2, least) / 2, (low_2 + high_2) / 2
-    x1, y1 = (middle_2 - half_2).tolist()
-    x2, y2 = (middle_2 + half_2).tolist()
-    return (x1, y1, x2, y2)
+    """Around the labelled points, however flat; or the label's own. None where neither has an area."""
+    return widened_box(face) or face.box

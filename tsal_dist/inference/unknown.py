@@ -23,6 +23,8 @@ NOT_EXPORTED = (
 def say_unknown(trust: Trusted | None, why: str, points: int) -> str:
     """What is not known, for a user to read; "" where all is. `why` nothing was measured, if nothing was. `points`: the
     detector's landmarks."""
-    if trust is None or trust.presence:
-        return "" if trust else why
+    if trust is None:
+        return why
+    if trust.presence:
+        return ""
     return ONE_FRAME if points > 1 else ONE_POINT

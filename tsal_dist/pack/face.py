@@ -159,8 +159,15 @@ def annotated_box(face: Face) -> Box | None:
     if face.box or tight is None:
         return face.box
     x1, y1, x2, y2 = tight
-    if min(x2 - x1, y2 - y1) >= LEAST_PX:
-        return tight
+    return tight if min(x2 - x1, y2 - y1) >= LEAST_PX else widened_box(face)
+
+
+def widened_box(face: Face) -> Box | None:
+    """The box around the placed landmarks, nowhere thinner than FLAT; None where there are none, or all in one place."""
+    tight = tight_box(face)
+    if tight is None:
+        return None
+    x1, y1, x2, y2 = tight
     least = FLAT * max(x2 - x1, y2 - y1)
     wide, high = max(0.0, least - (x2 - x1)) / 2, max(0.0, least - (y2 - y1)) / 2
     return (x1 - wide, y1 - high, x2 + wide, y2 + high) if least else None
