@@ -18,7 +18,7 @@ from tsal_dist.errors import CheckpointError, ConfigError, ExitCode
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = ("train", "evaluate", "predict")
-HEAVY = ("torch", "cv2", "pyarrow")
+HEAVY = ("torch", "cv2", "pyarrow", "pandas")
 
 
 def run(*argv, code=None):
@@ -185,6 +185,13 @@ def faces(tmp_path_factory) -> Faces:
 def finished(faces, tmp_path_factory):
     """A run that has reached its last step."""
     return train(faces, tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.mark.slow
+def test_a_run_imports_no_pandas(faces, tmp_path):
+    """Which is there, as Ray wants it, and which pyarrow takes wherever it can: half a second of each process."""
+    heavy, _ = imported_by("train", *words(faces, tmp_path / "run"))
+    assert heavy == "['torch', 'cv2', 'pyarrow']"
 
 
 def test_a_second_start_needs_a_decision(faces, finished):

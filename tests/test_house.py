@@ -34,7 +34,7 @@ LAYERS = [
     {"geometry"},
     {"run", "outputs"},
     {"config"},
-    {"records", "run_dir", "json_object", "address", "clock", "canvas", "plugins"},
+    {"records", "run_dir", "json_object", "address", "clock", "canvas", "arrow", "plugins"},
     {"errors"},
 ]
 LEVEL = {name: depth for depth, row in enumerate(LAYERS) for name in row}
@@ -45,6 +45,7 @@ NO_TORCH = {
     "records",
     "address",
     "clock",
+    "arrow",
     "canvas",
     "json_object",
     "run_dir",

@@ -28,6 +28,15 @@ def test_a_run_from_first_to_last_step():
     assert world.saved["teacher"].latest_committed() == 38, "the last version that was published"
 
 
+def test_where_it_is_measured_both_roles_save():
+    """The best is chosen among checkpoints: a score of a step that is not one could never be it."""
+    world = World("train.steps=35", "data.validation=held-out", "runtime.log.evaluate_every=33")
+    world.start_teacher()
+    assert world.run_student() == ExitCode.DONE
+    assert world.saved["student"].committed() == [33, 35]
+    assert world.saved["teacher"].committed() == [32, 34], "the last versions before these"
+
+
 @pytest.mark.parametrize("ahead", [0, 1])
 def test_steps_planned_ahead_are_the_same_steps(ahead):
     world = World(ahead=ahead)

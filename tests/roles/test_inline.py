@@ -9,6 +9,7 @@ import torch
 from tests.checkpoint.equality import equal
 from tests.ranks import RankFailed, run_ranks
 from tests.roles.short_runs import metrics, plans, saved, student_of, train, words
+from tests.runs.jobs import committed
 from tsal_dist.recipes.averaging import STEPS
 from tsal_dist.recipes.conformance.sameness import assert_same_end
 
@@ -29,6 +30,16 @@ def test_the_same_config_gives_the_same_run(faces, run_of, tmp_path):
 def test_another_seed_gives_another_run(faces, run_of, tmp_path):
     other = train(faces, tmp_path / "other", "method.name=supervised", "train.seed=1")
     assert not equal(student_of(run_of("supervised")), student_of(other))
+
+
+def test_the_best_is_the_best_that_was_measured(faces, tmp_path):
+    """Wherever that is: a score does not wait for a step that is saved anyway."""
+    often = ("runtime.log.evaluate_every=3", "runtime.checkpoint.every=8", "runtime.checkpoint.keep=1")
+    run = train(faces, tmp_path / "run", "method.name=mean_teacher", *often)
+    measured = {line["step"]: line["validation/nme"] for line in metrics(run) if "validation/nme" in line}
+    assert sorted(measured) == [3, 6, 8]
+    best = min(measured, key=measured.get)
+    assert committed(run) == sorted({best, 8})
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

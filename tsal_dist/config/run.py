@@ -67,6 +67,17 @@ class RunConfig(Section):
         """Whether both roles keep the fixed schedule, in which nothing may depend on a clock."""
         return self.runtime.topology == "inline" or self.runtime.lockstep
 
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the student is measured on held-out frames once it has come to this step."""
+        return bool(self.data.validation) and self._falls_on(step, self.runtime.log.evaluate_every)
+
+    def saves_after(self, step: int) -> bool:
+        """Whether it is saved there. What was measured is always saved: the best checkpoint is the best that was measured."""
+        return self._falls_on(step, self.runtime.checkpoint.every) or self.evaluates_after(step)
+
+    def _falls_on(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.train.steps
+
 
 def check_sections(config: RunConfig) -> None:
     """Raise ConfigError for values that are fine alone and wrong together."""

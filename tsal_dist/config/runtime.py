@@ -111,7 +111,7 @@ class CheckpointConfig(Section):
     """What survives."""
 
     every: int = Field(500, ge=1)
-    """Student steps between two checkpoints."""
+    """Student steps between two checkpoints; there is one after each evaluation, too (`runtime.log.evaluate_every`)."""
 
     keep: int = Field(2, ge=1)
     """Newest checkpoints that stay, besides the best by validation."""

@@ -7,7 +7,7 @@ checksums do not. XXH3, because zlib's CRC-32 took longer than encoding and deco
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from tsal_dist.arrow import to_arrow, to_numpy
 from tsal_dist.errors import ExchangeError
 from tsal_dist.exchange.store import Bytes
 from tsal_dist.pseudo.schema import BITS, TEXT, Column, Columns, Field, Schema, Strings
@@ -96,11 +97,17 @@ def about_segment(data: Bytes) -> dict[str, Any]:
 
 def _to_arrow(field: Field, column: Column) -> Any:
     if isinstance(column, Strings):
-        return pa.DictionaryArray.from_arrays(column.codes, pa.array(column.names, pa.string()))
+        return pa.DictionaryArray.from_arrays(to_arrow(column.codes), _texts(column.names))
     if field.dtype == BITS:
         return _packed(np.packbits(column, axis=1, bitorder="little"))
     typed = np.ascontiguousarray(column, np.dtype(field.dtype).newbyteorder("<"))
-    return _packed(typed) if field.shape else pa.array(typed)
+    return _packed(typed) if field.shape else to_arrow(typed)
+
+
+def _texts(names: Sequence[str]) -> Any:
+    raw = [name.encode() for name in names]
+    ends = np.cumsum([0, *map(len, raw)], dtype=np.int32).tobytes()
+    return pa.StringArray.from_buffers(len(raw), pa.py_buffer(ends), pa.py_buffer(b"".join(raw)))
 
 
 def _packed(rows: Any) -> Any:
@@ -109,11 +116,11 @@ def _packed(rows: Any) -> Any:
 
 
 def _to_numpy(field: Field, chunked: Any) -> Column:
-    array = chunked.chunk(0) if chunked.num_chunks else pa.array([], chunked.type)  # one row group, one chunk
+    array = chunked.chunk(0) if chunked.num_chunks else pa.nulls(0, chunked.type)  # one row group, one chunk
     if field.dtype == TEXT:
-        return Strings(np.asarray(array.indices), tuple(array.dictionary.to_pylist()))
+        return Strings(to_numpy(array.indices), tuple(array.dictionary.to_pylist()))
     if not field.shape:
-        return np.asarray(array).astype(field.dtype, copy=False)
+        return to_numpy(array).astype(field.dtype, copy=False)
     width = array.type.byte_width
     raw = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
     if field.dtype == BITS:

@@ -5,7 +5,7 @@ exactly what the student trains on in them. The roles meet in the same files as 
 taken out. So what a run computes depends on its config alone, and an asynchronous run can be compared with it.
 """
 
-from tsal_dist.roles.lockstep import saves_after, take_turn, teaches_before
+from tsal_dist.roles.lockstep import take_turn, teaches_before
 from tsal_dist.roles.teacher_loop import TeacherLinks
 
 
@@ -24,7 +24,7 @@ class Beside:
             take_turn(self._links, step)
 
     def after_step(self, step: int) -> None:
-        if saves_after(self._config, step):
+        if self._config.saves_after(step):
             self._links.save_at(step)
 
     def save(self, step: int) -> None:

@@ -63,11 +63,6 @@ def teaches_before(config: RunConfig, step: int) -> bool:
     return _absorbs(config, step) or _labels(config, step)
 
 
-def saves_after(config: RunConfig, step: int) -> bool:
-    """Whether the teacher saves once the student has come to this step: where the student does."""
-    return step % config.runtime.checkpoint.every == 0 or step == config.train.steps
-
-
 def take_turn(links: TeacherLinks, step: int) -> None:
     """What the teacher does before `step`; once, also where a run was stopped and resumed there. Collective."""
     teacher, config = links.teacher, links.teacher.config
@@ -104,7 +99,7 @@ class Caller(OwnPace):
 
     def after_step(self, step: int) -> None:
         """Return when the teacher has saved what it is at this step, or when this process is asked to stop."""
-        if saves_after(self._config, step):
+        if self._config.saves_after(step):
             self._ask(SAVE, step)
 
     def _ask(self, what: str, step: int) -> None:

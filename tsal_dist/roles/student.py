@@ -107,8 +107,8 @@ class Student:
     @property
     def numbers_due(self) -> bool:
         """Whether this step is written down: now and then, and whenever it is saved."""
-        step, runtime = self.step_number, self.config.runtime
-        return step % runtime.log.every == 0 or step % runtime.checkpoint.every == 0 or self.done
+        step = self.step_number
+        return step % self.config.runtime.log.every == 0 or self.config.saves_after(step)
 
     def expect(self, plan: Plan) -> None:
         """Have the rows of a step to come read."""

@@ -76,13 +76,13 @@ class StudentUpkeep:
 
     def after_step(self) -> None:
         """Write down, validate and checkpoint, where it is time."""
-        step, runtime = self.student.step_number, self.student.config.runtime
+        step, config = self.student.step_number, self.student.config
         if self.student.numbers_due:
             self.write_down()
         validated = None
-        if self.validation and (step % runtime.log.evaluate_every == 0 or self.student.done):
+        if self.validation and config.evaluates_after(step):
             validated = self.validate(self.validation)
-        if step % runtime.checkpoint.every == 0 or self.student.done:
+        if config.saves_after(step):
             self.checkpoint(validated)
         if self.display:
             self.display.update(step)

@@ -73,9 +73,9 @@ class TeacherLinks:
             self.teacher.absorb(step, fetched.tensors)
             self._check_gate(fetched.version.nme)
             config = self.teacher.config
-            to_mark = -step % config.runtime.checkpoint.every
             # The last one before the student saves. Who goes on from there cannot use a later one; in turns, both save together.
-            if step and to_mark < config.runtime.weights.publish_every and not config.takes_turns:
+            to_next = range(step, step + config.runtime.weights.publish_every)
+            if step and any(map(config.saves_after, to_next)) and not config.takes_turns:
                 self.save()
 
     def look_for_versions(self) -> tuple[int | None, list[int]]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tsal_dist.arrow import to_arrow, to_numpy
 from tsal_dist.errors import DataError
 from tsal_dist.shards.files import read_bytes
 
@@ -172,25 +173,25 @@ def _count_points(table: pa.Table) -> int:
 def decode_frames(data: bytes, where: str = "frame table") -> FrameTable:
     """The stored frames, in the order of the tar."""
     table = decode_status(data, where)
-    table = table.take(np.flatnonzero(table["index"].to_numpy() >= 0)).combine_chunks()
+    table = table.take(to_arrow(np.flatnonzero(to_numpy(table["index"]) >= 0))).combine_chunks()
     count = len(table)
-    if not np.array_equal(table["index"].to_numpy(), np.arange(count)):
+    if not np.array_equal(to_numpy(table["index"]), np.arange(count)):
         raise DataError(f"{where}: the stored frames are not numbered 0..{count - 1}; the table is damaged.")
     points = _count_points(table)
     video = table["video"].combine_chunks().dictionary_encode()
     return FrameTable(
         videos=tuple(str(name) for name in video.dictionary.to_pylist()),
-        video_N=video.indices.to_numpy(zero_copy_only=False).astype(np.int32),
-        frame_N=table["frame"].to_numpy(),
-        pts_ms_N=table["pts_ms"].to_numpy(),
-        size_N2=np.stack([table["width"].to_numpy(), table["height"].to_numpy()], 1),
-        source_size_N2=np.stack([table["source_width"].to_numpy(), table["source_height"].to_numpy()], 1),
-        origin_N2=np.stack([table["crop_x"].to_numpy(), table["crop_y"].to_numpy()], 1)
+        video_N=to_numpy(video.indices).astype(np.int32),
+        frame_N=to_numpy(table["frame"]),
+        pts_ms_N=to_numpy(table["pts_ms"]),
+        size_N2=np.stack([to_numpy(table["width"]), to_numpy(table["height"])], 1),
+        source_size_N2=np.stack([to_numpy(table["source_width"]), to_numpy(table["source_height"])], 1),
+        origin_N2=np.stack([to_numpy(table["crop_x"]), to_numpy(table["crop_y"])], 1)
         if "crop_x" in table.column_names
         else None,
         box_N4=_matrix(table, "box", "<f4", (4,)),
-        face_px_N=table["face_px"].to_numpy(),
-        labelled_N=table["labelled"].to_numpy(),
+        face_px_N=to_numpy(table["face_px"]),
+        labelled_N=to_numpy(table["labelled"].cast(pa.uint8())).view(np.bool_),
         points_NK2=_matrix(table, "points", "<f4", (points, 2)),
         visible_NK=_matrix(table, "visible", "u1", (points,)),
         attributes=tuple(_attributes(text, where) for text in table["attributes"].to_pylist()),
