@@ -16,12 +16,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.hand_over import create_objects, refuse_variables, require, sbatch
+from launch.hand_over import call, create_objects, refuse_variables, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.slurm.render import check_line, makes_array
 from launch.template import fill_template, yaml_word
 from tools import shard_videos
 from tsal_dist import predict
+from tsal_dist.address import refuse_secrets
 from tsal_dist.cli import run_entry
 from tsal_dist.errors import ConfigError, ExitCode
 from tsal_dist.run_dir import write_whole
@@ -54,6 +55,9 @@ def main(argv: list[str]) -> int:
             raise ConfigError(
                 f"{flag} stands after {verb}, and says who does what, as this command does. Leave it out."
             )
+    for word in words:
+        for text in (word, word.partition("=")[2]):  # --out URL, --out=URL
+            refuse_secrets(text, f"A word of {verb}")
     PARSERS[verb]().parse_args(words)  # a slip of the pen is found here, and not by each machine
     for flag in ("machines", "cpus"):
         if getattr(args, flag) < 1:
@@ -135,7 +139,11 @@ def submit_slurm(args: argparse.Namespace, command: Sequence[str]) -> int:
     require("sbatch")
     write_whole(path, text.encode())
     parts = sbatch(array, path)
-    end = sbatch(f"--dependency=afterok:{parts}", "--kill-on-invalid-dep=yes", path)
+    try:
+        end = sbatch(f"--dependency=afterok:{parts}", "--kill-on-invalid-dep=yes", path)
+    except ConfigError:
+        call(["scancel", parts])  # nobody would end what they do
+        raise
     sys.stdout.write(
         f"parts are jobs {parts}_1 to {parts}_{args.machines}, the end is job {end}; logs in {LOGS}\n"
     )

@@ -11,15 +11,15 @@ from tsal_dist.run_dir import sync_folder
 CODE = ("launch", "tsal_dist", "configs")
 
 
-def list_code(root: Path, configs: Sequence[str]) -> list[Path]:
-    """The files of a snapshot: all code, and the config files that the command line names."""
+def list_code(root: Path, named: Sequence[str]) -> list[Path]:
+    """The files of a snapshot: all code, and the files of configs and of somebody's own code that the run `named`."""
     found = {path for name in CODE for path in (root / name).rglob("*")}
-    for name in configs:
+    for name in named:
         if not Path(name).is_absolute():
             if ".." in Path(name).parts:
                 raise ConfigError(
-                    f"--snapshot keeps the config beside the code, and --config {name} lies outside of it. Give its "
-                    f"absolute path, which is read where it is, or move it into configs/."
+                    f"--snapshot keeps what a run names beside the code, and {name} lies outside of it. Give its absolute "
+                    f"path, which is read where it is, or move it below the repository."
                 )
             found.add(root / name)
     return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
@@ -44,8 +44,16 @@ def copy_code(root: Path, files: Sequence[Path], target: Path) -> None:
         copy = aside / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
-    for entry in root.iterdir():
-        if not (aside / entry.name).exists() and not entry.name.startswith("."):
-            (aside / entry.name).symlink_to(entry)
+    _link_rest(root, aside)
     aside.rename(target)
     sync_folder(target.parent)
+
+
+def _link_rest(folder: Path, copy: Path, spared: Sequence[str] = CODE) -> None:
+    """Also within folders of which only some files were copied: a config may lie in runs/, beside the run itself."""
+    for entry in folder.iterdir():
+        place = copy / entry.name
+        if not place.exists() and not entry.name.startswith("."):
+            place.symlink_to(entry)
+        elif entry.is_dir() and place.is_dir() and entry.name not in spared:
+            _link_rest(entry, place, ())

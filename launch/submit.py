@@ -9,6 +9,7 @@ prints the exact text and submits nothing.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from launch.k8s.patch import patch_objects
 from launch.k8s.render import CONFIG_MOUNT, K8sRequest, mount_name, render_objects
 from launch.local import add_crew_words, add_mode_words, chosen_crews, open_chosen
 from launch.process_plan import Crew
+from launch.slurm.container import own_code
 from launch.slurm.render import SlurmRequest, job_name, log_name, render_job
 from launch.snapshot import code_digest, copy_code, list_code
 from tsal_dist.cli import run_entry
@@ -98,7 +100,8 @@ def submit_slurm(argv: list[str]) -> int:
     crews = [_alone(crew) for crew in chosen_crews(config, args, args.nodes, _procs_per_node(args))]
     if not any(crew.role == "teacher" for crew in crews) and (args.teacher_partition or args.teacher_option):
         raise _needs_detached("--teacher-partition or --teacher-option", config)
-    root, files = Path.cwd(), list_code(Path.cwd(), args.config) if args.snapshot else []
+    named = [*args.config, *own_code(config)]
+    root, files = Path.cwd(), list_code(Path.cwd(), named) if args.snapshot else []
     if args.snapshot:
         root = RunDir(run_folder(config).absolute()).code / code_digest(Path.cwd(), files)
     request = SlurmRequest(
@@ -128,13 +131,15 @@ def submit_slurm(argv: list[str]) -> int:
             sys.stdout.write((f"# {paths[crew]}\n" if len(crews) > 1 else "") + text)
         return ExitCode.DONE
     require("sbatch")
+    note = run_dir.launcher(STUDENT_JOB)
+    if not args.crew:
+        _refuse_queued(note)
     # Opened here, once: the job takes the run up, and refuses a config that was changed while it waited.
     open_chosen(config, args)
     if args.snapshot:
         copy_code(Path.cwd(), files, root)
     for crew, text in texts.items():
         write_whole(paths[crew], text.encode())
-    note = run_dir.launcher(STUDENT_JOB)
     jobs = _join(paths[crews[0]], note) if args.crew else submit_jobs([paths[crew] for crew in crews])
     if not args.crew:
         write_whole(note, jobs[0].encode())
@@ -164,6 +169,20 @@ def submit_jobs(texts: Sequence[Path]) -> list[str]:
         call(["scancel", student, *teachers])
         raise
     return [student, *teachers]
+
+
+def _refuse_queued(note: Path) -> None:
+    """ConfigError where the run's job is still in the queue. On several machines two would end each other in turns."""
+    job = note.read_text() if note.exists() and shutil.which("squeue") else ""
+    try:
+        state = call(["squeue", "--noheader", f"--jobs={job}", "--format=%T"]) if job else ""
+    except ConfigError:
+        return  # Slurm has forgotten it
+    if state and state != "COMPLETING":
+        raise ConfigError(
+            f"This run's student is in job {job} already, which is {state}, and two would end each other. Wait for its end, "
+            f"or have it save and leave (scancel --batch --signal=TERM {job}); then submit with --resume."
+        )
 
 
 def _join(text: Path, note: Path) -> list[str]:

@@ -178,7 +178,8 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
             f"--clean: {run_dir.root} is a link, and what it leads to will not be deleted. Name the folder itself."
         )
     refuse_living("--clean", run_dir, config, "choose another place (run.dir=...)", leave_if_asked)
-    _refuse_hand_labels(run_dir)  # last: a person may have gone on labelling meanwhile
+    # Last: a person may have gone on labelling meanwhile.
+    refuse_hand_labels(run_dir, run_dir.root.parent, "choose another place (run.dir=...)")
     logger.info("removing the earlier run in %s", run_dir.root)
     with plainly("delete", run_dir.root):
         # run.json first: whoever is alive after all and looks for its run must not find it half removed.
@@ -186,14 +187,13 @@ def _clean(run_dir: RunDir, config: RunConfig, leave_if_asked: Callable[[], None
         shutil.rmtree(run_dir.root)
 
 
-def _refuse_hand_labels(run_dir: RunDir) -> None:
-    """A run can be computed again, and hours of a person's work cannot."""
+def refuse_hand_labels(run_dir: RunDir, away: Path, instead: str) -> None:
+    """A run can be computed again, and hours of a person's work cannot: they may go to the folder `away`."""
     tables = sorted(name for name in list_names(run_dir.label) if name.lower().endswith(".csv"))
     if tables:
         raise ConfigError(
             f"--clean: {run_dir.label / tables[0]} holds labels that were made by hand, and they would be deleted with the "
-            f"run. Move the table first, such as to {run_dir.root.parent / 'labels.csv'}, or choose another place "
-            f"(run.dir=...)."
+            f"run. Move the table first, such as to {away / 'labels.csv'}, or {instead}."
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import run_folder
-from tsal_dist.shards.files import is_local
+from tsal_dist.shards.files import is_local, local_path
 
 MOST_LINKS = 40
 """Linux follows as many on the way to a file."""
@@ -32,10 +32,9 @@ def seen_places(config: RunConfig, repository: Path, configs: Sequence[str], sta
     """What a container must see: the code, and every file and folder that the run is told of, with whatever links lead
     to. What lies below another one is there with it."""
     runtime, data = config.runtime, config.data
-    code = [name.rpartition(":")[0] for name in (config.method.name, config.model.detector)]
     named = [
         *configs,
-        *(file for file in code if file.endswith(".py")),
+        *own_code(config),
         *local_shards(config),
         config.model.weights,
         runtime.fork,
@@ -59,11 +58,17 @@ def seen_places(config: RunConfig, repository: Path, configs: Sequence[str], sta
     return found
 
 
+def own_code(config: RunConfig) -> list[str]:
+    """The files of somebody's own code that the config names: a method, a detector."""
+    files = [name.rpartition(":")[0] for name in (config.method.name, config.model.detector)]
+    return [file for file in files if file.endswith(".py")]
+
+
 def local_shards(config: RunConfig) -> list[str]:
-    """The shard sets of the config that are folders."""
+    """The shard sets of the config that are folders, as plain paths: ./shards/x and file://shards/x are shards/x."""
     data = config.data
-    sets = dict.fromkeys((*data.labelled, *data.unlabelled, *data.validation))
-    return [url for url in sets if is_local(url)]
+    sets = (*data.labelled, *data.unlabelled, *data.validation)
+    return list(dict.fromkeys(os.path.normpath(local_path(url)) for url in sets if is_local(url)))
 
 
 def _standing(path: Path) -> Path:

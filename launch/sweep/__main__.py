@@ -16,6 +16,7 @@ import random
 import shlex
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launch.crew import crew_words
@@ -25,11 +26,14 @@ from launch.sweep.trial_plan import SweepPlan, plan_sweep
 from tsal_dist.cli import run_entry
 from tsal_dist.config.load import to_override
 from tsal_dist.errors import ConfigError, ExitCode
-from tsal_dist.run_dir import write_whole
+from tsal_dist.run import living, refuse_hand_labels
+from tsal_dist.run_dir import RunDir, write_whole
 
 logger = logging.getLogger("launch.sweep")
 
 NOTE = "sweep.json"
+LOOKED_AT = 32
+"""So many runs at a time are looked at before they are deleted."""
 
 
 def main(argv: list[str]) -> int:
@@ -119,6 +123,7 @@ def open_folder(plan: SweepPlan, mode: str) -> None:
                 f"--clean: {plan.folder} holds no {NOTE}, so it is not a sweep and will not be deleted. Empty it "
                 f"yourself, or choose another place (sweep.dir)."
             )
+        _refuse_loss(plan)
         shutil.rmtree(plan.folder)
     if note.exists():
         if mode == "new":
@@ -139,6 +144,20 @@ def open_folder(plan: SweepPlan, mode: str) -> None:
             f"{plan.folder} is not empty and holds no sweep. Choose another place (sweep.dir or sweep.name)."
         )
     write_whole(note, json.dumps(told, indent=1).encode())
+
+
+def _refuse_loss(plan: SweepPlan) -> None:
+    """ConfigError where a trial is at work, or a person has labelled frames of one: as --clean of a run has it."""
+    runs = [RunDir(path) for path in sorted(plan.folder.glob("trials/*/run_*"))]
+    beat_s, instead = plan.config.runtime.deadlines.beat_s, "choose another sweep.name"
+    with ThreadPoolExecutor(LOOKED_AT) as looks:  # each look takes seconds
+        for run, at_work in zip(runs, looks.map(lambda run: living(run, beat_s), runs), strict=True):
+            if at_work:
+                raise ConfigError(
+                    f"--clean: {at_work} is at work in {run.root}, its heartbeat goes on. Stop that sweep first, or {instead}."
+                )
+    for run in runs:
+        refuse_hand_labels(run, plan.folder.parent, instead)
 
 
 def run_sweep(plan: SweepPlan, resume: bool) -> ExitCode:

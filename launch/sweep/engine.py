@@ -15,6 +15,7 @@ from ray.tune import CheckpointConfig, PlacementGroupFactory, ResumeConfig
 from rich.console import Console
 
 from launch.sweep.cluster import room
+from launch.sweep.lineage import TrialFolder
 from launch.sweep.rules import Rules
 from launch.sweep.searching import build_scheduler, build_searcher, tune_space
 from launch.sweep.trial import STOP, Trial
@@ -29,6 +30,8 @@ def run_tune(plan: SweepPlan, resume: bool, console: Console) -> Watch:
     """Run all trials; what was seen of them, and whether somebody interrupted."""
     (plan.folder / STOP).unlink(missing_ok=True)
     (plan.folder / "trials").mkdir(parents=True, exist_ok=True)
+    for trial in (plan.folder / "trials").iterdir():
+        TrialFolder(trial).forgive()
     # PBT draws from the global generators.
     random.seed(plan.file.sweep.seed)
     np.random.seed(plan.file.sweep.seed)

@@ -2,7 +2,7 @@
 
 trials/<id>/run_0            the run a trial begins with
 trials/<id>/run_1 ...        clones; the last one counts
-trials/<id>/refused          why it must not be started again
+trials/<id>/refused          why it must not be started again, until the sweep is
 
 A clone is what a run would be if it were killed at a step and taken up again, with other settings: the same
 identity, checkpoints up to that step, weights and label log. Files that never change are shared by hard links.
@@ -55,6 +55,10 @@ class TrialFolder:
         """Why the trial must not be started again, or ""."""
         path = self.root / "refused"
         return path.read_text() if path.exists() else ""
+
+    def forgive(self) -> None:
+        """Another start of the sweep may find what was missing: a package, a right, a node's Python."""
+        (self.root / "refused").unlink(missing_ok=True)
 
     def refuse(self, reason: str) -> None:
         write_whole(self.root / "refused", reason.encode())

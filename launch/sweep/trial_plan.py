@@ -8,12 +8,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from launch.process_plan import TRAIN, Crew, default_procs, plan_crews
 from launch.sweep.space import Domain, parse_space
 from launch.sweep.spec import SweepFile, read_sweep
 from tsal_dist.address import is_url
 from tsal_dist.config import RunConfig, load_config
-from tsal_dist.config.load import all_keys, override, to_override
+from tsal_dist.config.load import all_keys, explain, override, to_override
 from tsal_dist.errors import ConfigError
 from tsal_dist.json_object import flatten
 
@@ -105,7 +107,12 @@ def plan_sweep(
     file = read_sweep(sweep_file)
     for key, value in changes.items():
         section, _, name = key.partition(".")
-        file = file.model_copy(update={section: getattr(file, section).model_copy(update={name: value})})
+        before = getattr(file, section)
+        try:
+            after = type(before).model_validate({**before.model_dump(), name: value})
+        except ValidationError as error:
+            raise ConfigError(f"{section}: {explain(error, type(before), 'docs/sweeps.md')}") from None
+        file = file.model_copy(update={section: after})
     if is_url(file.sweep.dir):
         raise ConfigError(
             f"sweep.dir is {file.sweep.dir!r}, and it must be a path of a filesystem that every node sees. Use a mounted "

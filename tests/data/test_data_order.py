@@ -25,7 +25,8 @@ def walk(samples, world, batch, start=0):
     """What each rank sees from `start` to the end of the epoch: positions and pads, step by step."""
     stripes = [Stripe(rank, world, batch) for rank in range(world)]
     firsts = range(start, samples, world * batch)
-    return [[stripe.positions(first, samples) for first in firsts] for stripe in stripes]
+    met = [[stripe.positions(first, samples) for first in firsts] for stripe in stripes]
+    return [[(positions, behind > 0) for positions, behind in rank] for rank in met]
 
 
 @given(shards, small, st.integers(0, 5))

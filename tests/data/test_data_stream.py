@@ -150,8 +150,38 @@ def test_epochs_differ_and_a_stream_can_be_endless(shards_url):
     made = stream(shards_url, epochs=None, batch=30)
     ids = [[clip.sample_id for clip in batch] for batch in itertools.islice(made, 4)]
     assert len({tuple(each) for each in ids}) == 4
-    assert made.epoch == 4 * 30 // made.samples or made.epoch > 0
+    assert made.epoch == 4 * 30 // made.samples
     assert made.steps_per_epoch == -(-made.samples // 30)
+
+
+@pytest.mark.parametrize(("batch", "world"), [(4, 1), (2, 3), (24, 1), (9, 3)])
+def test_an_endless_stream_fills_its_batches(shards_url, batch, world):
+    """Few labels are the rule: pads would be most of a batch, and what stands beside them would count for more."""
+    ranks = [
+        stream(shards_url, select="labelled", epochs=None, batch=batch, rank=rank, world=world)
+        for rank in range(world)
+    ]
+    steps = [list(itertools.islice(made, 11)) for made in ranks]
+    clips = [clip for step in zip(*steps, strict=True) for share in step for clip in share]
+    assert not any(clip.pad for clip in clips)
+    ids = [clip.sample_id for clip in clips]
+    assert len(ids) == 11 * batch * world
+    epochs = [sorted(ids[start : start + 11]) for start in range(0, len(ids), 11)]
+    assert all(epoch == list(range(11)) for epoch in epochs), "each once before any comes again"
+    for step in zip(*steps, strict=True):
+        views = [(clip.sample_id, clip.to_crop_23.tobytes()) for share in step for clip in share]
+        assert len(set(views)) == batch * world, "and never twice in the same view"
+
+
+def test_within_a_batch_that_ends_an_epoch_a_state_is_of_the_next(shards_url):
+    whole = stream(shards_url, select="labelled", epochs=None, batch=7)
+    expected = list(itertools.islice(whole, 6))
+    first = stream(shards_url, select="labelled", epochs=None, batch=7)
+    list(itertools.islice(first, 2))
+    assert (first.epoch, first.state_dict()["position"]) == (1, 3)
+    after = stream(shards_url, select="labelled", epochs=None, batch=7)
+    after.load_state_dict(first.state_dict())
+    assert same(expected[2:], itertools.islice(after, 4))
 
 
 def break_frames(url, positions):

@@ -242,6 +242,17 @@ def test_every_crew_has_its_curves():
     assert page.count("teacher-night") >= 3, "in the legends of errors and of labels, too"
 
 
+@pytest.mark.parametrize(
+    ("held_out", "judged"), [(("shards/val",), "held-out frames"), ((), "labels that they learn")]
+)
+def test_the_gates_chart_says_which_frames_it_is_of(held_out, judged):
+    crew = [{"step": step, "gate/teacher_nme": 0.1, "gate/student_nme": 0.2} for step in (10, 20)]
+    config = load_config()
+    config = config.model_copy(update={"data": config.data.model_copy(update={"validation": held_out})})
+    page = draw_curves(config, [{"step": 20}], {"teacher": crew})
+    assert f"Teacher and student on the same few {judged} (NME), %" in page
+
+
 def test_the_rank_that_holds_most_comes_first():
     held = [
         RankBeat(1, 1, "train", 9, "", {"memory/rss_gb": gb}, role="student", rank=rank)

@@ -26,7 +26,7 @@ from tsal_dist.insight.frames_page import _one_per_video, _suggested
 from tsal_dist.insight.gallery import Judge, mean_shape, show_frames
 from tsal_dist.insight.measured import blind_error, measure, names_of, upright
 from tsal_dist.insight.plots import draw_per_landmark
-from tsal_dist.insight.report import build_report
+from tsal_dist.insight.report import _left_out, build_report
 from tsal_dist.insight.side_by_side import side_by_side
 from tsal_dist.insight.suggestion_sheet import draw_suggestions
 from tsal_dist.metrics.face_errors import FaceErrors
@@ -180,6 +180,20 @@ def test_landmarks_are_named_where_names_fit():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["left ear", "tail"]
     (axes,) = draw_per_landmark({"m": FaceErrors(31, "box_diagonal")}, [f"p{k}" for k in range(31)]).axes
     assert "p0" not in [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_frames_that_no_score_counts_are_said():
+    """Such as faces from the side, whose eyes are not both in view."""
+    errors = FaceErrors(68, "inter_ocular")
+    truth = np.tile(np.arange(68.0)[None, :, None], (3, 1, 2))
+    seen = np.ones((3, 68), bool)
+    errors.add(truth[:1], truth[:1], seen[:1])
+    assert _left_out(errors) == []
+    seen[1, 36], seen[2] = False, False
+    errors.add(truth[1:], truth[1:], seen[1:])
+    (told,) = _left_out(errors)
+    assert told.startswith("2 of 3 frames: ")
+    assert "(inter_ocular)" in told
 
 
 @pytest.mark.parametrize(("ended", "anchor"), [(10.0, "start"), (90.0, "end")])

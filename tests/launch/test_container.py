@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from launch.slurm.container import seen_places
+from launch.slurm.container import local_shards, seen_places
 from tests.launch.conftest import ROOT
 from tests.launch.job_texts import SLURM
 from tsal_dist.config import load_config
@@ -49,6 +49,12 @@ def test_links_are_followed_and_named_paths_are_there(repository, tmp_path):
         *(str(repository), f"{scratch}/faces", f"{scratch}/newest", f"{scratch}/runs/before"),
         *(f"{scratch}/runs/mine", "$TMPDIR"),
     ]
+
+
+def test_shards_are_the_same_by_whatever_way_they_are_named():
+    """A job that stages `./shards/x` would copy it onto itself, through the link to its folder."""
+    words = ["data.labelled=./shards/x", "data.unlabelled=file://shards/x", "data.validation=shards/v/"]
+    assert local_shards(load_config([], words)) == ["shards/x", "shards/v"]
 
 
 def test_a_link_that_leads_to_itself_ends(repository):

@@ -83,6 +83,8 @@ def test_a_patch_reaches_both_jobs(tmp_path, capsys, monkeypatch):
         ([*SLURM, "--name", "Faces", *PACK], "--name is 'Faces'"),
         ([*SLURM, "--setup", "export API_TOKEN=1", *PACK], "would set API_TOKEN for everybody"),
         ([*SLURM, "--option=--comment=a\nb", *PACK], "would break its line of the job's text"),
+        ([*SLURM, *PACK[:-1], "s3://key:hidden@bucket/x"], "A word of pack holds a URL with user:password@"),
+        ([*SLURM, *PACK, "--out=s3://key:hidden@bucket/x"], "A word of pack holds a URL with user:password@"),
         ([*SLURM, "--option=--array=1-9", *PACK], "--array=1-9 divides the work, and so does --machines"),
     ],
 )
@@ -90,6 +92,20 @@ def test_what_does_not_fit_is_refused(words, says, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(ConfigError, match=says):
         main([words[0], "--dry-run", *words[1:]])
+
+
+def test_an_array_that_nothing_would_end_is_taken_back(tmp_path, monkeypatch):
+    (tmp_path / "sbatch").write_text(
+        '#!/bin/sh\ncase "$*" in *afterok*) echo full >&2; exit 1;; esac\necho 42\n'
+    )
+    (tmp_path / "scancel").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/cancelled\n')
+    for name in ("sbatch", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="afterok:42 .* was refused: full"):
+        main([*SLURM, *PACK])
+    assert (tmp_path / "cancelled").read_text() == "42\n"
 
 
 def test_a_slip_of_the_pen_in_the_words_is_found_before_anything_is_submitted(capsys):

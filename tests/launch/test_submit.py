@@ -130,6 +130,23 @@ def test_submitting_to_slurm_opens_the_run_once(cluster, capsys):
     assert main([*words, "--resume"]) == 0
 
 
+def test_a_run_whose_job_is_in_the_queue_is_not_submitted_again(cluster):
+    """On several machines two jobs of one run end each other in turns."""
+    words = [*SLURM, "--gpus-per-node", "2", f"run.dir={cluster}/run"]
+    assert main(words) == 0
+    squeue = cluster / "bin" / "squeue"
+    squeue.touch(0o755)
+    for state, refused in (("PENDING", True), ("RUNNING", True), ("COMPLETING", False), ("", False)):
+        squeue.write_text(f"#!/bin/sh\necho {state}\n")
+        if refused:
+            with pytest.raises(ConfigError, match=f"in job 42 already, which is {state}"):
+                main([*words, "--resume"])
+        else:
+            assert main([*words, "--resume"]) == 0
+    squeue.write_text("#!/bin/sh\necho Invalid job id specified >&2\nexit 1\n")
+    assert main([*words, "--resume"]) == 0
+
+
 def test_submitting_to_kubernetes_hands_over_the_text(cluster, capsys):
     words = [*K8S, "--procs-per-node", "2"]
     assert main([*words, "--dry-run"]) == 0

@@ -1,5 +1,6 @@
 """A block in place on a terminal, a plain line now and then in a log; both from files."""
 
+import errno
 import io
 import logging
 import math
@@ -97,3 +98,22 @@ def test_a_terminal_gets_the_block_in_place(tmp_path):
             clock.now += 0.25
     assert "49/100" in out.getvalue()
     assert 24 < out.getvalue().count(" left") < 30
+
+
+def test_a_file_that_cannot_be_read_just_now_ends_no_training(tmp_path, monkeypatch, caplog):
+    """On NFS a heartbeat may be replaced in the middle of a look."""
+    caplog.set_level(logging.INFO)
+    run, clock = write_run(tmp_path), Clock()
+
+    def stale(*words):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with Display(run, every_s=30, console=Console(file=io.StringIO()), clock=clock) as display:
+        with monkeypatch.context() as patched:
+            patched.setattr("tsal_dist.observe.snapshot.read_beats", stale)
+            clock.now = 31
+            display.update(5)
+        assert caplog.messages == []
+        clock.now = 62
+        display.update(6)
+    assert caplog.messages[0].startswith("step 6/100")

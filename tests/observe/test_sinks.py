@@ -1,8 +1,10 @@
 """Metrics survive crashes and resumes, and go wherever they were asked to go."""
 
+import errno
 import json
 import math
 import sys
+import time
 
 import pytest
 
@@ -77,6 +79,27 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(7, 0.25)]
     assert read_metrics(RunDir(tmp_path).metrics("student"))[0]["loss"] == 0.25
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)
+def test_a_full_disk_silences_tensorboard_and_nobody_else(tmp_path, monkeypatch, caplog):
+    pytest.importorskip("tensorboard")
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(*words):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    sink = open_sinks(RunDir(tmp_path), "student", LogConfig(tensorboard=True))
+    monkeypatch.setattr(RecordWriter, "write", full)
+    monkeypatch.setattr(RecordWriter, "flush", full)
+    for step in range(40):  # its thread meets the disk some lines later
+        sink.write(step, {"loss": 0.25})
+        time.sleep(0.01)
+    sink.close()
+    assert len(read_metrics(RunDir(tmp_path).metrics("student"))) == 40
+    assert sum("TensorBoard is told no more" in text for text in caplog.messages) == 1
 
 
 def test_without_tensorboard_the_remedy_is_named(tmp_path, monkeypatch):

@@ -114,3 +114,28 @@ def test_several_ways_give_a_lesson_each_and_turns_follow_one_another(lesson):
     assert len(made) == 3
     assert made[0].targets["teacher"] is lesson.targets["teacher"]
     assert not torch.equal(made[1].targets["teacher"].points_NK2, made[2].targets["teacher"].points_NK2)
+
+
+def test_every_point_under_a_blended_patch_counts_less(lesson):
+    """Not only the one that the patch was drawn around: its neighbours lie under it too."""
+    (made,) = mixed(BlendedPoints(points=2, size=0.3), lesson)
+    target = made.targets["teacher"]
+    column, row = target.points_NK2.round().long().unbind(-1)
+    under = changed(made, lesson)[torch.arange(len(row)).unsqueeze(1), row, column]
+    assert (under.sum(1) > 2).all(), "more points than patches"
+    assert (target.weight_NK[under] < 1).all()
+    assert (target.weight_NK == 1).any(1).all(), "those beside the patches count in full"
+
+
+def test_what_is_absent_is_under_no_patch(lesson):
+    """It has no place: it stands at the corner, where a patch may lie."""
+    first = lesson.targets["teacher"]
+    absent = torch.zeros_like(first.weight_NK, dtype=torch.bool)
+    absent[:, :3] = True
+    (made,) = mixed(
+        BlendedPoints(points=4, size=1.0),
+        Lesson(lesson.frames, {"teacher": replace(first, absent_NK=absent)}),
+    )
+    weight = made.targets["teacher"].weight_NK
+    assert (weight[absent] == 1).all()
+    assert (weight[~absent] < 1).all()

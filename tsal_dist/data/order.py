@@ -108,10 +108,8 @@ class Stripe:
         """Steps that `samples` clips make, the same on every rank."""
         return -(-samples // self.global_batch)
 
-    def positions(self, start: int, samples: int) -> tuple[Ids, NDArray[np.bool_]]:
-        """This rank's positions of the global batch that begins at `start`, and which of them are pads.
-
-        A pad repeats the epoch from its beginning: it keeps the ranks in step and must weigh nothing.
-        """
+    def positions(self, start: int, samples: int) -> tuple[Ids, Ids]:
+        """This rank's positions of the global batch that begins at `start`; and how many epochs each lies behind that one, as
+        a batch may be longer than what is left of it."""
         wanted = start + self.rank * self.batch + np.arange(self.batch, dtype=np.int64)
-        return wanted % samples, wanted >= samples
+        return wanted % samples, wanted // samples

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from tsal_dist.data.clips import ClipList, Select, build_clips
 from tsal_dist.data.crop import ViewSettings
 from tsal_dist.data.order import EpochOrder, ListedOrder, Stripe
@@ -45,9 +47,13 @@ class _Place:
 class ClipStream:
     """An iterator of batches, each a list of `batch` clips; see the top of this page.
 
-    `epochs` None never ends. `shuffle` False gives every clip in the order of the shards: with select="labelled" and
-    epochs=1, that is an evaluation. `window` shards are shuffled together. Damaged clips are replaced by the next one in the
-    list and counted in `bad`. After `mirrored_batches` no clip is shown as a mirror image any more; None never ends that.
+    `epochs` None never ends: a batch that comes to the end of an epoch goes on with the next one, and one that is larger than
+    the set shows clips more than once, each time in another view. Where there is an end the last batch of an epoch is filled
+    up with pads: they keep the ranks in step, and must weigh nothing.
+
+    `shuffle` False gives every clip in the order of the shards: with select="labelled" and epochs=1, that is an evaluation.
+    `window` shards are shuffled together. Damaged clips are replaced by the next one in the list and counted in `bad`. After
+    `mirrored_batches` no clip is shown as a mirror image any more; None never ends that.
     """
 
     def __init__(
@@ -79,7 +85,7 @@ class ClipStream:
         self._next = _Place(0, 0, 0)  # of the batch that the caller gets next
         self._ahead = _Place(0, 0, 0)  # of the batch that is asked of the workers next
         self._under_way: deque[list[tuple[ClipRequest, int]]] = deque()
-        self._order = self._order_of(0)
+        self._orders: dict[int, EpochOrder | ListedOrder] = {}
         ahead = read_ahead or ReadAhead()
         self._batches_ahead = ahead.batches if ahead.workers else 1
         shards.require_cache_for(2 * min(window, len(shards)) if shuffle else 2)
@@ -96,7 +102,7 @@ class ClipStream:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; the same on every rank."""
+        """Batches in which every clip has come once; the same on every rank."""
         return self._stripe.steps(self.samples)
 
     @property
@@ -144,7 +150,6 @@ class ClipStream:
         # A state from before batches were counted was saved by as many ranks, or is off by as much.
         batch = int(state.get("batch", epoch * self.steps_per_epoch + position // self._stripe.global_batch))
         self._next, self._ahead = _Place(epoch, position, batch), _Place(epoch, position, batch)
-        self._order = self._order_of(epoch)
 
     def close(self) -> None:
         """Stop the workers. The stream cannot be used after that."""
@@ -160,15 +165,22 @@ class ClipStream:
         self.close()
 
     def _order_of(self, epoch: int) -> EpochOrder | ListedOrder:
-        if not self._shuffle:
-            return ListedOrder(self.clips.clips_per_shard_S)
-        words = (self.clips.fingerprint, self._seed, epoch, self._window)
-        return EpochOrder(self.clips.clips_per_shard_S, *words)
+        """Kept while it is needed."""
+        for past in [each for each in self._orders if each < self._ahead.epoch]:
+            del self._orders[past]
+        if epoch not in self._orders:
+            words = (self.clips.fingerprint, self._seed, epoch, self._window)
+            sizes_S = self.clips.clips_per_shard_S
+            self._orders[epoch] = EpochOrder(sizes_S, *words) if self._shuffle else ListedOrder(sizes_S)
+        return self._orders[epoch]
 
     def _advance(self, place: _Place) -> None:
         place.batch += 1
         place.position += self._stripe.global_batch
-        if place.position >= self.samples:
+        if self._epochs is None:
+            place.epoch += place.position // self.samples
+            place.position %= self.samples
+        elif place.position >= self.samples:
             place.epoch, place.position = place.epoch + 1, 0
 
     def _ask_ahead(self) -> None:
@@ -176,20 +188,29 @@ class ClipStream:
         while len(self._under_way) < self._batches_ahead:
             if self._epochs is not None and self._ahead.epoch >= self._epochs:
                 return
-            if self._shards.remote:
-                self._fetch.start(self._order.shards_from(self._ahead.position))
-            positions, pads = self._stripe.positions(self._ahead.position, self.samples)
-            ids = self._order.ids(positions)
-            mirrored = self._mirrored_batches is None or self._ahead.batch < self._mirrored_batches
-            requests = [
-                self._request(int(sample), bool(pad), self._ahead.epoch, mirrored)
-                for sample, pad in zip(ids, pads, strict=True)
-            ]
+            requests = self._requests(self._ahead)
             self._under_way.append([(request, self._submit(request)) for request in requests])
-            before = self._ahead.epoch
             self._advance(self._ahead)
-            if self._ahead.epoch != before:
-                self._order = self._order_of(self._ahead.epoch)
+
+    def _requests(self, place: _Place) -> list[ClipRequest]:
+        """This rank's share of the batch that begins there."""
+        endless = self._epochs is None
+        positions, behind = self._stripe.positions(place.position, self.samples)
+        epochs = place.epoch + behind * endless
+        if self._shards.remote:
+            wanted = self._order_of(place.epoch).shards_from(place.position)
+            further = [
+                self._order_of(int(epoch)).shards_from(0) for epoch in np.unique(epochs[epochs > place.epoch])
+            ]
+            self._fetch.start([*wanted, *(shard for shards in further for shard in shards)])
+        ids = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            ids[epochs == epoch] = self._order_of(int(epoch)).ids(positions[epochs == epoch])
+        mirrored = self._mirrored_batches is None or place.batch < self._mirrored_batches
+        return [
+            self._request(int(sample), not endless and bool(rounds), int(epoch), mirrored)
+            for sample, rounds, epoch in zip(ids, behind, epochs, strict=True)
+        ]
 
     def _request(self, sample: int, pad: bool, epoch: int, mirrored: bool) -> ClipRequest:
         return ClipRequest(

@@ -6,6 +6,9 @@ sync     statistics over the batches of all ranks, at every step
 frozen   statistics as they are in the weights the run starts from
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -38,3 +41,21 @@ def freeze_batch_norms(model: nn.Module, settings: EngineConfig) -> None:
     if settings.batch_norm == "frozen":
         for norm in list_batch_norms(model):
             norm.eval()
+
+
+def mixes_frames(model: nn.Module, settings: EngineConfig) -> bool:
+    """Whether what the model learns of a frame depends on the others in its batch."""
+    return settings.batch_norm != "frozen" and bool(list_batch_norms(model))
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Training passes within leave the running statistics as they are: hard views are not what is looked at later."""
+    momenta = [(norm, norm.momentum) for norm in model.modules() if isinstance(norm, _BatchNorm)]
+    for norm, _ in momenta:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum = momentum

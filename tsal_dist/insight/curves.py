@@ -23,7 +23,7 @@ TERMS = {
     "heat": "heatmaps against labels",
     "center": "where the subject's middle is",
     "offset": "from the middle to each landmark",
-    "structure": "shape of labelled and unlabelled frames",
+    "structure": "the subject's size from frame to frame of unlabelled clips",
     "coordinate": "places against pseudo-labels",
     "label_heat": "heatmaps against pseudo-labels",
     "tracking": "the frame before, moved, against this one",
@@ -45,7 +45,9 @@ def draw_curves(config: RunConfig, student: Lines, teachers: Crews, beats: Seque
     taught = [line for lines in teachers.values() for line in lines]
     marks = ((float(config.train.burn_in_steps), "burn-in ends"),) if taught else ()
     time = Span((0.0, float(max(line["step"] for line in (*student, *taught)))), marks)
-    learning, machine = _learning(time, student, teachers), _machine(time, student, teachers)
+    # Where none are held out the gate, if somebody asks for one, goes by labels that both learn.
+    judged = "held-out frames" if config.data.validation else "labels that they learn"
+    learning, machine = _learning(time, student, teachers, judged), _machine(time, student, teachers)
     return charts(learning) + unfold(
         "The machine room: speed, waiting, queue, ages, memory", charts(machine) + _memory_of(beats)
     )
@@ -65,7 +67,7 @@ def _memory_of(beats: Sequence[RankBeat]) -> str:
     return heading("Memory of each rank") + table(["rank", *(columns[name] for name in there)], rows)
 
 
-def _learning(time: Span, student: Lines, teachers: Crews) -> list[str]:
+def _learning(time: Span, student: Lines, teachers: Crews, judged: str) -> list[str]:
     any_crew = next((lines for lines in teachers.values() if lines), [])
     return [
         _chart(
@@ -75,7 +77,7 @@ def _learning(time: Span, student: Lines, teachers: Crews) -> list[str]:
             _series("learnt", student, "validation/learnt_nme", 1, 100),
         ),
         _chart(
-            "Teacher and student on the same few held-out frames (NME), %",
+            f"Teacher and student on the same few {judged} (NME), %",
             time,
             *_by_crew(teachers, "gate/teacher_nme", 100),
             _series("student", any_crew, "gate/student_nme", STUDENT, 100),

@@ -27,6 +27,7 @@ from tsal_dist.insight.provenance_page import tell_provenance
 from tsal_dist.insight.status import Status, Watcher
 from tsal_dist.insight.to_gain import say_what_helps
 from tsal_dist.json_object import flatten
+from tsal_dist.metrics.face_errors import FaceErrors
 from tsal_dist.observe.sinks import read_metrics
 from tsal_dist.run import Run, load_run
 
@@ -79,7 +80,10 @@ def build_report(folders: Sequence[Path], urls: Sequence[str] = ()) -> str:
             page.Section("labels", "Pseudo-labels", tell_provenance(first.provenance, _videos(first.run)))
         )
     sections.append(page.Section("configuration", "Configuration", _configuration(first)))
-    limits = _limits_of_scores(models) if models else [_why_not_measured(where, bool(urls), tried)]
+    if models:
+        limits = [*_left_out(models[0].found.errors), *_limits_of_scores(models)]
+    else:
+        limits = [_why_not_measured(where, bool(urls), tried)]
     sections.append(
         page.Section("limits", "What was not measured", page.bullets([*limits, *_limits(told_runs)]))
     )
@@ -219,6 +223,17 @@ def _limits(told_runs: Sequence[ToldRun]) -> list[str]:
         found.append("The end: at least one run was still going when this page was made.")
     found.append("Time per step is that of the machine at that time, with whatever else it was doing.")
     return found
+
+
+def _left_out(errors: FaceErrors) -> list[str]:
+    """Frames that are in none of the scores; the same ones for every model, as only their truth decides."""
+    skipped = errors.unlabelled + errors.bad_length
+    if not skipped:
+        return []
+    return [
+        f"{skipped:.0f} of {errors.faces + skipped:.0f} frames: they have no visible landmark, or no length to divide their "
+        f"error by ({errors.normalizer}), and are in none of the scores. They may well be the hardest."
+    ]
 
 
 def _limits_of_scores(models: Sequence[Model]) -> list[str]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 
+from tsal_dist.errors import TsalError
 from tsal_dist.observe.panel import draw, format_line
 from tsal_dist.observe.snapshot import read_snapshot
 from tsal_dist.run_dir import RunDir
@@ -60,7 +61,11 @@ class Display:
 
     def _tell(self) -> None:
         self._told = self._clock()
-        snapshot = read_snapshot(self._run_dir)
+        try:
+            snapshot = read_snapshot(self._run_dir)
+        except (OSError, TsalError) as error:  # on NFS a file may be replaced in the middle of a look
+            logger.debug("nothing is shown this time: %s", error)
+            return
         if self._live:
             self._live.update(draw(snapshot, self._step), refresh=True)
         else:

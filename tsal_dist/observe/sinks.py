@@ -1,6 +1,7 @@
 """Where metrics go: a JSONL file always, elsewhere when asked; another place is another `write` and `close`."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from tsal_dist.exchange.lines import Lines
 from tsal_dist.json_object import if_finite, read_object
 from tsal_dist.observe.service_sink import ServiceSink
 from tsal_dist.run_dir import RunDir, plainly
+
+log = logging.getLogger(__name__)
 
 Numbers = Mapping[str, float]
 
@@ -81,13 +84,25 @@ class TensorBoardSink:
         except ImportError:
             raise MissingExtra("tensorboard", "report", "runtime.log.tensorboard") from None
         self._writer = SummaryWriter(str(folder))
+        self._broken = False
 
     def write(self, step: int, numbers: Numbers) -> None:
-        for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)
+        if self._broken:
+            return
+        try:
+            for name, value in numbers.items():
+                self._writer.add_scalar(name, value, step)
+        except OSError as error:  # a full disk, which its own thread met: that writes no more
+            self._broken = True
+            log.warning(
+                "TensorBoard is told no more in this attempt (%s); every number is in metrics/.", error
+            )
 
     def close(self) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            log.warning("TensorBoard's last events are missing: %s", error)
 
 
 def read_metrics(path: Path, last_bytes: int = 0) -> list[dict[str, Any]]:

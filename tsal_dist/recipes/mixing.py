@@ -52,8 +52,8 @@ class Pasted:
 
 @dataclass(frozen=True)
 class BlendedPoints:
-    """Patches around some points, blended with a patch around a point of another frame; such a point counts less by as much
-    as is left of it."""
+    """Patches around some points, blended with a patch around a point of another frame; every point under such a patch counts
+    as much as is left of it."""
 
     points: int = 2
     size: float = 0.15
@@ -80,7 +80,9 @@ class BlendedPoints:
                     mine = image_NHWC[frame, rows, columns].float()
                     theirs = original_NHWC[there, its_rows, its_columns].float()
                     image_NHWC[frame, rows, columns] = (kept * mine + (1 - kept) * theirs).round().byte()
-                    left_NK[frame, point] *= kept
+                    # Of its neighbours too: in a face a patch lies over half an eye or half a mouth.
+                    away_K2 = where_NK2[frame] - (corner_NK2[frame, point] + half - 0.5)
+                    left_NK[frame, counts_K & (np.abs(away_K2) <= half).all(-1)] *= kept
         left = beside(torch.from_numpy(left_NK), lesson.frames.points_NK2)
         frames = replace(lesson.frames, image_NHWC=image_NHWC)
         return (Lesson(frames, {name: target.weighed(left) for name, target in lesson.targets.items()}),)

@@ -8,6 +8,7 @@ same step. Axes: S stages, N frames, K points, h w cells.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,14 +63,20 @@ def student_terms(
     lessons: Sequence[Lesson],
     terms: Sequence[LossTerm],
     task: Task,
+    apart: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> tuple[Terms, OwnPoints | None]:
-    """The student's loss terms: labels, and lessons where there are any. One forward pass over all of them.
+    """The student's loss terms: labels, and lessons where there are any. One forward pass over all of them; or, where a norm
+    would make of a labelled frame what the others are, lessons in a pass of their own, within `apart`.
 
     The predictions are of the first lesson, by the first net.
     """
-    frames = [labelled, *(lesson.frames for lesson in lessons)]
-    given = net.outputs(forward(normalize(torch.cat([each.image_NHWC for each in frames]))))
-    parts = [_split(each, [len(one) for one in frames]) for each in given]
+    others = [lesson.frames for lesson in lessons]
+    if apart is None or not others:
+        parts = _pass(forward, net, [labelled, *others])
+    else:
+        parts = _pass(forward, net, [labelled])
+        with apart():
+            parts = [mine + more for mine, more in zip(parts, _pass(forward, net, others), strict=True)]
     found = add_terms([supervised_terms(mine[0].maps, labelled, task) for mine in parts])
     for place, lesson in enumerate(lessons, 1):
         seen = Seen([mine[place] for mine in parts], lesson, task)
@@ -121,6 +128,12 @@ def total_loss(
     """The weighted sum of the terms, each divided by its count over all ranks."""
     parts = [weights[name] * term.mean(counts[name], world) for name, term in terms.items()]
     return torch.stack(parts).sum()
+
+
+def _pass(forward: Forward, net: StudentNet, groups: Sequence[Frames]) -> list[list[NetOutput]]:
+    """What each net says of each group of frames, all in one pass."""
+    given = net.outputs(forward(normalize(torch.cat([each.image_NHWC for each in groups]))))
+    return [_split(each, [len(one) for one in groups]) for each in given]
 
 
 def _split(output: NetOutput, sizes: list[int]) -> list[NetOutput]:

@@ -47,5 +47,6 @@ class RebuiltFrames:
         }
 
     def weights(self, progress: Progress) -> Mapping[str, float]:
-        share = self.tracking * progress.ramp
-        return {"tracking": share, "structure": self.structure * (share > 0)}
+        # By the ramp and not by the agreement's weight: without the agreement the constraint stays.
+        ramp = progress.ramp
+        return {"tracking": self.tracking * ramp, "structure": self.structure * (ramp > 0)}

@@ -16,9 +16,10 @@ A late teacher costs fresh labels, not steps; unless steps without labels would 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from tsal_dist.data.seeded_rng import generator_for
 from tsal_dist.data.stream import ClipStream
 from tsal_dist.dist.step_sums import StepSums
 from tsal_dist.engine.api import Engine
+from tsal_dist.engine.batch_norms import mixes_frames, statistics_kept
 from tsal_dist.engine.buffers import mean_over_ranks
 from tsal_dist.losses.term import Term
 from tsal_dist.metrics.gauge import CollapseGauge, measure
@@ -177,6 +179,7 @@ class Student:
                     part,
                     self.recipe.terms,
                     self.task,
+                    self._apart,
                 )
                 all_seen += [seen] if seen else []
                 last = place + 1 == pieces
@@ -189,6 +192,12 @@ class Student:
             all_terms.append({name: Term(term.total.detach(), term.count) for name, term in terms.items()})
             loss = loss + piece_loss.detach() / pieces
         return add_terms(all_terms), loss, norm, _joined(all_seen)
+
+    @cached_property
+    def _apart(self) -> Callable[[], AbstractContextManager[None]] | None:
+        """Within which lessons have a pass of their own; None where they may share that of the labels."""
+        model = self.engine.model
+        return partial(statistics_kept, model) if mixes_frames(model, self.config.runtime.student) else None
 
     def steps_to_plan(self) -> list[int]:
         """This step and those ahead, as far as they want labels and have no plan yet."""
@@ -315,7 +324,8 @@ class Student:
         """
         if self.numbers_due:
             found = {f"loss/{name}": float(term.mean().detach()) for name, term in terms.items()}
-            found |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
+            # Each rank's sum is over the counts of all ranks and multiplied by their number: the mean over ranks is the loss.
+            found |= {"loss/total": float(loss), "train/lr": self.engine.lr}
             if norm is not None:
                 found["train/grad_norm"] = float(norm)
             if self.feed:

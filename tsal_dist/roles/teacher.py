@@ -251,7 +251,7 @@ class Teacher:
             loss = loss + piece_loss.detach() / pieces
         found = add_terms(all_terms)
         self.metrics |= {f"loss/{name}": float(term.mean()) for name, term in found.items()}
-        self.metrics |= {"loss/total": float(loss) / self.world, "train/lr": self.engine.lr}
+        self.metrics |= {"loss/total": float(loss), "train/lr": self.engine.lr}
         if norm is not None:
             self.metrics["train/grad_norm"] = float(norm)
             if not math.isfinite(norm):  # the same on every rank: all of them leave

@@ -49,11 +49,11 @@ def open_replay(config: RunConfig, schema: Schema, clips: ShardSet) -> Topic:
 
 def open_offline(config: RunConfig, run: Run, schema: Schema, clips: ShardSet) -> Topic:
     """The logs of the other runs as a topic of this one."""
-    lent = []
+    lent: list[Store] = []
     for source in _sources(config):
         other = load_run(source)
         _check_labels(other, schema, clips)
-        lent.append(_topic_of(other).store)
+        lent += _stores_of(other)
     own = PosixStore(run.dir.queue("labels"), create=True)
     return open_topic(BorrowedStore(own, lent), schema, run.id, clips=clips.fingerprint)
 
@@ -97,8 +97,16 @@ def _topic_of(run: Run) -> Topic:
     if run.config.runtime.replay:
         return _topic_of(load_run(run.config.runtime.replay))
     own = PosixStore(run.dir.queue("labels"))
-    lent: list[Store] = [_topic_of(load_run(source)).store for source in run.config.runtime.offline]
-    return inspect_topic(BorrowedStore(own, lent) if lent else own)
+    return inspect_topic(BorrowedStore(own, _stores_of(run)) if run.config.runtime.offline else own)
+
+
+def _stores_of(run: Run) -> list[Store]:
+    """Where the labels that a run was given were written, by whatever way they came to it. One by one: a store of stores
+    has numbered its producers already, and numbered once more those of two runs would have one name."""
+    if run.config.runtime.replay:
+        return _stores_of(load_run(run.config.runtime.replay))
+    lent = [store for source in run.config.runtime.offline for store in _stores_of(load_run(source))]
+    return lent or [PosixStore(run.dir.queue("labels"))]
 
 
 def _check_labels(other: Run, schema: Schema, clips: ShardSet) -> None:

@@ -124,3 +124,11 @@ def test_a_trial_folder_knows_its_last_run_and_why_it_was_refused(tmp_path):
     assert folder.refusal == ""
     folder.refuse("no")
     assert folder.refusal == "no"
+
+
+def test_what_was_refused_gets_another_chance_with_the_sweep(tmp_path):
+    folder = TrialFolder(tmp_path)
+    folder.forgive()
+    folder.refuse("no")
+    folder.forgive()
+    assert folder.refusal == ""

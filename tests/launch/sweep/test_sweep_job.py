@@ -63,6 +63,8 @@ def test_the_head_has_an_address_that_others_reach_and_ports_of_its_own(names, a
     for word in (f"--node-ip-address={address}", "--port=20007", "--ray-client-server-port=26007"):
         assert word in head.split()
     assert f"--address={address}:20007" in worker.split()
+    for line in (head, worker):
+        assert 'rm -rf "$0"' in line, "Ray makes the head's folder on every machine"
     assert (
         f"--address {address}:20007 --wait-s 300 --resume --sweep x.toml"
         in (tmp_path / "sweep.log").read_text()

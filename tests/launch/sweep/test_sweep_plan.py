@@ -171,3 +171,26 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(capsys, monkeypatch):
 def test_planning_needs_neither_ray_nor_torch():
     code = "import sys, launch.sweep.__main__; assert not {'ray', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_number_on_the_command_line_is_held_to_the_same_rules(tmp_path):
+    """Tune takes -1 for trials without end."""
+    with pytest.raises(ConfigError, match="sweep: trials = -1 is not valid"):
+        plan(tmp_path, trials=-1)
+
+
+def test_a_sweep_that_is_at_work_or_was_labelled_by_hand_is_not_deleted(tmp_path, monkeypatch):
+    found = plan(tmp_path)
+    open_folder(found, "new")
+    run = found.folder / "trials" / "a" / "run_0"
+    (run / "label").mkdir(parents=True)
+    monkeypatch.setattr("launch.sweep.__main__.living", lambda run, beat_s: "student-0")
+    with pytest.raises(ConfigError, match="--clean: student-0 is at work in .*/trials/a/run_0"):
+        open_folder(found, "clean")
+    monkeypatch.setattr("launch.sweep.__main__.living", lambda run, beat_s: "")
+    (run / "label" / "labels.csv").write_text("an afternoon")
+    with pytest.raises(ConfigError, match=r"made by hand.* such as to .*/sweeps/labels\.csv"):
+        open_folder(found, "clean")
+    (run / "label" / "labels.csv").unlink()
+    open_folder(found, "clean")
+    assert not run.exists()
