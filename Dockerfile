@@ -30,7 +30,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-extras = '${EXTRAS}'.split(','); optional = project['optional-dependencies']; \
+extras = [name.strip() for name in '${EXTRAS}'.split(',') if name.strip()]; optional = project['optional-dependencies']; \
 write = lambda file, lines: open(file, 'w').write(chr(10).join(lines)); \
 write('first.txt', project['dependencies'] + [one for name in extras if name != 'deepspeed' for one in optional[name]]); \
 write('then.txt', optional['deepspeed'] if 'deepspeed' in extras else [])" \

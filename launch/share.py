@@ -19,7 +19,7 @@ from pathlib import Path
 from launch.hand_over import call, create_objects, refuse_variables, require, sbatch
 from launch.k8s.patch import patch_objects
 from launch.slurm.render import check_line, makes_array
-from launch.template import fill_template, yaml_word
+from launch.template import NO_STRINGS, fill_template, yaml_word
 from tools import shard_videos
 from tsal_dist import predict
 from tsal_dist.address import refuse_secrets
@@ -63,9 +63,10 @@ def main(argv: list[str]) -> int:
         if getattr(args, flag) < 1:
             raise ConfigError(f"--{flag} is {getattr(args, flag)}; it must be at least 1.")
     args.name = args.name or f"tsal-{verb}"
-    if not NAME.fullmatch(args.name):
+    if not NAME.fullmatch(args.name) or args.name in NO_STRINGS:
         raise ConfigError(
-            f"--name is {args.name!r}; it must have 1 to 40 small letters, digits and hyphens, and begin with a letter."
+            f"--name is {args.name!r}; it must have 1 to 40 small letters, digits and hyphens, begin with a letter, and be no "
+            "word such as `on` or `null`, which YAML takes for something else."
         )
     own = ["--workers", str(args.cpus)] if verb == "pack" else []  # the user's own come after it, and win
     command = ["-m", "tsal_dist", verb, *own, *words]
@@ -189,6 +190,7 @@ def submit_k8s(args: argparse.Namespace, command: Sequence[str]) -> int:
     sys.stdout.write(
         f"{said}\nWhen the parts are done:\n  kubectl wait --for=condition=complete --timeout=-1s job/{name}\n"
         f"  kubectl patch job {name}-end {release}\n"
+        f"A Job that has failed is never complete, and the first command would wait for a week; kubectl describe job {name} tells.\n"
     )
     return ExitCode.DONE
 

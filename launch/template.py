@@ -12,6 +12,9 @@ SBATCH = "#SBATCH"
 TAKEN_AS_IT_IS = re.compile(r"[^\s\"'\\%#]*")
 """What sbatch reads from its own lines as it is written: a blank ends a word, a % begins a number of the job's."""
 
+NO_STRINGS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+"""Bare words that one version of YAML or the other takes for something else than a string."""
+
 PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
 """What JSON writes for one letter beyond the first 65,536; YAML takes it for two, neither of which is one."""
 

@@ -11,8 +11,7 @@ from tsal_dist.cli import run_entry
 from tsal_dist.outputs import check_file
 
 
-def main(argv: list[str]) -> int:
-    """Measure, draw, write."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -22,6 +21,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--shards",
         nargs="+",
+        action="extend",
         default=[],
         metavar="DIR",
         help="labelled shards (default: the first run's validation)",
@@ -29,7 +29,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="where the page goes (default: RUN/report/index.html)"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Measure, draw, write."""
+    args = build_parser().parse_args(argv)
     if args.out:
         check_file("--out", args.out)
 

@@ -1,7 +1,7 @@
 """Every setting of a run, its values, its default and what it is for.
 
 tsal config
-tsal config optim warmup      those whose name or meaning holds all of these words
+tsal config optim warmup      those whose name or meaning holds all of these words, a method's own ones among them
 """
 
 import argparse
@@ -21,8 +21,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     from tsal_dist.config.describe import describe
+    from tsal_dist.recipes.find import PACKAGED, find_method
 
-    page = describe()
+    page = describe({name: find_method(name).settings for name in PACKAGED})
     if not args.words:
         print(page, end="")
         return 0
@@ -37,13 +38,14 @@ def main(argv: list[str]) -> int:
 
 
 def _rows(page: str) -> Iterator[str]:
-    """The lines of the tables, with the whole name of each setting."""
-    section = ""
+    """The lines of the tables, with the whole name of each setting, and of which method it is."""
+    section = method = ""
     for line in page.splitlines():
-        if heading := re.match(r"## `\[(.+?)\]`", line):
-            section = heading[1]
+        if heading := re.match(r"## `\[(.+?)\]`(?: with `name = \"(.+?)\"`)?", line):
+            section, method = heading[1], heading[2] or ""
         elif line.startswith("| `"):
-            yield f"| `{section}.{line[3:]}"
+            name, _, rest = line[3:].partition("`")
+            yield f"| `{section}.{name}`{f' of {method}' if method else ''}{rest}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ tsal suggest runs/mine --frames 20
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from tsal_dist.cli import run_entry
@@ -53,7 +54,15 @@ def main(argv: list[str]) -> int:
     for number, one in enumerate(found, 1):
         name = shards.frame_name(one.guess.ref, one.guess.video, one.guess.frame)
         print(f"{number:3}  {name}: {one.reason}")
-    print(f"{kept}, {out / 'suggested.jpg'}; label them with: tsal label {args.run}")
+    # The page looks into the run's own folder alone, and takes suggestions of other footage for none.
+    words = ["tsal", "label", str(args.run), *(["--shards", *args.shards] if args.shards else [])]
+    own = out.resolve() == run_dir.label.resolve()
+    after = (
+        f"label them with: {shlex.join(words)}"
+        if own
+        else "to label suggested frames on a page leave --out away"
+    )
+    print(f"{kept}, {out / 'suggested.jpg'}; {after}")
     return 0
 
 

@@ -52,7 +52,14 @@ def patch_objects(text: str, file: Path) -> str:
                 + f", and there is none. There are: {known}."
             )
         for one in found:
-            merged = merge(one, patch)
+            try:
+                merged = merge(one, patch)
+            except (KeyError, TypeError, AttributeError):
+                keys = ", ".join(f"{key} by {by}" for key, by in MERGE_KEYS.items())
+                raise ConfigError(
+                    f"--patch {file} does not fit the {patch['kind']} {_name(one)}: items of these lists are told apart by what "
+                    f"each must say of itself ({keys})."
+                ) from None
             one.clear()
             one.update(merged)
     for one in objects:
@@ -94,10 +101,12 @@ def _targets(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _restore(one: dict[str, Any]) -> None:
-    """Take back what `_targets` has lent to the Jobs of a set: a template has neither kind nor name."""
+    """Take back what `_targets` and patches have lent to the Jobs of a set: a template has no kind, version or name, and the
+    API refuses fields that it does not know."""
     for job in one["spec"]["replicatedJobs"] if one["kind"] == "JobSet" else ():
         template = job["template"]
         template.pop("kind", None)
+        template.pop("apiVersion", None)
         template["metadata"].pop("name", None)
         if not template["metadata"]:
             template.pop("metadata")

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from launch.process_plan import Crew, Load, load_of
-from launch.template import fill_template, yaml_word
+from launch.template import NO_STRINGS, fill_template, yaml_word
 from tsal_dist.config import RunConfig
 from tsal_dist.errors import ConfigError
 from tsal_dist.run import run_folder
@@ -61,9 +61,9 @@ def mount_name(number: int, file: str) -> str:
 
 
 def object_name(config: RunConfig) -> str:
-    """The run's name as Kubernetes allows it. A Service's must begin with a letter."""
+    """The run's name as Kubernetes allows it. A Service's must begin with a letter, and YAML takes `on` for a truth."""
     name = re.sub(r"[^a-z0-9-]+", "-", config.run.name.lower()).strip("-")
-    if name[:1].isdigit():
+    if name[:1].isdigit() or name in NO_STRINGS:
         name = f"run-{name}"
     if not name or len(name) > LONGEST_NAME:
         raise ConfigError(
@@ -91,7 +91,9 @@ def render_objects(
     # A crew that joins brings objects of its own; those of the run are there, and may not be changed.
     name = f"{run}-{_crew_name(crews[0])}" if crews[0].role == "teacher" else run
     contents = {mount_name(number, file): Path(file).read_text() for number, file in enumerate(files)}
-    blocks = [f"{mounted}: |\n{_indent(text)}" for mounted, text in contents.items()]
+    # YAML takes the first line's own indent for that of the whole text, unless it is told.
+    told = {mounted: "2" if text.lstrip("\n")[:1].isspace() else "" for mounted, text in contents.items()}
+    blocks = [f"{mounted}: |{told[mounted]}\n{_indent(text)}" for mounted, text in contents.items()]
     # What a Job was made with may not change below it, so another config is another object.
     config_map = f"{name}-{sha256(json.dumps(contents).encode()).hexdigest()[:10]}"
     values = {"run": run, "name": config_map, "files": "\n".join(blocks)}

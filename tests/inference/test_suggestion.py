@@ -107,7 +107,14 @@ def test_from_a_run_to_a_sheet(run, tmp_path):
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert f"tsal label {folder}" in done.stdout, "what to do next, wherever the package is installed"
+    assert "tsal label" not in done.stdout, "a page would not show what lies elsewhere"
+    own = subprocess.run(
+        [sys.executable, "tools/suggest.py", folder, "--frames", "1", "--shards", faces.train],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert f"tsal label {folder} --shards {faces.train}\n" in own.stdout, (
+        "without --shards other frames would be shown"
+    )
     shards = open_shards([faces.train])
     kept = read_suggestions(tmp_path, shards.fingerprint)
     assert len(kept) == 5

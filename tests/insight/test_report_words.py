@@ -10,6 +10,7 @@ import pytest
 
 from tests.insight.test_lean import found_with
 from tests.roles.short_runs import short_config
+from tools.report import build_parser
 from tsal_dist.data.shard_set import open_shards
 from tsal_dist.errors import ConfigError
 from tsal_dist.evaluate import main as evaluate
@@ -154,3 +155,8 @@ def test_evaluate_looks_where_the_run_was_started(faces, tmp_path, monkeypatch):
         ConfigError, match=r"data\.validation names 'val', and there is no such folder .* run was started in"
     ):
         evaluate(["--run", "project/runs/mine"])
+
+
+def test_shards_may_be_named_one_flag_at_a_time():
+    """As for every other verb; all but the last were left out without a word."""
+    assert build_parser().parse_args(["run", "--shards", "a", "--shards", "b", "c"]).shards == ["a", "b", "c"]

@@ -10,6 +10,7 @@ from tests.browser import CHROMIUM, open_tab
 from tests.pack.footage import make_video
 from tests.pack.packing import pack_all
 from tsal_dist.data.shard_set import open_shards
+from tsal_dist.errors import DataError
 from tsal_dist.label.book import open_book
 from tsal_dist.label.server import Desk, DeskServer
 from tsal_dist.label.tasks import FrameToLabel, Pictures, spread_tasks
@@ -116,6 +117,36 @@ def test_it_goes_on_where_it_was_left(footage, tmp_path):
         assert tab.run("document.querySelectorAll('[data-point]').length") == 2
         assert tab.run("document.querySelectorAll('.hidden-point').length") == 1
         assert "1 of 3, 1 saved" in tab.run("document.getElementById('state').textContent")
+
+
+def test_what_is_taken_back_after_saving_is_not_saved_and_what_cannot_be_seen_is_not_labelled(
+    footage, tmp_path
+):
+    state = "document.getElementById('state').textContent"
+    desk = Desk(tasks()[:1], open_book(tmp_path / "labels.csv", LAYOUT), Pictures(footage))
+    with serving(desk) as server, open_tab(tmp_path / "profile") as tab:
+        tab.open(server.url)
+        tab.until("document.body.dataset.ready === 'yes'")
+        tab.key("x")
+        tab.key("Enter")
+        tab.until(f"{state}.startsWith('all seen: 1')")
+        tab.key("u")
+        tab.until(f"{state}.endsWith('changed')")
+        tab.key("Enter")
+        tab.until(f"{state}.startsWith('all seen: 1')")
+    damaged = DataError("a-00000.tar is damaged")
+
+    class Damaged(Pictures):
+        def jpeg(self, ref):
+            raise damaged
+
+    desk = Desk(tasks(), open_book(tmp_path / "other.csv", LAYOUT), Damaged(footage))
+    with serving(desk) as server, open_tab(tmp_path / "profile-2") as tab:
+        tab.open(server.url)
+        tab.until(f"{state} === 'a-00000.tar is damaged'")
+        tab.key("Enter")
+        tab.until(f"{state}.startsWith('not saved')")
+    assert not (tmp_path / "other.csv").exists()
 
 
 def test_without_a_model_frames_are_spread(footage):

@@ -12,7 +12,7 @@ import pytest
 from tests.pack.footage import make_video
 from tests.pack.packing import pack_all
 from tsal_dist.data.shard_set import open_shards
-from tsal_dist.errors import ConfigError
+from tsal_dist.errors import ConfigError, DataError
 from tsal_dist.label.book import open_book
 from tsal_dist.label.server import HOST, Desk, DeskServer
 from tsal_dist.label.tasks import FrameToLabel, Pictures
@@ -65,6 +65,18 @@ def test_the_page_may_load_nothing_from_elsewhere(server):
 def test_a_picture_is_the_stored_one(server):
     status, body, headers = ask(server, "frame/0")
     assert (status, headers["Content-Type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
+
+
+def test_a_frame_that_cannot_be_read_is_told_to_the_page(server, monkeypatch, capsys):
+    """It was a closed connection: a black picture with points on it, and a traceback in the terminal."""
+
+    def damaged(ref):
+        raise DataError("a-00000.tar is damaged")
+
+    monkeypatch.setattr(server.desk._pictures, "jpeg", damaged)
+    status, body, _ = ask(server, "frame/0")
+    assert (status, body) == (500, b"a-00000.tar is damaged")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_browser_that_leaves_in_the_middle_is_nothing_to_tell_of(server, monkeypatch, capsys):

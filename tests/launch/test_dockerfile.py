@@ -56,6 +56,10 @@ def test_every_extra_can_be_asked_for_and_deepspeed_comes_after_torch(tmp_path):
     assert not [line for line in first if "deepspeed" in line]
     assert [line.startswith("deepspeed") for line in then] == [True]
     assert requirements("report", tmp_path)[1] == [""]
+    assert requirements("", tmp_path)[0] == [
+        line for line in first if not re.match("matplotlib|tensorboard", line)
+    ]
+    assert requirements("report, deepspeed", tmp_path) == [first, then]
     for name in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]:
         assert requirements(name, tmp_path)
 

@@ -90,7 +90,8 @@ import signal, sys, time
 signal.signal(15, lambda *_: sys.exit(75))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [15])
 print('up', flush=True)
-time.sleep(60)
+while True:
+    time.sleep(0.05)  # a signal just before a sleep is heard after it
 """
     keeper, _, log = keep(script)
     keeper.tend()

@@ -121,7 +121,14 @@ def test_memory_is_asked_for_what_runs(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("7", "run-7"), ("2024_wflw", "run-2024-wflw"), ("A.b_C", "a-b-c"), ("x" * 40, "x" * 40)],
+    [
+        ("7", "run-7"),
+        ("2024_wflw", "run-2024-wflw"),
+        ("A.b_C", "a-b-c"),
+        ("x" * 40, "x" * 40),
+        ("on", "run-on"),
+        ("Null", "run-null"),
+    ],
 )
 def test_names_become_valid_ones(name, shown, capsys, monkeypatch):
     text = render([*K8S, "--procs-per-node", "2", f"run.name='{name}'"], capsys, monkeypatch)
@@ -130,6 +137,7 @@ def test_names_become_valid_ones(name, shown, capsys, monkeypatch):
 
 
 PATCH = """
+apiVersion: batch/v1
 kind: Job
 spec:
   ttlSecondsAfterFinished: 60
@@ -153,6 +161,10 @@ def test_a_patch_reaches_every_job(shape, tmp_path, capsys, monkeypatch):
     objects = list(yaml.safe_load_all(render(words, capsys, monkeypatch)))
     jobs = [job for one in objects for job in jobs_of(one) if job["kind"] == "Job"]
     assert len(jobs) == 2
+    for job in (job for one in objects if one["kind"] == "JobSet" for job in one["spec"]["replicatedJobs"]):
+        assert set(job["template"]) == {"spec"}, (
+            "kubectl refuses a template with a field that no template has"
+        )
     for job in jobs:
         kubernetes_validate.validate(job, "1.31", strict=True)
         pod = job["spec"]["template"]["spec"]
@@ -176,6 +188,11 @@ def test_a_patch_reaches_every_job(shape, tmp_path, capsys, monkeypatch):
         ),
         ("spec: {}", "without a kind"),
         ("a: [", "cannot be read"),
+        (
+            "kind: Job\nspec: {template: {spec: {containers: [{tty: true}]}}}",
+            "does not fit .*containers by name",
+        ),
+        ("kind: Job\nspec: {template: {spec: {containers: [crew]}}}", "does not fit .*containers by name"),
     ],
 )
 def test_a_patch_names_what_it_is_for(patch, says, tmp_path, capsys, monkeypatch):
@@ -209,6 +226,14 @@ def test_another_config_is_another_object(shape, tmp_path, capsys, monkeypatch):
         assert render(words, capsys, monkeypatch).count(names[-1]) == 1 + len(mounted)
         (tmp_path / "more.toml").write_text("[train]\nseed = 2\n")
     assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize("text", ["  # mine\n[train]\nseed = 1\n", "\n\t# mine\n[train]\n", "   \n[train]\n"])
+def test_a_config_file_may_begin_with_blanks(text, tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.toml").write_text(text)
+    words = [*K8S, "--procs-per-node", "2", "--config", str(tmp_path / "mine.toml")]
+    config, *_ = yaml.safe_load_all(render(words, capsys, monkeypatch))
+    assert config["data"]["1-mine.toml"] == text
 
 
 def test_kubernetes_objects_refer_to_each_other():

@@ -81,6 +81,7 @@ def test_a_patch_reaches_both_jobs(tmp_path, capsys, monkeypatch):
         ([*SLURM, *PREDICT, "--ray=auto"], "--ray stands after predict"),
         (["slurm", "--machines", "0", "--cpus", "2", *PACK], "--machines is 0"),
         ([*SLURM, "--name", "Faces", *PACK], "--name is 'Faces'"),
+        (["k8s", *SLURM[1:], "--image", "x", "--name", "on", *PACK], "--name is 'on'.*YAML takes for"),
         ([*SLURM, "--setup", "export API_TOKEN=1", *PACK], "would set API_TOKEN for everybody"),
         ([*SLURM, "--option=--comment=a\nb", *PACK], "would break its line of the job's text"),
         ([*SLURM, *PACK[:-1], "s3://key:hidden@bucket/x"], "A word of pack holds a URL with user:password@"),

@@ -46,6 +46,11 @@ def test_the_keep_rate_is_what_came_of_what_was_committed():
         keep_rate([{"queue/delivered": 0.0, "queue/trimmed": 0.0}])
 
 
+def test_every_step_of_a_probe_has_a_turn_of_its_teacher():
+    """With a turn in every third step alone the median turn was nothing, and the plan asked to measure again for ever."""
+    assert load_config([], ["runtime.teacher_cycle=3", *STEADY]).runtime.teacher_cycle == 1
+
+
 def test_a_probe_is_told_to_no_service():
     chosen = ("runtime.log.wandb=true", "runtime.log.mlflow=true")
     log = load_config([], [*chosen, *STEADY]).runtime.log

@@ -71,8 +71,10 @@ def _values(field: FieldInfo) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice or chr(34) * 2}`" for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        choices = get_args(get_args(kind)[0])
-        return "list of " + (", ".join(f"`{choice}`" for choice in choices) or get_args(kind)[0].__name__)
+        inner = get_args(kind)[0]
+        if get_origin(inner) is tuple:
+            return f"list of [{', '.join(part.__name__ for part in get_args(inner))}]"
+        return "list of " + (", ".join(f"`{choice}`" for choice in get_args(inner)) or inner.__name__)
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "multiple_of": "multiple of"}
     bounds = [
         f"{sign} {getattr(rule, name)}"

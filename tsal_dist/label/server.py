@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
 
-from tsal_dist.errors import ConfigError, DataError, ExchangeError
+from tsal_dist.errors import ConfigError, DataError, ExchangeError, TsalError
 from tsal_dist.json_object import read_object
 from tsal_dist.label.book import Book, Mark
 from tsal_dist.label.tasks import FrameToLabel, Pictures
@@ -100,7 +100,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        path = self._path()
+        try:
+            self._get(self._path())
+        except (
+            TsalError
+        ) as error:  # shards that are gone or damaged: the page tells, and other frames may be well
+            self._send(str(error).encode(), "text/plain; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _get(self, path: str | None) -> None:
         desk = self.server.desk
         if path == "":
             self._page()

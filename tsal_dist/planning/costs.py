@@ -23,6 +23,7 @@ NEVER = 10**9
 
 STEADY = (
     "runtime.lockstep=false",
+    "runtime.teacher_cycle=1",  # or most steps have no turn of the teacher's, and their median is nothing
     "train.burn_in_steps=0",  # from the first step on, both roles do what they do later
     "train.gate.slack=1000000",  # what the gate costs counts, what it thinks of an untrained teacher does not
     "train.loss.unlabelled=1e-6",  # nor must an untrained teacher do harm
