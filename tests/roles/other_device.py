@@ -19,7 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tsal_dist.config.runtime import EngineConfig
+from tsal_dist.config import RunConfig
+from tsal_dist.config.runtime import EngineConfig, RuntimeConfig
 from tsal_dist.config.train import OptimConfig, TrainConfig
 from tsal_dist.engine.ddp import DDPEngine
 from tsal_dist.metrics.gauge import CollapseGauge
@@ -160,12 +161,10 @@ def one_step(trial, accumulate=1):
         engine._steps = 5  # of no line of metrics
         given = SimpleNamespace(pseudo=there(pseudo))
         feed = SimpleNamespace(take=lambda plan: given, consumer=SimpleNamespace(damaged=[]), unreadable=0)
-        train = TrainConfig(steps=100, burn_in_steps=0)
-        runtime = SimpleNamespace(
-            student=settings, log=SimpleNamespace(every=50), checkpoint=SimpleNamespace(every=50)
-        )
         student = Student(
-            config=SimpleNamespace(train=train, runtime=runtime),
+            config=RunConfig(
+                train=TrainConfig(steps=100, burn_in_steps=0), runtime=RuntimeConfig(student=settings)
+            ),
             recipe=recipe,
             rank=0,
             world=1,

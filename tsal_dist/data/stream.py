@@ -197,15 +197,15 @@ class ClipStream:
         endless = self._epochs is None
         positions, behind = self._stripe.positions(place.position, self.samples)
         epochs = place.epoch + behind * endless
+        orders = {int(epoch): self._order_of(int(epoch)) for epoch in np.unique(epochs)}
         if self._shards.remote:
-            wanted = self._order_of(place.epoch).shards_from(place.position)
-            further = [
-                self._order_of(int(epoch)).shards_from(0) for epoch in np.unique(epochs[epochs > place.epoch])
-            ]
-            self._fetch.start([*wanted, *(shard for shards in further for shard in shards)])
+            starts = {epoch: place.position if epoch == place.epoch else 0 for epoch in orders}
+            self._fetch.start(
+                [shard for epoch, start in starts.items() for shard in orders[epoch].shards_from(start)]
+            )
         ids = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            ids[epochs == epoch] = self._order_of(int(epoch)).ids(positions[epochs == epoch])
+        for epoch, order in orders.items():
+            ids[epochs == epoch] = order.ids(positions[epochs == epoch])
         mirrored = self._mirrored_batches is None or place.batch < self._mirrored_batches
         return [
             self._request(int(sample), not endless and bool(rounds), int(epoch), mirrored)

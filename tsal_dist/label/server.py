@@ -102,9 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         try:
             self._get(self._path())
-        except (
-            TsalError
-        ) as error:  # shards that are gone or damaged: the page tells, and other frames may be well
+        except TsalError as error:  # shards that are damaged or gone; other frames may be well
             self._send(str(error).encode(), "text/plain; charset=utf-8", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _get(self, path: str | None) -> None:
