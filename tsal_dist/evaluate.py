@@ -178,8 +178,7 @@ def _print_table(found: "dict[str, Evaluation]", where: str, leans: dict[str, st
     for name, lean in leans.items():
         if lean:
             sys.stdout.write(f"{name}: {lean}\n")
-    skipped = one.errors.unlabelled + one.errors.bad_length
-    if skipped:
+    if skipped := one.errors.skipped:
         sys.stdout.write(f"{skipped:.0f} frames were skipped: no truth, or no length to divide by.\n")
 
 

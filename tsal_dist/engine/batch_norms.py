@@ -32,7 +32,7 @@ def prepare_batch_norms(
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def list_batch_norms(model: nn.Module) -> list[nn.Module]:
+def list_batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
@@ -51,7 +51,7 @@ def mixes_frames(model: nn.Module, settings: EngineConfig) -> bool:
 @contextmanager
 def statistics_kept(model: nn.Module) -> Iterator[None]:
     """Training passes within leave the running statistics as they are: hard views are not what is looked at later."""
-    momenta = [(norm, norm.momentum) for norm in model.modules() if isinstance(norm, _BatchNorm)]
+    momenta = [(norm, norm.momentum) for norm in list_batch_norms(model)]
     for norm, _ in momenta:
         norm.momentum = 0.0
     try:

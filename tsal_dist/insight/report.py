@@ -227,11 +227,10 @@ def _limits(told_runs: Sequence[ToldRun]) -> list[str]:
 
 def _left_out(errors: FaceErrors) -> list[str]:
     """Frames that are in none of the scores; the same ones for every model, as only their truth decides."""
-    skipped = errors.unlabelled + errors.bad_length
-    if not skipped:
+    if not errors.skipped:
         return []
     return [
-        f"{skipped:.0f} of {errors.faces + skipped:.0f} frames: they have no visible landmark, or no length to divide their "
+        f"{errors.skipped:.0f} of {errors.faces + errors.skipped:.0f} frames: they have no visible landmark, or no length to divide their "
         f"error by ({errors.normalizer}), and are in none of the scores. They may well be the hardest."
     ]
 

@@ -129,6 +129,11 @@ class FaceErrors:
         return self.with_vector(self.vector + other.vector)
 
     @property
+    def skipped(self) -> float:
+        """Frames that no score counts."""
+        return self.unlabelled + self.bad_length
+
+    @property
     def nme(self) -> float:
         return _ratio(self.nme_sum, self.faces)
 
